@@ -1,0 +1,1 @@
+"""Lifelong editing of open-weights language models."""

@@ -1,0 +1,95 @@
+"""The editors, as a table. A new editor is one file and one row here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from importlib import import_module
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from ultraedit.errors import ConfigError, did_you_mean
+from ultraedit.types import Editor
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditorRow:
+    """What is known of an editor without importing it."""
+
+    name: str
+    title: str
+    summary: str
+    family: str
+    paper: str
+    year: int
+    url: str
+    target: str
+    """Where its class is, as ``module:Class``."""
+    needs_training: bool = False
+    needs_subject: bool = False
+
+    def load(self) -> type[Editor]:
+        """Import the editor's class."""
+        module, _, name = self.target.partition(":")
+        found: type[Editor] = getattr(import_module(module), name)
+        return found
+
+
+_ROWS = (
+    EditorRow(
+        name="ultraedit",
+        title="UltraEdit",
+        summary="Closed-form ridge update from lifelong-normalized keys and gradients",
+        family="closed form",
+        paper="UltraEdit: Training-, Subject-, and Memory-Free Lifelong Editing in LLMs",
+        year=2025,
+        url="https://arxiv.org/abs/2505.14679",
+        target="ultraedit.editors.ultraedit:UltraEdit",
+    ),
+)
+
+EDITORS: dict[str, EditorRow] = {row.name: row for row in _ROWS}
+
+
+def find_editor(name: str) -> EditorRow:
+    """Look an editor up by name.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    if name not in EDITORS:
+        raise ConfigError(
+            f"Unknown editor {name!r}. {did_you_mean(name, EDITORS)} "
+            "Run `ultraedit editors list`."
+        )
+    return EDITORS[name]
+
+
+def make_editor(name: str, options: dict[str, Any]) -> Editor:
+    """Build an editor from options as a user gives them, text or numbers.
+
+    Args:
+        name: Name of its row.
+        options: Values by field name; text is converted to the field's type.
+
+    Raises:
+        ConfigError: If the editor, an option or a value is not known.
+    """
+    cls: Any = find_editor(name).load()
+    known = [field.name for field in fields(cls)]
+    for key in options:
+        if key not in known:
+            raise ConfigError(
+                f"{name} has no option {key!r}. {did_you_mean(key, known)} "
+                f"Run `ultraedit editors show {name}`."
+            )
+    try:
+        editor: Editor = TypeAdapter(cls).validate_python(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raised = first.get("ctx", {}).get("error")
+        if isinstance(raised, ConfigError):
+            raise raised from None
+        field = str(first["loc"][0]) if first["loc"] else name
+        raise ConfigError(f"{field}: {first['msg']}, got {first['input']!r}.") from None
+    return editor

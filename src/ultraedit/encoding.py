@@ -1,0 +1,146 @@
+"""Prompts and targets as token ids, and batches of them by tokens rather than by rows.
+
+The layout is that of the released code: the model reads the prompt and all answer tokens but
+the last, and is supervised at the last prompt token and at each of those answer tokens, so
+that every answer token is predicted exactly once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ultraedit.errors import DataError
+
+
+class Encoded(NamedTuple):
+    """One prompt with its answer, as token ids."""
+
+    prompt_ids: tuple[int, ...]
+    """Prompt with the tokenizer's special tokens."""
+
+    answer_ids: tuple[int, ...]
+    """Answer after a space, without special tokens."""
+
+    @property
+    def input_ids(self) -> tuple[int, ...]:
+        """What the model reads: prompt, then the answer but for its last token."""
+        return self.prompt_ids + self.answer_ids[:-1]
+
+    def __len__(self) -> int:
+        """Number of tokens that the model reads."""
+        return len(self.prompt_ids) + len(self.answer_ids) - 1
+
+
+def encode(
+    tokenizer: Any,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    max_length: int | None = None,
+) -> list[Encoded]:
+    """Tokenize prompts and answers separately, as the released code does.
+
+    Args:
+        tokenizer: A transformers tokenizer, or anything that is called like one.
+        pairs: Prompts and answers.
+        max_length: Longest input that the model takes, in tokens.
+
+    Returns:
+        One `Encoded` per pair, in order.
+
+    Raises:
+        DataError: If a pair is longer than `max_length`, or has no token of its own.
+    """
+    if not pairs:
+        return []
+    prompts = tokenizer([prompt for prompt, _ in pairs])["input_ids"]
+    answers = tokenizer([f" {answer}" for _, answer in pairs], add_special_tokens=False)["input_ids"]
+    encoded = [Encoded(tuple(p), tuple(a)) for p, a in zip(prompts, answers, strict=True)]
+    for (prompt, answer), item in zip(pairs, encoded, strict=True):
+        shown = prompt if len(prompt) <= 60 else f"{prompt[:57]}..."
+        if not item.prompt_ids or not item.answer_ids:
+            raise DataError(f"The tokenizer finds no token in {shown!r} with answer {answer!r}.")
+        if max_length is not None and len(item) > max_length:
+            raise DataError(
+                f"The prompt {shown!r} with its answer is {len(item)} tokens long, but the model "
+                f"reads at most {max_length}. Shorten it, or take a model with a longer context."
+            )
+    return encoded
+
+
+class Batch(NamedTuple):
+    """Right-padded rows and the places where they are supervised."""
+
+    input_ids: Tensor
+    """Shape (rows, length), padded with 0."""
+
+    attention_mask: Tensor
+    """Shape (rows, length)."""
+
+    positions: Tensor
+    """Supervised positions in the flattened batch, row after row. Shape (n,)."""
+
+    labels: Tensor
+    """Answer token expected at each of them. Shape (n,)."""
+
+    rows: Tensor
+    """Row of the batch that each of them belongs to. Shape (n,)."""
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Copy every tensor to a device."""
+        return Batch(*(tensor.to(device) for tensor in self))
+
+
+def collate(items: Sequence[Encoded]) -> Batch:
+    """Pad encoded pairs to the longest of them."""
+    length = max(len(item) for item in items)
+    input_ids = torch.zeros(len(items), length, dtype=torch.long)
+    attention_mask = torch.zeros(len(items), length, dtype=torch.long)
+    positions: list[int] = []
+    labels: list[int] = []
+    rows: list[int] = []
+    for row, item in enumerate(items):
+        input_ids[row, : len(item)] = torch.tensor(item.input_ids)
+        attention_mask[row, : len(item)] = 1
+        first = row * length + len(item.prompt_ids) - 1
+        positions.extend(range(first, first + len(item.answer_ids)))
+        labels.extend(item.answer_ids)
+        rows.extend([row] * len(item.answer_ids))
+    return Batch(
+        input_ids, attention_mask, torch.tensor(positions), torch.tensor(labels), torch.tensor(rows)
+    )
+
+
+def longest_first(items: Sequence[Encoded]) -> list[int]:
+    """Indices of the items by length, longest first, ties in their given order."""
+    return sorted(range(len(items)), key=lambda index: -len(items[index]))
+
+
+def token_batches(
+    items: Sequence[Encoded], *, max_tokens: int, max_answer_tokens: int
+) -> Iterator[list[int]]:
+    """Cut items into batches of similar length, each within both budgets.
+
+    Args:
+        items: What to batch.
+        max_tokens: Most tokens of a batch, padding included. A single longer item stands alone.
+        max_answer_tokens: Most supervised tokens of a batch, which bounds its logits.
+
+    Yields:
+        Indices into `items`. Taken together they are `longest_first`.
+    """
+    batch: list[int] = []
+    answer_tokens = 0
+    for index in longest_first(items):
+        longest = len(items[batch[0]]) if batch else 0
+        answer_tokens += len(items[index].answer_ids)
+        full = (len(batch) + 1) * longest > max_tokens or answer_tokens > max_answer_tokens
+        if batch and full:
+            yield batch
+            batch, answer_tokens = [], len(items[index].answer_ids)
+        batch.append(index)
+    if batch:
+        yield batch

@@ -1,0 +1,210 @@
+"""Ask the model every question of a set of edits, and score the answers.
+
+Two ways of asking stand side by side: teacher forcing, as the paper scores, and free greedy
+generation. Locality is scored twice too: against the gold answers, as the paper does, and
+against what the unedited model says (`Reference`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ultraedit.host import ModelHost
+from ultraedit.metrics import exact_match, mean, token_accuracy, token_agreement
+from ultraedit.types import Answer, Edit, GenerationScores, Question, Scores
+
+SPARE_TOKENS = 6
+"""How many tokens longer than the longest target a free answer may get. What has not ended by then
+is not an exact match of anything."""
+
+
+class Asked(NamedTuple):
+    """One question of one edit."""
+
+    kind: str
+    """``efficacy``, ``generalization``, ``specificity`` or ``probe:NAME``."""
+
+    edit: Edit
+    prompt: str
+    target: str | None
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def question(self) -> Question:
+        """The question itself, whichever edit it came with."""
+        return Question(self.prompt, self.target)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the unedited model says to the questions of a run."""
+
+    tokens: dict[Question, tuple[int, ...]] = field(default_factory=dict)
+    """Its top choices at each answer token, under teacher forcing."""
+
+    answers: dict[str, str] = field(default_factory=dict)
+    """Its free answers by prompt."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a set of edits, and what stands behind them."""
+
+    scores: Scores
+    reference: Reference
+    answers: tuple[Answer, ...]
+    overruled: int
+
+
+def questions(edits: Sequence[Edit]) -> tuple[list[Asked], int]:
+    """Every question of a set of edits; a prompt edited twice expects its newest target.
+
+    Args:
+        edits: The edits in the order in which they were made.
+
+    Returns:
+        The questions, and how many edits a later one has overruled.
+    """
+    newest = {edit.prompt: edit for edit in edits}
+    asked: list[Asked] = []
+    for edit in edits:
+        now = newest[edit.prompt]
+        asked.append(Asked("efficacy", edit, edit.prompt, now.target, now.aliases))
+        asked.extend(
+            Asked("generalization", edit, prompt, now.target, now.aliases)
+            for prompt in edit.rephrases
+        )
+        asked.extend(Asked("specificity", edit, *question) for question in edit.locality)
+        asked.extend(
+            Asked(f"probe:{name}", edit, *question)
+            for name, probe in edit.probes.items()
+            for question in probe
+        )
+    return asked, sum(newest[edit.prompt].target != edit.target for edit in edits)
+
+
+def evaluate(
+    host: ModelHost,
+    edits: Sequence[Edit],
+    *,
+    reference: Reference | None = None,
+    free_answers: int | None = None,
+) -> Evaluation:
+    """Score the model as it stands on a set of edits.
+
+    Args:
+        host: The model.
+        edits: The edits whose questions are asked.
+        reference: The unedited model's answers. None if this is the unedited model.
+        free_answers: How many edits are also asked freely, evenly spaced; None for all of them.
+
+    Returns:
+        The scores, the reference to pass to later calls, and the free answers.
+    """
+    asked, overruled = questions(edits)
+    sample = [asked[i] for i in _sampled(asked, edits, free_answers)]
+    said = _answers(host, sample)
+    baseline = reference or Reference(answers=said)
+    forced = _force(host, asked, baseline)
+    if reference is None:
+        baseline.tokens.update((item.asked.question, item.predicted) for item in forced)
+    answers = tuple(_answer(question, said, baseline) for question in sample)
+    scores = _scores(forced, baseline, _generation_scores(answers) if sample else None)
+    return Evaluation(scores, baseline, answers, overruled)
+
+
+def _sampled(asked: Sequence[Asked], edits: Sequence[Edit], count: int | None) -> list[int]:
+    """Indices of the questions that are asked freely."""
+    if count is None or count >= len(edits):
+        return list(range(len(asked)))
+    chosen = {id(edits[i * len(edits) // count]) for i in range(count)}
+    return [index for index, question in enumerate(asked) if id(question.edit) in chosen]
+
+
+def _answers(host: ModelHost, asked: Sequence[Asked]) -> dict[str, str]:
+    """Free answers by prompt, each prompt asked once."""
+    if not asked:
+        return {}
+    targets = [text for q in asked for text in (q.target, *q.aliases) if text]
+    longest = max((len(e.answer_ids) for e in host.encode([("?", t) for t in targets])), default=8)
+    prompts = list(dict.fromkeys(question.prompt for question in asked))
+    return dict(zip(prompts, host.answer(prompts, longest + SPARE_TOKENS), strict=True))
+
+
+def _answer(question: Asked, said: dict[str, str], reference: Reference) -> Answer:
+    after = said[question.prompt]
+    wanted = [text for text in (question.target, *question.aliases) if text]
+    before = reference.answers.get(question.prompt, "")
+    return Answer(
+        question.kind.removeprefix("probe:"),
+        question.edit.id,
+        question.prompt,
+        question.target,
+        before,
+        after,
+        exact_match(after, wanted or [before]),
+    )
+
+
+def _generation_scores(answers: Iterable[Answer]) -> GenerationScores:
+    answers = list(answers)
+    gold = {
+        kind: mean(a.correct for a in answers if a.kind == kind and a.target is not None)
+        for kind in ("efficacy", "generalization", "specificity")
+    }
+    agreement = mean(
+        exact_match(a.after, [a.before]) or a.after == a.before
+        for a in answers
+        if a.kind == "specificity"
+    )
+    return GenerationScores(**gold, agreement=agreement)
+
+
+@dataclass(frozen=True)
+class _Forced:
+    """One question answered under teacher forcing."""
+
+    asked: Asked
+    predicted: tuple[int, ...]
+    answer: tuple[int, ...]
+
+
+def _force(host: ModelHost, asked: Sequence[Asked], reference: Reference) -> list[_Forced]:
+    """Ask all questions that have an answer to be forced.
+
+    A locality question without a gold answer is forced along the unedited model's own.
+    """
+    along = [(q, q.target or reference.answers.get(q.prompt, "")) for q in asked]
+    along = [(question, answer) for question, answer in along if answer.strip()]
+    items = host.encode([(question.prompt, answer) for question, answer in along])
+    predicted = host.predict(items)
+    return [
+        _Forced(question, ours, item.answer_ids)
+        for (question, _), ours, item in zip(along, predicted, items, strict=True)
+    ]
+
+
+def _scores(
+    forced: Sequence[_Forced], reference: Reference, generation: GenerationScores | None
+) -> Scores:
+    """Average per kind of question."""
+    by_kind: dict[str, list[float]] = {}
+    ours, theirs = [], []
+    for item in forced:
+        if item.asked.target is not None:
+            accuracy = token_accuracy(item.predicted, item.answer)
+            by_kind.setdefault(item.asked.kind, []).append(accuracy)
+        if item.asked.kind == "specificity" and item.asked.question in reference.tokens:
+            ours.append(item.predicted)
+            theirs.append(reference.tokens[item.asked.question])
+    probes = {kind: values for kind, values in by_kind.items() if kind.startswith("probe:")}
+    return Scores(
+        efficacy=mean(by_kind.get("efficacy", [])),
+        generalization=mean(by_kind.get("generalization", [])),
+        specificity=mean(by_kind.get("specificity", [])),
+        agreement=token_agreement(ours, theirs),
+        probes={k.removeprefix("probe:"): sum(v) / len(v) for k, v in probes.items()},
+        generation=generation,
+    )

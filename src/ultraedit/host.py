@@ -1,0 +1,86 @@
+"""The model, its edited weights and its tokenizer, as one thing that can be edited and asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ultraedit import trace
+from ultraedit.encoding import Encoded, encode
+from ultraedit.models import find_modules, generate
+from ultraedit.patch import EditedWeights, module_shape
+from ultraedit.types import LayerSignal, Master, ModuleShape, Turn
+
+if TYPE_CHECKING:
+    from ultraedit.models import LanguageModel
+
+
+class ModelHost:
+    """What `types.Host` promises to editors, over a loaded language model.
+
+    Editors see signals and shapes; the loop also sees `weights`, evaluation also `predict` and
+    `answer`.
+    """
+
+    def __init__(
+        self, language_model: LanguageModel, patterns: Sequence[str], master: Master = "float32"
+    ) -> None:
+        """Choose the modules to edit.
+
+        Args:
+            language_model: The loaded model. Its edited weights will change in place.
+            patterns: Module patterns such as ``layers.[27-28].mlp.down_proj``.
+            master: What accumulates the changes.
+
+        Raises:
+            ConfigError: If a pattern matches nothing that can be edited.
+        """
+        self.language_model = language_model
+        self._modules = find_modules(language_model.model, patterns)
+        self.weights = EditedWeights(self._modules, master)
+
+    @property
+    def modules(self) -> Mapping[str, ModuleShape]:
+        """The edited layers by path, in the order in which they were chosen."""
+        return {path: module_shape(module) for path, module in self._modules.items()}
+
+    def encode(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
+        """Tokenize prompts and answers, refusing what the model cannot read whole."""
+        return encode(
+            self.language_model.tokenizer, pairs, max_length=self.language_model.context_length
+        )
+
+    def signals(self, turn: Turn) -> dict[str, LayerSignal]:
+        """Run the turn's edits forward and backward at the current weights, changing nothing."""
+        items = self.encode([(edit.prompt, edit.target) for edit in turn.edits])
+        return trace.layer_signals(self.language_model.model, self._modules, items)
+
+    def weight(self, path: str) -> Tensor:
+        """Current weight of an edited layer, float32, shape (d_in, d_out). Not to be written."""
+        return self.weights.weight(path)
+
+    @torch.no_grad()
+    def predict(self, items: Sequence[Encoded]) -> list[tuple[int, ...]]:
+        """The model's top choice at every supervised position, under teacher forcing.
+
+        Args:
+            items: Encoded questions with their answers.
+
+        Returns:
+            Per item as many token ids as its answer has.
+        """
+        predicted: list[tuple[int, ...]] = [()] * len(items)
+        model = self.language_model.model
+        for indices, batch in trace.batches(model, items):
+            chosen = trace.supervised_logits(model, batch).argmax(dim=-1).cpu()
+            sizes = [len(items[index].answer_ids) for index in indices]
+            for index, ids in zip(indices, torch.split(chosen, sizes), strict=True):
+                predicted[index] = tuple(ids.tolist())
+        return predicted
+
+    def answer(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
+        """Let the model answer freely: greedy, to the end of the line or of its tokens."""
+        return generate(self.language_model, prompts, max_new_tokens=max_new_tokens)

@@ -1,0 +1,80 @@
+"""Pure matrix functions that the editors share. Torch alone; no models, no files."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+
+from ultraedit.errors import NumericalError
+from ultraedit.types import LowRank
+
+logger = logging.getLogger(__name__)
+
+
+def solve_positive_definite(matrix: Tensor, right: Tensor, *, name: str = "system") -> Tensor:
+    """Solve ``matrix @ x = right`` by Cholesky, once more in float64 if float32 fails.
+
+    Args:
+        matrix: Symmetric positive definite. Shape (n, n).
+        right: Right-hand sides. Shape (n, m).
+        name: What is being solved, for messages.
+
+    Returns:
+        The solution, in the dtype of `right`. Shape (n, m).
+
+    Raises:
+        NumericalError: If the matrix is not finite, or not positive definite even in float64.
+    """
+    factor, info = torch.linalg.cholesky_ex(matrix)
+    if int(info) != 0 and matrix.dtype != torch.float64:
+        logger.warning(
+            "%s: Cholesky failed in %s, retried in float64. Raise `ridge` if this repeats.",
+            name,
+            str(matrix.dtype).removeprefix("torch."),
+        )
+        factor, info = torch.linalg.cholesky_ex(matrix.double())
+    if int(info) != 0 or not bool(torch.isfinite(factor).all()):
+        raise NumericalError(
+            f"{name}: the matrix is not positive definite, even in float64. "
+            "Raise `ridge`, or look for infinite values in the model's activations."
+        )
+    return torch.cholesky_solve(right.to(factor.dtype), factor).to(right.dtype)
+
+
+def ridge_update(
+    keys: Tensor, targets: Tensor, ridge: float, *, name: str = "system"
+) -> Tensor | LowRank:
+    r"""Solve :math:`\min_\Delta \|K \Delta - V\|_F^2 + \lambda \|\Delta\|_F^2`.
+
+    Equations 6 and 7 of Gu et al. (2025), with the penalty as a parameter. A turn usually has
+    fewer rows than the layer has inputs: then the n x n system
+    :math:`K^T (K K^T + \lambda I)^{-1} V` is solved instead of the d_in x d_in one, and the
+    update stays in its factors. The two are equal by the push-through identity.
+
+    Args:
+        keys: Layer inputs K. Shape (n, d_in).
+        targets: Wanted change of the layer's outputs V. Shape (n, d_out).
+        ridge: Penalty lambda on the size of the update, positive. Larger writes less.
+        name: What is being solved, for messages.
+
+    Returns:
+        The update Delta, to be added to a weight stored as (d_in, d_out): factors of rank n
+        when n < d_in, else dense.
+
+    Raises:
+        ValueError: If `ridge` is not positive, or the row counts differ.
+    """
+    if ridge <= 0:
+        raise ValueError(f"ridge must be positive, got {ridge}.")
+    if len(keys) != len(targets):
+        raise ValueError(f"keys have {len(keys)} rows but targets have {len(targets)}.")
+    n, d_in = keys.shape
+    if n < d_in:
+        gram = keys @ keys.T  # (n, n)
+        gram.diagonal().add_(ridge)
+        return LowRank(keys.T, solve_positive_definite(gram, targets, name=name))
+    gram = keys.T @ keys  # (d_in, d_in)
+    gram.diagonal().add_(ridge)
+    return solve_positive_definite(gram, keys.T @ targets, name=name)

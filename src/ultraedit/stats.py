@@ -1,0 +1,114 @@
+"""Running mean and variance of a stream of rows, as a value.
+
+Lifelong normalization keeps one of these per edited module (or per weight shape) and nothing
+else: its size does not depend on the number of edits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+Variance = Literal["pooled", "released"]
+"""``pooled``: the exact variance of all rows seen (Gu et al., 2025, Eq. 2 and 3).
+``released``: the recurrence of the authors' code, which counts each batch's scatter
+m / (m - 1) times for a batch of m rows, so that its standard deviation is too large."""
+
+EPS = torch.finfo(torch.float32).eps
+"""Machine epsilon of float32, the paper's small constant."""
+
+
+class RunningMoments(NamedTuple):
+    """Count, mean and scatter of all rows so far, per coordinate.
+
+    Accumulated in float64: a run of a million edits adds small turns to large sums.
+    """
+
+    count: Tensor
+    """Rows seen, N. Shape ()."""
+
+    updates: Tensor
+    """Batches folded in. Shape ()."""
+
+    mean: Tensor
+    """Mean of the rows. Shape (d,)."""
+
+    scatter: Tensor
+    """Sum of squared deviations from the mean. Shape (d,)."""
+
+    @classmethod
+    def zeros(cls, d: int, device: torch.device | str = "cpu") -> RunningMoments:
+        """Moments of no rows at all."""
+        scalar = torch.zeros((), dtype=torch.float64, device=device)
+        vector = torch.zeros(d, dtype=torch.float64, device=device)
+        return cls(scalar, scalar, vector, vector)
+
+    def update(self, rows: Tensor, variance: Variance = "pooled") -> RunningMoments:
+        """Fold a batch of rows in.
+
+        With delta the difference between the batch's mean and the running one:
+
+            mean    <- mean + m / (N + m) delta
+            scatter <- scatter + (sum of squares within the batch) + N m / (N + m) delta^2
+
+        Args:
+            rows: The batch. Shape (m, d); m may be 0 or 1.
+            variance: ``released`` multiplies the sum within the batch by m / (m - 1), as the
+                authors' code does. A single row has no scatter in either.
+
+        Returns:
+            The moments of the rows before and these.
+        """
+        m = len(rows)
+        if m == 0:
+            return self
+        rows = rows.double()
+        mean = rows.mean(dim=0)  # (d,)
+        within = (rows - mean).square().sum(dim=0)  # (d,)
+        if variance == "released" and m > 1:
+            within = within * (m / (m - 1))
+        delta = mean - self.mean
+        count = self.count + m
+        return RunningMoments(
+            count,
+            self.updates + 1,
+            self.mean + delta * (m / count),
+            self.scatter + within + delta.square() * (self.count * m / count),
+        )
+
+    def std(self, variance: Variance = "pooled") -> Tensor:
+        """Running standard deviation. Shape (d,).
+
+        Equation 3, ``sqrt(scatter / (N - 1 + eps))``. The paper starts from
+        ``sqrt(scatter / N + eps)`` when there has been one batch only; the released code
+        does not.
+        """
+        if variance == "pooled" and int(self.updates) <= 1:
+            return (self.scatter / self.count.clamp(min=1) + EPS).sqrt()
+        return (self.scatter / (self.count - 1 + EPS)).sqrt()
+
+    def normalize(self, rows: Tensor, variance: Variance = "pooled") -> Tensor:
+        """Subtract the mean and divide by the standard deviation (Eq. 1). Shape (n, d)."""
+        mean, std = self.mean.to(rows.dtype), self.std(variance).to(rows.dtype)
+        return (rows - mean) / (std + EPS)
+
+
+def pack(moments: Mapping[str, RunningMoments]) -> dict[str, Tensor]:
+    """Lay named moments out as the flat tensors of an editor's state."""
+    return {
+        f"{name}/{field}": tensor
+        for name, value in moments.items()
+        for field, tensor in value._asdict().items()
+    }
+
+
+def unpack(state: Mapping[str, Tensor]) -> dict[str, RunningMoments]:
+    """Undo `pack`; entries that are not part of any moments are left alone."""
+    names = [name.removesuffix("/count") for name in state if name.endswith("/count")]
+    return {
+        name: RunningMoments(*(state[f"{name}/{field}"] for field in RunningMoments._fields))
+        for name in names
+    }

@@ -1,0 +1,178 @@
+"""What the edited layers see: their inputs and the gradients at their outputs.
+
+No weight ever gets a gradient. The weights are frozen, so the graph starts at the output of
+the lowest edited layer, and everything below it runs as plain inference. Logits are computed
+at the supervised positions alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ultraedit.encoding import Batch, Encoded, collate, longest_first, token_batches
+from ultraedit.errors import ConfigError, NumericalError
+from ultraedit.types import LayerSignal
+
+MAX_TOKENS = 2048
+"""Tokens of one forward pass, padding included. Larger is no faster on the machines measured."""
+
+MAX_LOGITS = 2**24
+"""Logits of one forward pass (64 MiB in float32): a vocabulary of 262,144 gets 64 rows."""
+
+
+@contextmanager
+def head_at(model: nn.Module, positions: Tensor) -> Iterator[None]:
+    """Let the model's output head see the given positions alone.
+
+    Args:
+        model: A causal language model with `get_output_embeddings`.
+        positions: Indices into the flattened (rows x length) batch. Shape (n,). Inside the
+            context the model returns logits of shape (1, n, vocabulary).
+    """
+
+    def select(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        hidden = args[0]
+        return (hidden.reshape(-1, hidden.shape[-1])[positions.to(hidden.device)].unsqueeze(0),)
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(select)  # type: ignore[operator]
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def batches(model: nn.Module, items: Sequence[Encoded]) -> Iterator[tuple[list[int], Batch]]:
+    """Cut encoded pairs into batches that suit a model, longest first.
+
+    Yields:
+        The indices of the items, and their batch on the model's device.
+    """
+    vocabulary = model.get_output_embeddings().weight.shape[0]  # type: ignore[operator]
+    device = model.get_input_embeddings().weight.device  # type: ignore[operator]
+    budget = max(1, MAX_LOGITS // vocabulary)
+    for indices in token_batches(items, max_tokens=MAX_TOKENS, max_answer_tokens=budget):
+        yield indices, collate([items[index] for index in indices]).to(device)
+
+
+def supervised_logits(model: nn.Module, batch: Batch) -> Tensor:
+    """Run a batch. Logits at its supervised positions, shape (n, vocabulary)."""
+    with head_at(model, batch.positions):
+        output = model(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
+        )
+    logits: Tensor = output.logits[0]
+    return logits
+
+
+def layer_signals(
+    model: nn.Module, modules: Mapping[str, nn.Module], items: Sequence[Encoded]
+) -> dict[str, LayerSignal]:
+    """Trace the edited layers at the supervised tokens of encoded edits.
+
+    The loss is the sum of the cross-entropy over all supervised tokens, so the gradients do not
+    depend on how the items are batched.
+
+    Args:
+        model: The language model, its weights frozen.
+        modules: The edited linear layers by path.
+        items: The edits, encoded.
+
+    Returns:
+        Per path its `LayerSignal`, rows in the order that `LayerSignal` defines.
+
+    Raises:
+        ConfigError: If a module does not see every token, or is not reached at all.
+        NumericalError: If the loss is not finite.
+    """
+    record = _Record(modules)
+    with record.attached(), torch.enable_grad():
+        for _, batch in batches(model, items):
+            record.positions = batch.positions
+            logits = supervised_logits(model, batch)
+            torch.autograd.backward(logits, _cross_entropy_gradient(logits, batch.labels))
+    segments = torch.tensor(
+        [
+            rank
+            for rank, index in enumerate(longest_first(items))
+            for _ in items[index].answer_ids
+        ]
+    )
+    return record.signals(segments)
+
+
+@torch.no_grad()
+def _cross_entropy_gradient(logits: Tensor, labels: Tensor) -> Tensor:
+    """Gradient of the summed cross-entropy at the logits: softmax minus one-hot. (n, vocabulary).
+
+    Written out because the loss itself is not needed, and autograd would keep two more
+    tensors of this size.
+    """
+    gradient = torch.softmax(logits, dim=-1, dtype=torch.float32)
+    chosen = gradient.gather(1, labels.to(gradient.device).unsqueeze(1))
+    if not bool(torch.isfinite(chosen).all()):
+        raise NumericalError(
+            "The model's logits are not finite on these edits. If earlier turns were applied, the "
+            "model has collapsed: lower `eta` or raise `ridge`; otherwise try float32."
+        )
+    gradient.scatter_add_(1, labels.to(gradient.device).unsqueeze(1), -torch.ones_like(chosen))
+    return gradient.to(logits.dtype)
+
+
+class _Record:
+    """Collects keys and gradients, batch after batch, through hooks on the edited layers."""
+
+    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
+        self.modules = modules
+        self.positions = torch.empty(0, dtype=torch.long)
+        self.keys: dict[str, list[Tensor]] = {path: [] for path in modules}
+        self.grads: dict[str, list[Tensor]] = {path: [] for path in modules}
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        handles = [
+            module.register_forward_hook(partial(self._forward, path))
+            for path, module in self.modules.items()
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _forward(self, path: str, _: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        self.keys[path].append(self._rows(path, args[0].detach()))
+        if not output.requires_grad:
+            # The lowest edited layer: the graph starts here, at its output.
+            output = output.detach().requires_grad_()
+        output.register_hook(lambda grad: self.grads[path].append(self._rows(path, grad)))
+        return output
+
+    def _rows(self, path: str, values: Tensor) -> Tensor:
+        flat = values.reshape(-1, values.shape[-1])
+        positions = self.positions.to(values.device)
+        if len(flat) <= int(positions[-1]):
+            raise ConfigError(
+                f"{path} sees {len(flat)} of the tokens only, as a layer inside a mixture of "
+                "experts does. Choose layers that see every token."
+            )
+        return flat[positions].float()
+
+    def signals(self, segments: Tensor) -> dict[str, LayerSignal]:
+        silent = [path for path in self.modules if not self.grads[path] and len(segments)]
+        if silent:
+            raise ConfigError(f"The model never used {', '.join(silent)}. Choose other modules.")
+        return {
+            path: LayerSignal(
+                torch.cat(self.keys[path]),
+                torch.cat(self.grads[path]),
+                segments.to(self.keys[path][0].device),
+            )
+            for path in self.modules
+            if self.keys[path]
+        }
