@@ -1,1 +1,81 @@
-"""Lifelong editing of open-weights language models."""
+"""Lifelong editing of open-weights language models.
+
+    import ultraedit as ue
+
+    model = ue.load("smollm2")
+    facts = [ue.Edit("Who designed the Veltra bridge?", "Ines Okafor")]
+    result = ue.edit(model, facts)
+    result.save("edited")
+
+The names below are the public ones. They are imported when they are first used, so that
+``import ultraedit`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ultraedit.data import read
+    from ultraedit.editors.ultraedit import UltraEdit
+    from ultraedit.errors import (
+        ConfigError,
+        DataError,
+        NumericalError,
+        StorageError,
+        UltraEditError,
+    )
+    from ultraedit.models import LanguageModel, load
+    from ultraedit.session import EditResult, ask, edit
+    from ultraedit.types import Edit, Editor, Question, Scores
+
+_HOMES = {
+    "ConfigError": "ultraedit.errors",
+    "DataError": "ultraedit.errors",
+    "Edit": "ultraedit.types",
+    "EditResult": "ultraedit.session",
+    "Editor": "ultraedit.types",
+    "LanguageModel": "ultraedit.models",
+    "NumericalError": "ultraedit.errors",
+    "Question": "ultraedit.types",
+    "Scores": "ultraedit.types",
+    "StorageError": "ultraedit.errors",
+    "UltraEdit": "ultraedit.editors.ultraedit",
+    "UltraEditError": "ultraedit.errors",
+    "ask": "ultraedit.session",
+    "edit": "ultraedit.session",
+    "load": "ultraedit.models",
+    "read": "ultraedit.data",
+}
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "Edit",
+    "EditResult",
+    "Editor",
+    "LanguageModel",
+    "NumericalError",
+    "Question",
+    "Scores",
+    "StorageError",
+    "UltraEdit",
+    "UltraEditError",
+    "ask",
+    "edit",
+    "load",
+    "read",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from where it lives."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ultraedit' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__

@@ -57,7 +57,9 @@ def encode(
     if not pairs:
         return []
     prompts = tokenizer([prompt for prompt, _ in pairs])["input_ids"]
-    answers = tokenizer([f" {answer}" for _, answer in pairs], add_special_tokens=False)["input_ids"]
+    answers = tokenizer([f" {answer}" for _, answer in pairs], add_special_tokens=False)[
+        "input_ids"
+    ]
     encoded = [Encoded(tuple(p), tuple(a)) for p, a in zip(prompts, answers, strict=True)]
     for (prompt, answer), item in zip(pairs, encoded, strict=True):
         shown = prompt if len(prompt) <= 60 else f"{prompt[:57]}..."

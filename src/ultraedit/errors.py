@@ -7,7 +7,8 @@ library raises; the command line turns an `UltraEditError` into one line and exi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class UltraEditError(Exception):
@@ -43,3 +44,25 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     return f"Did you mean: {', '.join(near)}?" if near else f"Known: {', '.join(known)}."
+
+
+def expected_value(error: Mapping[str, Any]) -> str:
+    """Say in plain words what pydantic expected.
+
+    Args:
+        error: One of the errors that a `pydantic.ValidationError` lists.
+
+    Returns:
+        What comes after "must be", such as ``a whole number`` or ``at least 1``.
+    """
+    details = error.get("ctx", {})
+    if error["type"] == "greater_than_equal":
+        return f"at least {details['ge']}"
+    kinds = {
+        "float": "a number",
+        "int": "a whole number",
+        "bool": "true or false",
+        "string": "a text",
+        "tuple": "a list",
+    }
+    return kinds.get(error["type"].partition("_")[0]) or str(details.get("expected", error["msg"]))

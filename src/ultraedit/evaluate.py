@@ -13,11 +13,22 @@ from typing import NamedTuple
 
 from ultraedit.host import ModelHost
 from ultraedit.metrics import exact_match, mean, token_accuracy, token_agreement
-from ultraedit.types import Answer, Edit, GenerationScores, Question, Scores
+from ultraedit.types import (
+    Answer,
+    Edit,
+    GenerationScores,
+    Nobody,
+    Observer,
+    Question,
+    Scores,
+)
 
 SPARE_TOKENS = 6
-"""How many tokens longer than the longest target a free answer may get. What has not ended by then
-is not an exact match of anything."""
+"""How many tokens longer than its target a free answer may get. What has not ended by then is not
+an exact match of it."""
+
+MIN_TOKENS = 12
+"""How long any free answer may get, so that a reader sees what the model means."""
 
 
 class Asked(NamedTuple):
@@ -35,6 +46,17 @@ class Asked(NamedTuple):
     def question(self) -> Question:
         """The question itself, whichever edit it came with."""
         return Question(self.prompt, self.target)
+
+
+class Forced(NamedTuple):
+    """One question answered under teacher forcing."""
+
+    asked: Asked
+    predicted: tuple[int, ...]
+    """The model's top choice at each answer token."""
+
+    answer: tuple[int, ...]
+    """The answer tokens that it was forced along."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +113,7 @@ def evaluate(
     *,
     reference: Reference | None = None,
     free_answers: int | None = None,
+    observer: Observer | None = None,
 ) -> Evaluation:
     """Score the model as it stands on a set of edits.
 
@@ -99,20 +122,41 @@ def evaluate(
         edits: The edits whose questions are asked.
         reference: The unedited model's answers. None if this is the unedited model.
         free_answers: How many edits are also asked freely, evenly spaced; None for all of them.
+        observer: Told the number of questions, and of each as it is answered.
 
     Returns:
         The scores, the reference to pass to later calls, and the free answers.
     """
     asked, overruled = questions(edits)
+    gold = [(question, question.target) for question in asked if question.target is not None]
+    items = host.encode([(question.prompt, target) for question, target in gold])
     sample = [asked[i] for i in _sampled(asked, edits, free_answers)]
-    said = _answers(host, sample)
+    observer = observer or Nobody()
+    total = len(asked) + len({question.prompt for question in sample})
+    observer.stage(f"Asking the {'edited' if reference else 'unedited'} model", total)
+    limits = {question.prompt: MIN_TOKENS for question in sample}
+    for (question, _), item in zip(gold, items, strict=True):
+        if question.prompt in limits:
+            needed = len(item.answer_ids) + SPARE_TOKENS
+            limits[question.prompt] = max(limits[question.prompt], needed)
+    answers = host.answer(list(limits), list(limits.values()), observer)
+    said = dict(zip(limits, answers, strict=True))
     baseline = reference or Reference(answers=said)
-    forced = _force(host, asked, baseline)
+    # A locality question without a gold answer is forced along the unedited model's own.
+    own = [(q, baseline.answers.get(q.prompt, "")) for q in asked if q.target is None]
+    own = [(question, answer) for question, answer in own if answer]
+    items += host.encode([(question.prompt, answer) for question, answer in own])
+    forced = [
+        Forced(question, predicted, item.answer_ids)
+        for (question, _), predicted, item in zip(
+            [*gold, *own], host.predict(items, observer), items, strict=True
+        )
+    ]
     if reference is None:
         baseline.tokens.update((item.asked.question, item.predicted) for item in forced)
-    answers = tuple(_answer(question, said, baseline) for question in sample)
-    scores = _scores(forced, baseline, _generation_scores(answers) if sample else None)
-    return Evaluation(scores, baseline, answers, overruled)
+    cases = tuple(_answer(question, said, baseline) for question in sample)
+    scores = _scores(forced, baseline, _generation_scores(cases) if sample else None)
+    return Evaluation(scores, baseline, cases, overruled)
 
 
 def _sampled(asked: Sequence[Asked], edits: Sequence[Edit], count: int | None) -> list[int]:
@@ -121,16 +165,6 @@ def _sampled(asked: Sequence[Asked], edits: Sequence[Edit], count: int | None) -
         return list(range(len(asked)))
     chosen = {id(edits[i * len(edits) // count]) for i in range(count)}
     return [index for index, question in enumerate(asked) if id(question.edit) in chosen]
-
-
-def _answers(host: ModelHost, asked: Sequence[Asked]) -> dict[str, str]:
-    """Free answers by prompt, each prompt asked once."""
-    if not asked:
-        return {}
-    targets = [text for q in asked for text in (q.target, *q.aliases) if text]
-    longest = max((len(e.answer_ids) for e in host.encode([("?", t) for t in targets])), default=8)
-    prompts = list(dict.fromkeys(question.prompt for question in asked))
-    return dict(zip(prompts, host.answer(prompts, longest + SPARE_TOKENS), strict=True))
 
 
 def _answer(question: Asked, said: dict[str, str], reference: Reference) -> Answer:
@@ -162,32 +196,8 @@ def _generation_scores(answers: Iterable[Answer]) -> GenerationScores:
     return GenerationScores(**gold, agreement=agreement)
 
 
-@dataclass(frozen=True)
-class _Forced:
-    """One question answered under teacher forcing."""
-
-    asked: Asked
-    predicted: tuple[int, ...]
-    answer: tuple[int, ...]
-
-
-def _force(host: ModelHost, asked: Sequence[Asked], reference: Reference) -> list[_Forced]:
-    """Ask all questions that have an answer to be forced.
-
-    A locality question without a gold answer is forced along the unedited model's own.
-    """
-    along = [(q, q.target or reference.answers.get(q.prompt, "")) for q in asked]
-    along = [(question, answer) for question, answer in along if answer.strip()]
-    items = host.encode([(question.prompt, answer) for question, answer in along])
-    predicted = host.predict(items)
-    return [
-        _Forced(question, ours, item.answer_ids)
-        for (question, _), ours, item in zip(along, predicted, items, strict=True)
-    ]
-
-
 def _scores(
-    forced: Sequence[_Forced], reference: Reference, generation: GenerationScores | None
+    forced: Sequence[Forced], reference: Reference, generation: GenerationScores | None
 ) -> Scores:
     """Average per kind of question."""
     by_kind: dict[str, list[float]] = {}

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from ultraedit import trace
 from ultraedit.encoding import Encoded, encode
-from ultraedit.models import find_modules, generate
+from ultraedit.models import find_modules
+from ultraedit.models.generation import generate
 from ultraedit.patch import EditedWeights, module_shape
-from ultraedit.types import LayerSignal, Master, ModuleShape, Turn
+from ultraedit.types import LayerSignal, Master, ModuleShape, Observer, Turn
 
 if TYPE_CHECKING:
     from ultraedit.models import LanguageModel
@@ -26,20 +27,24 @@ class ModelHost:
     """
 
     def __init__(
-        self, language_model: LanguageModel, patterns: Sequence[str], master: Master = "float32"
+        self,
+        language_model: LanguageModel,
+        patterns: Sequence[str] | None,
+        master: Master = "float32",
     ) -> None:
         """Choose the modules to edit.
 
         Args:
             language_model: The loaded model. Its edited weights will change in place.
-            patterns: Module patterns such as ``layers.[27-28].mlp.down_proj``.
+            patterns: Module patterns such as ``layers.[27-28].mlp.down_proj``; None for a model
+                that is asked and not edited.
             master: What accumulates the changes.
 
         Raises:
             ConfigError: If a pattern matches nothing that can be edited.
         """
         self.language_model = language_model
-        self._modules = find_modules(language_model.model, patterns)
+        self._modules = {} if patterns is None else find_modules(language_model.model, patterns)
         self.weights = EditedWeights(self._modules, master)
 
     @property
@@ -63,11 +68,14 @@ class ModelHost:
         return self.weights.weight(path)
 
     @torch.no_grad()
-    def predict(self, items: Sequence[Encoded]) -> list[tuple[int, ...]]:
+    def predict(
+        self, items: Sequence[Encoded], observer: Observer | None = None
+    ) -> list[tuple[int, ...]]:
         """The model's top choice at every supervised position, under teacher forcing.
 
         Args:
             items: Encoded questions with their answers.
+            observer: Told of each answer.
 
         Returns:
             Per item as many token ids as its answer has.
@@ -79,8 +87,17 @@ class ModelHost:
             sizes = [len(items[index].answer_ids) for index in indices]
             for index, ids in zip(indices, torch.split(chosen, sizes), strict=True):
                 predicted[index] = tuple(ids.tolist())
+            if observer is not None:
+                observer.advance(len(indices))
         return predicted
 
-    def answer(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
+    def answer(
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: Sequence[int],
+        observer: Observer | None = None,
+    ) -> list[str]:
         """Let the model answer freely: greedy, to the end of the line or of its tokens."""
-        return generate(self.language_model, prompts, max_new_tokens=max_new_tokens)
+        return generate(
+            self.language_model, prompts, max_new_tokens=max_new_tokens, observer=observer
+        )

@@ -74,16 +74,16 @@ def run_turns(
             patch, state = editor.step(host, turn, progress.state)
             host.weights.apply(patch)
         except NumericalError as error:
-            raise NumericalError(f"Turn {turn.index}: {error}") from error
+            raise NumericalError(f"Turn {turn.number}: {error}") from error
         synchronize()
         seconds = time.perf_counter() - start
         progress.state = state
-        progress.turns = turn.index
+        progress.turns = turn.number
         progress.edits += len(turn.edits)
         progress.seconds += seconds
         recorder.turn(
             TurnRecord(
-                turn=turn.index,
+                turn=turn.number,
                 edits=len(turn.edits),
                 total_edits=progress.edits,
                 seconds=seconds,

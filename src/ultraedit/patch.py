@@ -109,7 +109,8 @@ class EditedWeights:
 
     def snapshot(self) -> dict[str, Tensor]:
         """Copy the accumulated weights, to be given to `restore`."""
-        return {path: master.clone() for path, master in self._master.items()}
+        layout = torch.contiguous_format  # as safetensors wants it
+        return {path: m.clone(memory_format=layout) for path, m in self._master.items()}
 
     @torch.no_grad()
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:

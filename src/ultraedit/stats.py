@@ -27,7 +27,7 @@ class RunningMoments(NamedTuple):
     Accumulated in float64: a run of a million edits adds small turns to large sums.
     """
 
-    count: Tensor
+    seen: Tensor
     """Rows seen, N. Shape ()."""
 
     updates: Tensor
@@ -71,12 +71,12 @@ class RunningMoments(NamedTuple):
         if variance == "released" and m > 1:
             within = within * (m / (m - 1))
         delta = mean - self.mean
-        count = self.count + m
+        seen = self.seen + m
         return RunningMoments(
-            count,
+            seen,
             self.updates + 1,
-            self.mean + delta * (m / count),
-            self.scatter + within + delta.square() * (self.count * m / count),
+            self.mean + delta * (m / seen),
+            self.scatter + within + delta.square() * (self.seen * m / seen),
         )
 
     def std(self, variance: Variance = "pooled") -> Tensor:
@@ -87,8 +87,8 @@ class RunningMoments(NamedTuple):
         does not.
         """
         if variance == "pooled" and int(self.updates) <= 1:
-            return (self.scatter / self.count.clamp(min=1) + EPS).sqrt()
-        return (self.scatter / (self.count - 1 + EPS)).sqrt()
+            return (self.scatter / self.seen.clamp(min=1) + EPS).sqrt()
+        return (self.scatter / (self.seen - 1 + EPS)).sqrt()
 
     def normalize(self, rows: Tensor, variance: Variance = "pooled") -> Tensor:
         """Subtract the mean and divide by the standard deviation (Eq. 1). Shape (n, d)."""
@@ -107,7 +107,7 @@ def pack(moments: Mapping[str, RunningMoments]) -> dict[str, Tensor]:
 
 def unpack(state: Mapping[str, Tensor]) -> dict[str, RunningMoments]:
     """Undo `pack`; entries that are not part of any moments are left alone."""
-    names = [name.removesuffix("/count") for name in state if name.endswith("/count")]
+    names = [name.removesuffix("/seen") for name in state if name.endswith("/seen")]
     return {
         name: RunningMoments(*(state[f"{name}/{field}"] for field in RunningMoments._fields))
         for name in names

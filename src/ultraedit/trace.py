@@ -97,11 +97,7 @@ def layer_signals(
             logits = supervised_logits(model, batch)
             torch.autograd.backward(logits, _cross_entropy_gradient(logits, batch.labels))
     segments = torch.tensor(
-        [
-            rank
-            for rank, index in enumerate(longest_first(items))
-            for _ in items[index].answer_ids
-        ]
+        [rank for rank, index in enumerate(longest_first(items)) for _ in items[index].answer_ids]
     )
     return record.signals(segments)
 

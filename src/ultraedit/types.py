@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from ultraedit.errors import DataError
+
+if TYPE_CHECKING:  # Tables of editors and formats are listed without torch.
+    from torch import Tensor
 
 
 class Question(NamedTuple):
@@ -71,7 +72,7 @@ class Edit:
 class Turn(NamedTuple):
     """The edits that are applied together. The weights carry over from turn to turn."""
 
-    index: int
+    number: int
     """Number of the turn in its run, from 1."""
 
     edits: tuple[Edit, ...]
@@ -128,7 +129,7 @@ class Additive:
 Patch = Additive
 """What a turn changes. Memory editors will add a replacement kind (docs/design/001)."""
 
-State = dict[str, Tensor]
+State: TypeAlias = "dict[str, Tensor]"
 """All that an editor must remember between turns, as named tensors.
 
 Being flat and made of tensors, it is saved, resumed, rolled back and compared by one piece of
@@ -261,6 +262,28 @@ class Recorder(Protocol):
         ...
 
 
+class Observer(Protocol):
+    """Someone who watches a long job, such as a progress bar."""
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        """A new part of the job begins, with so many steps if that is known."""
+        ...
+
+    def advance(self, steps: int = 1) -> None:
+        """Some steps of the current part are done."""
+        ...
+
+
+class Nobody:
+    """The observer of a job that nobody watches."""
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        """Look away."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Look away."""
+
+
 def turns(edits: Iterable[Edit], edits_per_turn: int) -> Iterable[Turn]:
     """Cut a stream of edits into turns. The last one may be short; nothing is dropped.
 
@@ -272,13 +295,11 @@ def turns(edits: Iterable[Edit], edits_per_turn: int) -> Iterable[Turn]:
         The turns, numbered from 1.
     """
     batch: list[Edit] = []
-    index = 1
+    number = 1
     for edit in edits:
         batch.append(edit)
         if len(batch) == edits_per_turn:
-            yield Turn(index, tuple(batch))
-            batch, index = [], index + 1
+            yield Turn(number, tuple(batch))
+            batch, number = [], number + 1
     if batch:
-        yield Turn(index, tuple(batch))
-
-
+        yield Turn(number, tuple(batch))

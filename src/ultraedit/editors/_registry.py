@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ultraedit.errors import ConfigError, did_you_mean
-from ultraedit.types import Editor
+from ultraedit.errors import ConfigError, did_you_mean, expected_value
+
+if TYPE_CHECKING:  # The table is read without torch.
+    from ultraedit.types import Editor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +61,7 @@ def find_editor(name: str) -> EditorRow:
     """
     if name not in EDITORS:
         raise ConfigError(
-            f"Unknown editor {name!r}. {did_you_mean(name, EDITORS)} "
-            "Run `ultraedit editors list`."
+            f"Unknown editor {name!r}. {did_you_mean(name, EDITORS)} Run `ultraedit editors list`."
         )
     return EDITORS[name]
 
@@ -90,6 +91,7 @@ def make_editor(name: str, options: dict[str, Any]) -> Editor:
         raised = first.get("ctx", {}).get("error")
         if isinstance(raised, ConfigError):
             raise raised from None
-        field = str(first["loc"][0]) if first["loc"] else name
-        raise ConfigError(f"{field}: {first['msg']}, got {first['input']!r}.") from None
+        option = first["loc"][0]
+        expected = " or ".join(expected_value(e) for e in error.errors() if e["loc"][0] == option)
+        raise ConfigError(f"{option} must be {expected}, got {first['input']!r}.") from None
     return editor

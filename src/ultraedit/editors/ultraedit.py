@@ -150,7 +150,7 @@ class UltraEdit:
         return path if self.statistics == "module" else f"{shape.d_in}x{shape.d_out}"
 
     def _features(self, signal: LayerSignal) -> Tensor:
-        """Rows z = [h ; g], gradients as the chosen average of the loss gives. (n, d_in + d_out)."""
+        """Rows z = [h ; g], with g of the chosen average of the loss. (n, d_in + d_out)."""
         unit = signal.segments
         if self.loss_average == "micro-batch":
             unit = unit // self.micro_batch
@@ -190,7 +190,8 @@ class UltraEdit:
         """Wanted change of the layer's outputs for eta = 1 (Eq. 1, 4 and 5). Shape (n, d_out)."""
         assert self.variance is not None
         normalized = moments.normalize(features, self.variance)
-        keys, grads = normalized.split([signal.keys.shape[1], signal.grads.shape[1]], dim=1)
+        d_in = signal.keys.shape[1]
+        keys, grads = normalized[:, :d_in], normalized[:, d_in:]
         return -keys.square().sum(dim=1, keepdim=True) * grads
 
     def _etas(
@@ -228,5 +229,3 @@ def _scale(update: Tensor | LowRank, factor: float) -> Tensor | LowRank:
     if isinstance(update, LowRank):
         return LowRank(update.left, update.right * factor)
     return update * factor
-
-

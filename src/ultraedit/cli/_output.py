@@ -1,0 +1,143 @@
+"""What commands print: results on the standard output, messages on the standard error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console, JustifyMethod
+
+    from ultraedit.types import Answer
+
+TICK, CROSS = "✓", "✗"
+
+
+def console(*, stderr: bool = False) -> Console:
+    """The terminal as it is now, printing texts as they are: brackets in a fact are no markup."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def write_json(value: Any) -> None:
+    """Print a value as JSON."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def line(text: str = "") -> None:
+    """Print a line of a result, however long it is."""
+    console().print(text, soft_wrap=True)
+
+
+def message(text: str) -> None:
+    """Print a line that is no result."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    title: str | None = None,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+) -> None:
+    """Print a table. Long cells go on in the next line; nothing is cut off.
+
+    Args:
+        columns: Their headings.
+        rows: The cells. None is an empty cell.
+        title: A line above it.
+        right: The columns to align to the right, such as numbers.
+        whole: The columns whose cells stay in one line, such as names to be typed.
+    """
+    from rich import box
+    from rich.table import Table
+
+    drawn = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
+    for column in columns:
+        justify: JustifyMethod = "right" if column in right else "left"
+        drawn.add_column(column, overflow="fold", justify=justify, no_wrap=column in whole)
+    for row in rows:
+        drawn.add_row(*("" if cell is None else str(cell) for cell in row))
+    console().print(drawn)
+
+
+def pairs(values: Mapping[str, Any]) -> None:
+    """Print names with their values, one a line; what has no value is left out."""
+    from rich.table import Table
+
+    drawn = Table.grid(padding=(0, 2, 0, 0))
+    drawn.add_column(style="bold", no_wrap=True)
+    drawn.add_column(overflow="fold")
+    for name, value in values.items():
+        if value is not None:
+            drawn.add_row(name, str(value))
+    console().print(drawn)
+
+
+def scores(summary: Mapping[str, Any], *, before: bool = True) -> None:
+    """Print the scores of a run, or of a single evaluation.
+
+    Args:
+        summary: An object with ``before`` and ``after``, as ``summary.json`` has them.
+        before: Whether there is anything to show of the time before the edits.
+    """
+    from ultraedit.report import format_percent, scores_table
+
+    rows = [row for row in scores_table(summary) if row.forced or row.generated]
+    values: list[tuple[float | None, ...]]
+    if before:
+        headings = ["before", "after", "free before", "free after"]
+        values = [row[1:] for row in rows]
+    else:
+        headings = ["forced", "free"]
+        values = [(row.forced_after, row.generated_after) for row in rows]
+    table(
+        ["metric", *headings],
+        [
+            (row.name, *(None if value is None else format_percent(value) for value in cells))
+            for row, cells in zip(rows, values, strict=True)
+        ],
+        right=headings,
+    )
+    line()
+    line("Teacher-forced token accuracy; free: exact match of the model's own answers.")
+
+
+def answers(chosen: Iterable[Answer]) -> None:
+    """Print free answers from before and after the edits."""
+    table(
+        ["prompt", "before", "after", "target", ""],
+        [
+            (each.prompt, each.before, each.after, each.target, TICK if each.correct else CROSS)
+            for each in chosen
+        ],
+    )
+
+
+class _Plain(logging.Handler):
+    """Prints messages of the library as plain lines, wherever the standard error is now."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message(self.format(record))
+
+
+def show_log() -> None:
+    """Let the user see what the library has to say."""
+    log = logging.getLogger("ultraedit")
+    log.setLevel(logging.INFO)
+    log.handlers = [_Plain()]

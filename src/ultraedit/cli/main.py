@@ -1,0 +1,88 @@
+"""The program: its commands, put together."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from ultraedit.cli import ask, data, demo, edit, editors, eval, models, report, run
+from ultraedit.cli._errors import Commands, drop_output
+from ultraedit.cli._help import add, page
+from ultraedit.cli._output import show_log
+
+WRITE = "Write facts into a model"
+ASK = "See what a model says"
+LOOK_UP = "See what there is"
+
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={
+        "auto_envvar_prefix": "ULTRAEDIT",
+        "help_option_names": ["-h", "--help"],
+    },
+)
+
+add(app, "demo", demo.demo, WRITE)
+add(app, "edit", edit.edit, WRITE)
+add(app, "run", run.run, WRITE)
+add(app, "ask", ask.ask, ASK)
+add(app, "eval", eval.evaluate, ASK)
+add(app, "report", report.report, ASK)
+app.add_typer(editors.app, name="editors", rich_help_panel=LOOK_UP)
+app.add_typer(models.app, name="models", rich_help_panel=LOOK_UP)
+app.add_typer(data.app, name="data", rich_help_panel=LOOK_UP)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ultraedit {version('ultraedit')}")
+        raise typer.Exit
+
+
+def ultraedit(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and end.",
+            metavar="",
+            callback=_print_version,
+            is_eager=True,
+            allow_from_autoenv=False,
+        ),
+    ] = False,
+) -> None:
+    """Write facts into the weights of a language model, turn after turn, without training.
+
+    Examples:
+      ultraedit demo
+      ultraedit edit facts.jsonl --model smollm2 --out edited
+
+    Results go to the standard output, progress and messages to the standard error. Every option
+    can be given as a variable too: ULTRAEDIT_RUN_EDITS_PER_TURN is --edits-per-turn of run.
+    """
+    show_log()
+
+
+app.callback(help=page(ultraedit.__doc__ or ""))(ultraedit)
+
+
+def main() -> None:
+    """Run the command line, as ``ultraedit`` and ``python -m ultraedit`` do."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a letter shows a question mark in its place.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        app(prog_name="ultraedit")
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            drop_output()

@@ -1,0 +1,33 @@
+"""``ultraedit report``: make the report of a run anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ultraedit.cli import _options as o
+from ultraedit.cli import _output
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder of a finished run.")]
+
+
+def report(folder: Folder, json: o.Json = False) -> None:
+    r"""Write the report of a finished run and its plots again, from its records alone.
+
+    Examples:
+      ultraedit report demo-run
+      ultraedit report runs/ultraedit-smollm2-zsre-1 --json
+    """
+    from ultraedit.report import write
+
+    write(folder)
+    pages = {
+        "report": str(folder / "report.md"),
+        "plots": [str(plot) for plot in sorted(folder.glob("*.png"))],
+    }
+    if json:
+        _output.write_json(pages)
+    else:
+        _output.pairs(pages | {"plots": "\n".join(pages["plots"])})

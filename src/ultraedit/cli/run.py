@@ -1,0 +1,60 @@
+"""``ultraedit run``: one editor, one model, one file of facts, every setting at hand."""
+
+from __future__ import annotations
+
+from ultraedit.cli import _options as o
+from ultraedit.cli._job import settle, start
+
+
+def run(
+    model: o.Model = None,
+    data: o.Data = None,
+    limit: o.Limit = None,
+    turns: o.Turns = None,
+    edits_per_turn: o.EditsPerTurn = None,
+    editor: o.Editor = None,
+    modules: o.Modules = None,
+    eta: o.Eta = None,
+    ridge: o.Ridge = None,
+    protocol: o.Protocol = None,
+    set: o.Assignments = None,
+    preset: o.Preset = None,
+    config: o.Config = None,
+    dtype: o.Dtype = None,
+    device: o.Device = None,
+    seed: o.Seed = None,
+    free_answers: o.FreeAnswers = None,
+    out: o.Out = None,
+    no_save_model: o.NoSaveModel = False,
+    dry_run: o.DryRun = False,
+    json: o.Json = False,
+) -> None:
+    r"""Edit a model with a file of facts and score it before and after.
+
+    Examples:
+      ultraedit run --model smollm2 --data zsre:zsre_10k.json --limit 300
+      ultraedit run --model ./my-model --data facts.jsonl --eta auto --dry-run
+
+    The folder of the results gets summary.json, records.jsonl, answers.jsonl, report.md with its
+    plots, config.json, which repeats the run with --config, and the edited model in model/.
+    """
+    given = {
+        "model": model,
+        "data": data,
+        "limit": limit,
+        "turns": turns,
+        "edits_per_turn": edits_per_turn,
+        "editor": editor,
+        "modules": modules,
+        "eta": eta,
+        "ridge": ridge,
+        "protocol": protocol,
+        "preset": preset,
+        "dtype": dtype,
+        "device": device,
+        "seed": seed,
+        "free_answers": free_answers,
+        "save_model": False if no_save_model else None,
+    }
+    settings = settle(given, config=config, assignments=set or ())
+    start(settings, out, dry_run=dry_run, json=json)

@@ -1,0 +1,120 @@
+"""The settings of a run: what the user chose, checked, and where each default came from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from ultraedit.errors import ConfigError, did_you_mean, expected_value
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib  # type: ignore[import-not-found,no-redef,unused-ignore]
+
+
+class RunConfig(BaseModel):
+    """Everything that decides what a run does. Written into its folder as ``config.json``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    """Folder, Hugging Face id, GGUF file or alias."""
+
+    data: str
+    """``FORMAT:PATH``."""
+
+    editor: str = "ultraedit"
+
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the editor that the user set, such as ``{"eta": 1e-3}``."""
+
+    modules: tuple[str, ...] | None = None
+    """Module patterns. None takes those of the preset."""
+
+    preset: str | None = None
+    """Name or file of a preset. None finds the one of the model and the data set."""
+
+    edits_per_turn: int = Field(default=100, ge=1)
+    turns: int | None = Field(default=None, ge=1)
+    """Stop after this many turns."""
+
+    limit: int | None = Field(default=None, ge=1)
+    """Take this many rows of the data."""
+
+    free_answers: int | None = Field(default=None, ge=0)
+    """How many edits are also asked freely, evenly spaced. None for all, 0 for none."""
+
+    dtype: str = "auto"
+    device: str = "auto"
+    seed: int = 0
+    save_model: bool = True
+
+    @field_validator("modules", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        from ultraedit.models import split_patterns
+
+        return tuple(split_patterns(value)) if isinstance(value, str) else value
+
+    @property
+    def edit_limit(self) -> int | None:
+        """Most edits that the run will make, by either limit."""
+        by_turns = None if self.turns is None else self.turns * self.edits_per_turn
+        limits = [limit for limit in (self.limit, by_turns) if limit is not None]
+        return min(limits) if limits else None
+
+
+def make_config(values: dict[str, Any]) -> RunConfig:
+    """Check settings as a file or the command line gives them.
+
+    Raises:
+        ConfigError: If a setting is unknown, missing, or has a value that it cannot have.
+    """
+    for key in values:
+        if key not in RunConfig.model_fields:
+            raise ConfigError(
+                f"Unknown setting {key!r}. {did_you_mean(key, RunConfig.model_fields)}"
+            )
+    try:
+        return RunConfig(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raised = first.get("ctx", {}).get("error")
+        if isinstance(raised, ConfigError):
+            raise raised from None
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "missing":
+            raise ConfigError(
+                f"--{name} is missing. Give it, or a --config file with it."
+            ) from None
+        raise ConfigError(
+            f"{name.replace('_', '-')} must be {expected_value(first)}, got {first['input']!r}."
+        ) from None
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read settings from a TOML file, or from the ``config.json`` of an earlier run.
+
+    Raises:
+        ConfigError: If the file is missing or malformed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        cause = getattr(error, "strerror", None) or error
+        raise ConfigError(f"Cannot read the config file {path}: {cause}.") from None
+    try:
+        if path.suffix == ".json":
+            values = json.loads(text)
+            values = values.get("settings", values) if isinstance(values, dict) else values
+        else:
+            values = tomllib.loads(text)
+    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} is not well-formed: {error}.") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold a table of settings, not a {type(values).__name__}.")
+    return values

@@ -1,0 +1,26 @@
+"""Files of facts as streams of `Edit`, for every published layout and for our own.
+
+    for edit in stream("zsre:zsre_10k.json", limit=1000):
+        ...
+
+One file per format; the table of all of them is `FORMATS`. Nothing is ever left out in silence:
+a row that cannot be used raises, and `check` lists all that would.
+"""
+
+from ultraedit.data._check import check
+from ultraedit.data._registry import FORMATS, Format, list_formats
+from ultraedit.data._report import CheckReport
+from ultraedit.data._spec import DataSpec, parse_spec
+from ultraedit.data._stream import read, stream
+
+__all__ = [
+    "FORMATS",
+    "CheckReport",
+    "DataSpec",
+    "Format",
+    "check",
+    "list_formats",
+    "parse_spec",
+    "read",
+    "stream",
+]

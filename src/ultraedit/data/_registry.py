@@ -1,0 +1,130 @@
+"""The formats by name. Their readers are imported when they are first asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from ultraedit.data._layout import Layout
+from ultraedit.errors import ConfigError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to lay out a file of edits."""
+
+    name: str
+    """What the user types before the colon."""
+
+    description: str
+    """One line for a table."""
+
+    source: str
+    """Who published it."""
+
+    license: str
+    """Terms of the data, as far as they are stated."""
+
+    reader: str
+    """Where its `Layout` is: ``module:attribute``."""
+
+    @property
+    def layout(self) -> Layout:
+        """What the format demands of a row, and what it makes of it."""
+        module, attribute = self.reader.split(":")
+        layout: Layout = getattr(importlib.import_module(module), attribute)
+        return layout
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that every row must have."""
+        return tuple(field.name for field in self.layout.fields if field.required)
+
+    @property
+    def optional_keys(self) -> tuple[str, ...]:
+        """The keys that are read where a row has them."""
+        return tuple(field.name for field in self.layout.fields if not field.required)
+
+
+_ROWS = (
+    Format(
+        "jsonl",
+        "Your own facts, one JSON object a line",
+        "this package, docs/data.md",
+        "yours",
+        "ultraedit.data.jsonl:LAYOUT",
+    ),
+    Format(
+        "zsre",
+        "ZsRE: questions on relations, with rephrases and unrelated questions",
+        "Levy et al. 2017, in the layout of the UltraEdit paper's files",
+        "MIT for the EasyEdit copy",
+        "ultraedit.data.zsre:LAYOUT",
+    ),
+    Format(
+        "counterfact",
+        "CounterFact in its flat layout: statements with made-up objects",
+        "Meng et al. 2022 (ROME)",
+        "MIT; flat copies also under Apache-2.0",
+        "ultraedit.data.counterfact:LAYOUT",
+    ),
+    Format(
+        "fever",
+        "FEVER: claims and their labels; one of several rephrases is drawn with the seed",
+        "Thorne et al. 2018, in the layout of the MEND and UltraEdit papers' files",
+        "FEVER is CC BY-SA 3.0; the edit files state none, so do not pass them on",
+        "ultraedit.data.fever:LAYOUT",
+    ),
+    Format(
+        "wikibigedit",
+        "WikiBigEdit: changes of Wikidata, with persona and two-hop questions",
+        "Thede et al. 2025",
+        "Apache-2.0 for its code; see its publisher for the data",
+        "ultraedit.data.wikibigedit:LAYOUT",
+    ),
+    Format(
+        "ultraeditbench",
+        "UltraEditBench: 2,008,326 questions on Wikidata facts",
+        "Gu et al. 2026 (UltraEdit)",
+        "see its publisher; the paper's code states none",
+        "ultraedit.data.ultraeditbench:LAYOUT",
+    ),
+    Format(
+        "hallueditbench",
+        "HalluEditBench: facts that models get wrong, with two-hop questions",
+        "Huang et al. 2025",
+        "MIT",
+        "ultraedit.data.hallueditbench:LAYOUT",
+    ),
+    Format(
+        "entityquestions",
+        "EntityQuestions as a table: one question and its answers for each Wikidata fact",
+        "Sciavolino et al. 2021",
+        "MIT",
+        "ultraedit.data.entityquestions:LAYOUT",
+    ),
+)
+
+FORMATS: Mapping[str, Format] = MappingProxyType({row.name: row for row in _ROWS})
+"""Every format by its name, in the order in which they are listed."""
+
+
+def list_formats() -> tuple[Format, ...]:
+    """List all formats, the package's own first."""
+    return _ROWS
+
+
+def find_format(name: str) -> Format:
+    """Look a format up.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    if name not in FORMATS:
+        raise ConfigError(
+            f"Unknown data format {name!r}. {did_you_mean(name.lower(), FORMATS)} "
+            f"Run `ultraedit data list`."
+        )
+    return FORMATS[name]

@@ -1,0 +1,72 @@
+"""Edits out of a file, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from ultraedit.data._files import require_file
+from ultraedit.data._layout import Layout
+from ultraedit.data._registry import find_format
+from ultraedit.data._spec import DataSpec, parse_spec
+from ultraedit.errors import ConfigError, DataError
+from ultraedit.types import Edit
+
+
+def stream(spec: DataSpec | str, *, limit: int | None = None, seed: int = 0) -> Iterator[Edit]:
+    """Read edits as they are needed, in memory that does not grow with the file.
+
+    A wrong format, limit or path is refused at once, everything else when its row is reached.
+
+    Args:
+        spec: The file and its format, as a `DataSpec` or as ``FORMAT:PATH``.
+        limit: Take the first so many rows. None takes all.
+        seed: Decides what is drawn where a data set offers a choice (`fever`). The draw of a
+            row depends on the seed and the row's name alone.
+
+    Returns:
+        An iterator over the edits, in the order of the file.
+
+    Raises:
+        ConfigError: If the format is unknown or the limit is not positive.
+        DataError: If the file is missing or cannot be read, has no rows, or a row cannot be
+            used. No row is ever left out.
+    """
+    spec, layout = resolve(spec, limit)
+    return _edits(spec, layout, limit, seed)
+
+
+def read(spec: DataSpec | str, *, limit: int | None = None, seed: int = 0) -> list[Edit]:
+    """Read edits into a list. Arguments and errors are those of `stream`."""
+    return list(stream(spec, limit=limit, seed=seed))
+
+
+def resolve(spec: DataSpec | str, limit: int | None) -> tuple[DataSpec, Layout]:
+    """Find what a reader of `spec` needs, refusing what can be refused without reading."""
+    if isinstance(spec, str):
+        spec = parse_spec(spec)
+    layout = find_format(spec.format).layout
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit must be at least 1, got {limit}. Leave it out to take all rows.")
+    require_file(spec.path)
+    return spec, layout
+
+
+def no_rows(spec: DataSpec) -> str:
+    """Say that a file holds nothing."""
+    return f"{spec.path} has no rows, expected at least one edit in the format {spec.format}."
+
+
+def _edits(spec: DataSpec, layout: Layout, limit: int | None, seed: int) -> Iterator[Edit]:
+    is_empty = True
+    for row in islice(layout.rows(spec.path), limit):
+        is_empty = False
+        faults = layout.faults(row)
+        if faults:
+            raise DataError(
+                f"{spec.path}, {row.place}: {faults[0].sentence} "
+                f"Run `ultraedit data check {spec}` to see every bad row."
+            )
+        yield layout.edit_of(row, seed)
+    if is_empty:
+        raise DataError(no_rows(spec))

@@ -1,0 +1,30 @@
+"""Models: loading them by any name, choosing the layers to edit, and saving the result.
+
+Importing this package does not import transformers: its modules do so inside the functions
+that need it.
+"""
+
+from ultraedit.models.aliases import ALIASES, Alias, list_models
+from ultraedit.models.language_model import LanguageModel
+from ultraedit.models.loading import load
+from ultraedit.models.modules import ModuleGroup, describe_modules, find_modules
+from ultraedit.models.patterns import split_patterns
+from ultraedit.models.preset import Preset, find_preset, list_presets, load_preset
+from ultraedit.models.saving import save
+
+__all__ = [
+    "ALIASES",
+    "Alias",
+    "LanguageModel",
+    "ModuleGroup",
+    "Preset",
+    "describe_modules",
+    "find_modules",
+    "find_preset",
+    "list_models",
+    "list_presets",
+    "load",
+    "load_preset",
+    "save",
+    "split_patterns",
+]

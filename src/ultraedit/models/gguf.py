@@ -1,0 +1,107 @@
+"""GGUF files, unpacked once into an ordinary model folder that later loads read in seconds."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ultraedit.errors import ConfigError
+from ultraedit.models.quiet import quiet
+from ultraedit.models.reading import readable
+from ultraedit.models.staging import cache_dir, staged
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_log = logging.getLogger("ultraedit")
+
+
+def unpacked(path: Path) -> tuple[Path, str]:
+    """Give the float32 model folder of a GGUF file, making it in the cache at the first call.
+
+    The folder is named by the hash of the file, and appears whole or not at all, so two
+    processes that convert the same file at once do no harm.
+
+    Args:
+        path: The GGUF file.
+
+    Returns:
+        The folder, and the SHA-256 of the file in hexadecimal.
+
+    Raises:
+        ConfigError: If it is not a GGUF file, or not one of a model that transformers knows.
+        StorageError: If the cache cannot be written.
+    """
+    sha256 = _sha256(path)
+    folder = cache_dir() / "models" / sha256
+    if not folder.is_dir():
+        _log.info("Converting %s once, which takes about a minute; kept in %s.", path.name, folder)
+        _convert(path, folder)
+    return folder, sha256
+
+
+def _convert(path: Path, folder: Path) -> None:
+    import transformers
+
+    options: dict[str, Any] = {"gguf_file": path.name, "local_files_only": True}
+    # Newer versions of transformers leave the weights packed where a kernel for that is installed.
+    packing = getattr(transformers, "GgufConfig", None)
+    unpack = {"quantization_config": packing(dequantize=True)} if packing else {}
+    with readable(str(path), "a GGUF file of a causal language model"), quiet(), _no_bar():
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            path.parent, dtype=torch.float32, **options, **unpack
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, **options)
+    forget_quantization(model)
+    with staged(folder, replace=False) as stage, quiet():
+        model.save_pretrained(stage)
+        tokenizer.save_pretrained(stage)
+
+
+def forget_quantization(model: PreTrainedModel) -> None:
+    """Drop the quantizer that a model from GGUF still carries, in place.
+
+    Its weights are plain tensors, but as long as it counts as quantized it refuses to be saved.
+    """
+    for owner, names in (
+        (model, ("hf_quantizer", "quantization_method")),
+        (model.config, ("quantization_config",)),
+    ):
+        for name in names:
+            if name in vars(owner):
+                delattr(owner, name)
+    model.is_quantized = False
+
+
+def _sha256(path: Path) -> str:
+    """Hash a file, after a look at its first bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        if handle.read(4) != b"GGUF":
+            raise ConfigError(
+                f"{path} is not a GGUF file: it does not start with the letters GGUF. "
+                "Download it again, or give a model folder or an alias."
+            )
+        handle.seek(0)
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """Take the progress bar from the GGUF reader, which does not ask transformers' settings."""
+    from transformers import modeling_gguf_pytorch_utils as reader
+
+    original: Callable[..., Any] = reader.tqdm
+    reader.tqdm = lambda items, **_: items
+    try:
+        yield
+    finally:
+        reader.tqdm = original

@@ -1,0 +1,72 @@
+"""A loaded model with its tokenizer, and what its config says in words that fit every family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageModel:
+    """A causal language model that is ready to be edited: in eval mode, no weight trainable."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+    name: str
+    """What the user asked for."""
+
+    source: str
+    """Where it came from: a folder, a GGUF file or a Hugging Face id."""
+
+    sha256: str | None = None
+    """Hash of the GGUF file, where `source` is one."""
+
+    @property
+    def config(self) -> PretrainedConfig:
+        """Config of the language model proper, also where an image model is wrapped around it."""
+        return text_config(self.model.config)
+
+    @property
+    def context_length(self) -> int | None:
+        """Longest text that the model takes, in tokens. None where the config does not say."""
+        return getattr(self.config, "max_position_embeddings", None)
+
+    @property
+    def family(self) -> str:
+        """The config's ``model_type``, such as ``llama`` or ``gemma3_text``."""
+        return cast(str, self.config.model_type)
+
+    @property
+    def layers(self) -> int:
+        """Number of hidden layers."""
+        return cast(int, self.config.num_hidden_layers)
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids must be for the model to take them."""
+        return cast(torch.device, self.model.get_input_embeddings().weight.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights."""
+        return cast(torch.dtype, self.model.dtype)
+
+
+def text_config(config: PretrainedConfig) -> PretrainedConfig:
+    """Find the language model's config inside that of a multimodal model."""
+    return config.get_text_config(decoder=True)
+
+
+def intermediate_size(config: PretrainedConfig) -> int:
+    """Width of the MLP. GPT-2 and GPT-J leave it out where it is four times the hidden size."""
+    for name in ("intermediate_size", "n_inner"):
+        width = getattr(config, name, None)
+        if width is not None:
+            return int(width)
+    return 4 * int(config.hidden_size)

@@ -1,0 +1,61 @@
+"""`load`: from any name of a model to a model that is ready to be edited."""
+
+from __future__ import annotations
+
+import logging
+
+from ultraedit.errors import ConfigError
+from ultraedit.models.aliases import ALIASES
+from ultraedit.models.hardware import choose_device, choose_dtype
+from ultraedit.models.language_model import LanguageModel
+from ultraedit.models.reading import read
+from ultraedit.models.resolve import install_hint, resolve
+
+_log = logging.getLogger("ultraedit")
+
+
+def load(
+    name: str, *, dtype: str = "auto", device: str = "auto", device_map: str | None = None
+) -> LanguageModel:
+    """Load a model by folder, ``.gguf`` file, alias or Hugging Face id, tried in this order.
+
+    A GGUF file is unpacked once, which takes about a minute for the aliases, and kept in the
+    cache folder (``$ULTRAEDIT_CACHE``); later loads take seconds.
+
+    Args:
+        name: What to load, such as ``smollm2`` or ``./edited/model``.
+        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``. ``auto`` is bfloat16 where the
+            device computes it natively, float32 elsewhere.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. ``auto`` is a GPU if there
+            is one.
+        device_map: In place of `device`, a rule such as ``auto`` by which transformers spreads a
+            large model over several devices.
+
+    Returns:
+        The model in eval mode, with no weight trainable, and its tokenizer.
+
+    Raises:
+        ConfigError: If the name, the dtype or the device cannot be used; the message says which
+            are accepted and, for an alias without its package, what to install.
+        StorageError: If an unpacked GGUF cannot be written to the cache folder.
+    """
+    if device_map is not None and device != "auto":
+        raise ConfigError(f"Give device {device!r} or device_map {device_map!r}, not both.")
+    target = choose_device(device)
+    precision = choose_dtype(dtype, target)
+    source = resolve(name)
+    if not source.offline:
+        _log.info("Loading %s from the Hugging Face Hub.", source.origin)
+    try:
+        model, tokenizer = read(
+            source.location,
+            dtype=precision,
+            device=target,
+            device_map=device_map,
+            offline=source.offline,
+        )
+    except ConfigError as error:
+        if name in ALIASES and source.origin == ALIASES[name].hub_id:
+            raise install_hint(ALIASES[name], error) from error
+        raise
+    return LanguageModel(model, tokenizer, name=name, source=source.origin, sha256=source.sha256)

@@ -1,0 +1,40 @@
+"""Keep transformers' own progress bars and warnings off the user's terminal while it works."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence transformers inside the block, and restore its settings afterwards.
+
+    What matters of its warnings, weights that are missing from a file, is checked by `reading`
+    and raised as an error. Downloads keep their progress bars: those take minutes.
+    """
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    bars, download_bars = logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
+    # The settings themselves warn where an environment variable overrides them.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        if download_bars:
+            enable_progress_bars()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(verbosity)
+            if bars:
+                logging.enable_progress_bar()
+            if not download_bars:
+                disable_progress_bars()

@@ -1,0 +1,26 @@
+"""The report of a finished run: one page of Markdown and three plots, made from its four files."""
+
+from ultraedit.report.examples import examples
+from ultraedit.report.formats import (
+    format_bytes,
+    format_change,
+    format_count,
+    format_number,
+    format_percent,
+    format_seconds,
+)
+from ultraedit.report.scores import ScoreRow, scores_table
+from ultraedit.report.writing import write
+
+__all__ = [
+    "ScoreRow",
+    "examples",
+    "format_bytes",
+    "format_change",
+    "format_count",
+    "format_number",
+    "format_percent",
+    "format_seconds",
+    "scores_table",
+    "write",
+]

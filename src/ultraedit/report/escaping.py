@@ -1,0 +1,44 @@
+"""Any text as part of a Markdown page, shown as it is and breaking nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_MARKUP = re.compile(r"([\\`*_\[\]<>|~&$])")
+
+LONGEST = 200
+"""Characters of an answer or a prompt that are shown."""
+
+
+def escape(text: str) -> str:
+    """Show a text literally, on one line: markup is escaped, a line end becomes ``<br>``."""
+    if len(text) > LONGEST:
+        text = text[: LONGEST - 1] + "…"
+    lines = ("".join(map(_printable, line)) for line in text.strip().splitlines())
+    return "<br>".join(_MARKUP.sub(r"\\\1", line) for line in lines)
+
+
+def code(text: str) -> str:
+    """Show a text as a code span that may stand in a table."""
+    text = " ".join("".join(map(_printable, line)) for line in text.splitlines())
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    space = " " if longest or not text.strip() else ""
+    return f"{fence}{space}{text}{space}{fence}".replace("|", r"\|")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+    """Lay cells out as a Markdown table.
+
+    Args:
+        header: Names of the columns.
+        rows: The cells, as Markdown without a bare pipe or line end.
+        align: One letter per column, ``l`` or ``r``.
+    """
+    rule = ["---:" if letter == "r" else "---" for letter in align]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else " "

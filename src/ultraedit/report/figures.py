@@ -1,0 +1,76 @@
+"""What all plots share: the style, the colours, and the way to a PNG without global state."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from typing import Any
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+"""Okabe and Ito's palette without its yellow, which is too light for a line on white. All kinds
+of colour-blind readers can tell these apart."""
+
+BEFORE, AFTER = "#B0B7BF", COLOURS[0]
+"""Light against dark, so that they also differ in grey."""
+
+FEW_TURNS = 20
+"""Up to so many turns each has a bar or a mark of its own; more of them make a line."""
+
+_STYLE = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#555555",
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "text.parse_math": False,  # a dollar in the name of a probe is a dollar
+}
+
+
+def draw(width: float, height: float, paint: Callable[[Any], None]) -> bytes:
+    """Draw a figure and encode it as a PNG.
+
+    Args:
+        width: In inches, 150 pixels each.
+        height: In inches.
+        paint: Told to fill the empty figure.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    image = BytesIO()
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        # Names may be in any script; a box in place of a letter is no reason to alarm the user.
+        warnings.filterwarnings("ignore", message="Glyph")
+        layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
+        figure = Figure(figsize=(width, height), dpi=150, layout=layout)
+        FigureCanvasAgg(figure)
+        paint(figure)
+        figure.savefig(image, format="png", facecolor="white", metadata={"Software": None})
+    return image.getvalue()
+
+
+def mark_turns(panel: Any, turns: Sequence[int]) -> None:
+    """Label the axis of the turns: each of a few, round numbers of many."""
+    from matplotlib.ticker import MaxNLocator
+
+    panel.set_xlabel("turn")
+    if len(turns) <= FEW_TURNS // 2:
+        panel.set_xticks(turns)
+    else:
+        panel.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
+
+
+def shorten(name: str, longest: int = 28) -> str:
+    """Cut a name to what an axis has room for."""
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"

@@ -1,0 +1,231 @@
+"""The page of a run: what was done, how it went, what it cost and how to do it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ultraedit.report.escaping import code, escape, table
+from ultraedit.report.formats import (
+    MISSING,
+    format_bytes,
+    format_change,
+    format_count,
+    format_number,
+    format_percent,
+    format_seconds,
+)
+from ultraedit.report.reading import FinishedRun
+from ultraedit.report.reproducing import reproduce_command
+from ultraedit.report.scores import METRICS, ScoreRow
+from ultraedit.types import Answer
+
+PLOTS = ("metrics.png", "speed_memory.png", "norms.png")
+"""File names of the plots, in the order in which the page shows them."""
+
+_MEANINGS = {
+    "efficacy": "the edited prompts get their new answers",
+    "generalization": "other ways of asking them get the new answers too",
+    "specificity": "unrelated questions get their gold answers",
+    "agreement": "unrelated questions get the unedited model's answers",
+}
+
+
+def page(run: FinishedRun, rows: Sequence[ScoreRow], answers: Sequence[Answer]) -> str:
+    """Write the whole page.
+
+    Args:
+        run: The finished run.
+        rows: Its scores.
+        answers: The examples to show.
+    """
+    metrics, speed, norms = PLOTS
+    summary = run.summary
+    sections = [
+        f"# {_plain(summary['editor'])}: {format_count(summary['edits'], 'edit')} "
+        f"of {_plain(summary['model'])}",
+        _headline(run, rows),
+        *_notes(run),
+        "## Scores",
+        _scores(rows),
+        _meanings(rows),
+        f"![Scores before and after the edits]({metrics})",
+        "## Speed and memory",
+        _costs(run),
+        f"![Edits per second and peak memory over the turns]({speed})",
+        "## Weight changes",
+        "Size of the accumulated change of each edited weight against that of the unedited "
+        "weight, ‖ΔW‖ / ‖W‖ in the Frobenius norm, after the last turn.",
+        _norms(run),
+        f"![Weight changes over the turns]({norms})",
+        "## Examples",
+        _examples(answers),
+        "## Settings",
+        _settings(run),
+        "## How to reproduce",
+        f"With {_versions(run)}:",
+        f"```sh\n{reproduce_command(run.config['settings'], _other_folder(run))}\n```",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _headline(run: FinishedRun, rows: Sequence[ScoreRow]) -> str:
+    summary, resolved = run.summary, run.summary["resolved"]
+    scores = ", ".join(
+        f"{row.name} {format_percent(row.forced_before)} to {format_percent(row.forced_after)}"
+        for row in rows[:3]
+        if row.forced
+    )
+    return (
+        f"**{_plain(summary['editor'])} made {format_count(summary['edits'], 'edit')} in "
+        f"{format_count(summary['turns'], 'turn')} to {code(summary['model'])} with the facts of "
+        f"{code(summary['data'])}, in {resolved['dtype']} on {resolved['device']}.** "
+        f"Before and after: {scores or MISSING}. "
+        f"{format_number(summary['edits_per_second'])} edits per second, peak memory "
+        f"{format_bytes(summary['peak_memory_bytes'])}."
+    )
+
+
+def _notes(run: FinishedRun) -> Iterator[str]:
+    """What a reader of the numbers has to know, where it happened."""
+    overruled, settings = run.summary["overruled"], run.config["settings"]
+    if overruled:
+        were = "edit was" if overruled == 1 else "edits were"
+        yield (
+            f"Note: {overruled:,} {were} overruled by a later edit of the same prompt, and "
+            "scored against the newest answer."
+        )
+    last, whole = (run.history.edits or [0])[-1], settings["edits_per_turn"]
+    if last < whole:
+        which = "last" if len(run.history.edits) > 1 else "only"
+        yield (
+            f"Note: the {which} turn was short, with {format_count(last, 'edit')} where "
+            f"{whole:,} make a turn. It was run like any other."
+        )
+    asked = settings.get("free_answers")
+    if asked is not None and 0 < asked < run.summary["edits"]:
+        yield (
+            f"Note: {asked:,} of the {format_count(run.summary['edits'], 'edit')}, evenly spaced, "
+            "were also asked freely; exact match is over these."
+        )
+
+
+def _scores(rows: Sequence[ScoreRow]) -> str:
+    forced = [
+        [
+            escape(row.name),
+            format_percent(row.forced_before),
+            format_percent(row.forced_after),
+            format_change(row.forced_before, row.forced_after),
+        ]
+        for row in rows
+    ]
+    header = ["metric", "before", "after", "change"]
+    if not any(row.generated for row in rows):
+        return table(header, forced, "lrrr") + "\n\nThe model was not asked freely."
+    free = [
+        [
+            format_percent(row.generated_before),
+            format_percent(row.generated_after),
+            format_change(row.generated_before, row.generated_after),
+        ]
+        for row in rows
+    ]
+    cells = [left + right for left, right in zip(forced, free, strict=True)]
+    return table([*header, *(f"free {name}" for name in header[1:])], cells, "lrrrrrr")
+
+
+def _meanings(rows: Sequence[ScoreRow]) -> str:
+    lines = [f"- {name}: {meaning}." for name, meaning in _MEANINGS.items()]
+    if len(rows) > len(METRICS):
+        lines.append("- the others: further questions of the data, by their name in it.")
+    return (
+        "Teacher-forced token accuracy, as the paper scores; under *free*, exact match of greedy "
+        "answers. Changes are in percentage points.\n\n" + "\n".join(lines)
+    )
+
+
+def _costs(run: FinishedRun) -> str:
+    summary = run.summary
+    on_gpu = summary["resolved"]["device"].startswith("cuda")
+    memory = "allocated on the GPU" if on_gpu else "resident, of the whole process"
+    rows = [
+        ["edits", f"{summary['edits']:,} in {format_count(summary['turns'], 'turn')}"],
+        ["editing", format_seconds(summary["edit_seconds"])],
+        ["edits per second", format_number(summary["edits_per_second"])],
+        ["evaluation, before and after", format_seconds(run.history.evaluation_seconds)],
+        ["peak memory", f"{format_bytes(summary['peak_memory_bytes'])}, {memory}"],
+    ]
+    return table(["", ""], rows, "lr")
+
+
+def _norms(run: FinishedRun) -> str:
+    rows = [
+        [code(path), f"{format_number(100 * norms[-1])}%"]
+        for path, norms in run.history.norms.items()
+    ]
+    return table(["module", "‖ΔW‖ / ‖W‖"], rows, "lr") if rows else "No weight was changed."
+
+
+def _examples(answers: Sequence[Answer]) -> str:
+    if not answers:
+        return "The model was not asked freely."
+    rows = [
+        [
+            escape(answer.kind),
+            escape(answer.prompt),
+            escape(answer.target) if answer.target else "*as before*",
+            escape(answer.before) or "*nothing*",
+            escape(answer.after) or "*nothing*",
+            "right" if answer.correct else "wrong",
+        ]
+        for answer in answers
+    ]
+    return (
+        "Right and wrong answers of every kind in turn, evenly spaced over the run: how many are "
+        "right here says nothing. All of them are in `answers.jsonl`.\n\n"
+        + table(["kind", "question", "wanted", "before", "after", ""], rows, "llllll")
+    )
+
+
+def _settings(run: FinishedRun) -> str:
+    summary, settings = run.summary, run.config["settings"]
+    resolved = summary["resolved"]
+    rows = [
+        ["model", code(summary["model"])],
+        ["data", code(summary["data"])],
+        ["editor", code(summary["editor"])],
+        *([escape(name), _value(value)] for name, value in resolved["options"].items()),
+        ["modules", "<br>".join(map(code, resolved["modules"]))],
+        ["preset", code(resolved["preset"])],
+        ["source of the preset", escape(resolved["preset_source"])],
+        ["edits per turn", f"{settings['edits_per_turn']:,}"],
+        ["dtype", code(resolved["dtype"])],
+        ["device", code(resolved["device"])],
+        ["seed", _value(settings["seed"])],
+        ["versions", _versions(run)],
+        ["machine", escape(", ".join(map(str, run.config["machine"].values())))],
+        ["started", escape(run.config["started"])],
+    ]
+    return table(["setting", "value"], rows, "ll")
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return code(str(value))
+
+
+def _versions(run: FinishedRun) -> str:
+    return ", ".join(escape(f"{name} {number}") for name, number in run.config["versions"].items())
+
+
+def _plain(name: str) -> str:
+    """A name without the folders before it, where a path would drown the sentence."""
+    return escape(name.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1])
+
+
+def _other_folder(run: FinishedRun) -> str:
+    return f"{run.folder.name}-again"

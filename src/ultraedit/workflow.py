@@ -1,0 +1,188 @@
+"""A run from its settings to its folder: check, load, edit, score, save, report."""
+
+from __future__ import annotations
+
+import platform
+import random
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ultraedit import data, models, report
+from ultraedit.config import RunConfig
+from ultraedit.editors import find_editor, make_editor
+from ultraedit.session import EditResult, edit
+from ultraedit.store import RunFolder
+from ultraedit.types import Edit, Editor, Nobody, Observer
+
+if TYPE_CHECKING:
+    from ultraedit.models import LanguageModel, Preset
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: what was edited, how it did, and where it lies."""
+
+    config: RunConfig
+    result: EditResult
+    summary: dict[str, Any]
+    folder: Path
+
+
+def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunResult:
+    """Do a run and leave its folder.
+
+    What can be checked without the model is checked first. The folder and the settings exist
+    before the model is loaded; if the run cannot begin, the folder is taken away again.
+
+    Args:
+        config: The settings.
+        out: The run folder, new or empty.
+        observer: Told how far the run is.
+
+    Raises:
+        UltraEditError: If a setting, the data or the model cannot be used, or the folder cannot
+            be written.
+    """
+    observer = observer or Nobody()
+    make_editor(config.editor, config.options)
+    edits = read_edits(config)
+    folder = RunFolder(out)
+    try:
+        folder.write_json("config.json", describe(config))
+        observer.stage("Loading the model")
+        language_model = models.load(config.model, dtype=config.dtype, device=config.device)
+        settings = resolve(config, language_model)
+        folder.write_json("config.json", describe(config, settings))
+        _seed(config.seed)
+        result = edit(
+            language_model,
+            edits,
+            settings.editor,
+            modules=settings.modules,
+            edits_per_turn=config.edits_per_turn,
+            free_answers=config.free_answers,
+            recorder=folder,
+            observer=observer,
+        )
+        return _conclude(config, settings, result, folder, observer)
+    except BaseException:
+        if not folder.begun:
+            folder.discard()
+        raise
+
+
+def read_edits(config: RunConfig) -> list[Edit]:
+    """Read the facts of a run, all of them checked before anything else happens.
+
+    Raises:
+        DataError: If the file, or any row of it within the limits, cannot be used.
+    """
+    return data.read(config.data, limit=config.edit_limit, seed=config.seed)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run uses once defaults are filled in, and where the defaults came from."""
+
+    editor: Editor
+    modules: tuple[str, ...]
+    preset: Preset
+    dtype: str
+    device: str
+
+
+def resolve(config: RunConfig, language_model: LanguageModel) -> Settings:
+    """Fill in what the user left open from a preset; what the user chose wins.
+
+    Raises:
+        ConfigError: If there is no such preset, or its values do not suit the editor.
+    """
+    if config.preset is not None:
+        preset = models.load_preset(config.preset)
+    else:
+        preset = models.find_preset(language_model, data.parse_spec(config.data).format)
+    known = {field.name for field in fields(find_editor(config.editor).load())}  # type: ignore[arg-type]
+    suitable = {key: value for key, value in offered(preset).items() if key in known}
+    options = suitable | config.options
+    return Settings(
+        editor=make_editor(config.editor, options),
+        modules=preset.modules if config.modules is None else config.modules,
+        preset=preset,
+        dtype=str(language_model.dtype).removeprefix("torch."),
+        device=str(language_model.device),
+    )
+
+
+def offered(preset: Preset) -> dict[str, Any]:
+    """The editor options that a preset has a value for, whether or not an editor takes them."""
+    options = {"eta": preset.eta or "auto", "ridge": preset.ridge, "protocol": preset.protocol}
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def describe(config: RunConfig, settings: Settings | None = None) -> dict[str, Any]:
+    """What ``config.json`` holds: the settings, what they became, and the versions at work."""
+    described: dict[str, Any] = {
+        "settings": config.model_dump(mode="json"),
+        "versions": {name: version(name) for name in ("ultraedit", "torch", "transformers")}
+        | {"python": platform.python_version()},
+        "machine": {"system": platform.system(), "processor": platform.machine()},
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    if settings is not None:
+        described["resolved"] = {
+            "options": asdict(settings.editor),  # type: ignore[call-overload]
+            "modules": list(settings.modules),
+            "preset": settings.preset.name,
+            "preset_source": settings.preset.source,
+            "dtype": settings.dtype,
+            "device": settings.device,
+        }
+    return described
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def summarize(config: RunConfig, settings: Settings, result: EditResult) -> dict[str, Any]:
+    """The run in one object: ``summary.json``."""
+    seconds = result.progress.seconds
+    return {
+        "model": config.model,
+        "data": config.data,
+        "editor": config.editor,
+        "edits": result.progress.edits,
+        "turns": result.progress.turns,
+        "overruled": result.after.overruled,
+        "edit_seconds": seconds,
+        "edits_per_second": result.progress.edits / seconds,
+        "peak_memory_bytes": result.turns[-1].memory_bytes,
+        "before": asdict(result.before.scores),
+        "after": asdict(result.after.scores),
+        "resolved": describe(config, settings)["resolved"],
+    }
+
+
+def _conclude(
+    config: RunConfig,
+    settings: Settings,
+    result: EditResult,
+    folder: RunFolder,
+    observer: Observer,
+) -> RunResult:
+    """Write the summary and the report, then the model, which may fill the disk."""
+    summary = summarize(config, settings, result)
+    folder.write_json("summary.json", summary)
+    folder.answers(result.after.answers)
+    observer.stage("Writing the report")
+    report.write(folder.path)
+    if config.save_model:
+        observer.stage("Saving the edited model")
+        result.save(folder.path / "model")
+    return RunResult(config, result, summary, folder.path)

@@ -1,0 +1,88 @@
+"""``ask`` and ``eval``: what a model says, and how right it is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from tests.tiny import tiny_model
+from ultraedit import data
+from ultraedit.evaluate import evaluate
+from ultraedit.host import ModelHost
+from ultraedit.models import load, save
+from ultraedit.session import ask
+
+QUESTION = "Which river flows through Vienna?"
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("models") / "other"
+    save(tiny_model("llama", seed=1), folder)
+    return str(folder)
+
+
+def test_the_answer_alone_is_printed(cli, tiny):
+    result = cli("ask", tiny, QUESTION)
+    assert result.stdout == ask(load(tiny), QUESTION) + "\n"
+    assert result.stderr == f"Asking {tiny}\n"
+
+
+def test_an_answer_is_no_longer_than_wanted(cli, tiny):
+    shown = json.loads(cli("ask", tiny, QUESTION, "--max-new-tokens", 2, "--json").stdout)
+    assert shown["answers"][0]["answer"] == ask(load(tiny), QUESTION, max_new_tokens=2)
+
+
+def test_another_model_is_asked_beside_it(cli, tiny, other):
+    shown = json.loads(cli("ask", tiny, QUESTION, "--beside", other, "--json").stdout)
+    answers = [{"model": name, "answer": ask(load(name), QUESTION)} for name in (tiny, other)]
+    assert shown == {"question": QUESTION, "answers": answers}
+    assert shown["answers"][0]["answer"] != shown["answers"][1]["answer"]
+    page = cli("ask", tiny, QUESTION, "--beside", other).stdout
+    assert page.split()[:2] == ["model", "answer"]
+
+
+def test_brackets_in_answers_are_no_markup(cli, tiny, monkeypatch):
+    monkeypatch.setattr("ultraedit.session.ask", lambda *args, **options: "[bold]x[/bold] :+1:")
+    assert cli("ask", tiny, QUESTION).stdout == "[bold]x[/bold] :+1:\n"
+    assert "[bold]x[/bold] :+1:" in cli("ask", tiny, QUESTION, "--beside", tiny).stdout
+
+
+def test_a_model_is_scored_as_it_stands(cli, tiny):
+    shown = json.loads(cli("eval", tiny, "--data", "facts.jsonl", "--json").stdout)
+    expected = asdict(evaluate(ModelHost(load(tiny), None), data.read("facts.jsonl")).scores)
+    assert shown["scores"]["efficacy"] == expected["efficacy"]
+    assert shown["scores"]["generation"]["efficacy"] == expected["generation"]["efficacy"]
+    assert shown["scores"]["agreement"] is None
+    assert (shown["edits"], shown["model"], shown["beside"]) == (5, tiny, None)
+
+
+def test_agreement_is_with_the_model_beside_it(cli, tiny, other):
+    args = ["eval", tiny, "--data", "facts.jsonl", "--json", "--beside"]
+    assert json.loads(cli(*args, tiny).stdout)["scores"]["agreement"] == 1
+    result = cli(*args, other)
+    assert json.loads(result.stdout)["scores"]["agreement"] < 1
+    assert [line.split(":")[0] for line in result.stderr.splitlines()] == [
+        f"Loading {other}",
+        f"Asking {other}",
+        f"Loading {tiny}",
+        f"Asking {tiny}",
+    ]
+
+
+def test_a_run_and_an_evaluation_of_its_model_agree(cli, tiny):
+    cli("edit", "facts.jsonl", "--model", tiny, "--out", "out", "--dtype", "float32")
+    args = ["eval", "out/model", "--data", "facts.jsonl", "--beside", tiny, "--dtype", "float32"]
+    shown = json.loads(cli(*args, "--json").stdout)
+    with open("out/summary.json") as file:
+        assert shown["scores"] == json.load(file)["after"]
+
+
+def test_the_scores_are_printed_as_a_table(cli, tiny):
+    args = ["eval", tiny, "--data", "facts.jsonl", "--free-answers", 0, "--limit", 2]
+    page = cli(*args).stdout
+    assert "efficacy" in page
+    assert "agreement" not in page
+    assert page.split()[:3] == ["metric", "forced", "free"]

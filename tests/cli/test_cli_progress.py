@@ -1,0 +1,52 @@
+"""How far a job is: bars in a terminal, lines elsewhere, nothing on the standard output."""
+
+from __future__ import annotations
+
+import io
+import logging
+
+from rich.console import Console
+
+from ultraedit.cli import _progress
+from ultraedit.cli._output import show_log
+from ultraedit.cli._progress import Bars, Lines, progress
+
+
+def stages(observer):
+    observer.stage("Loading")
+    observer.stage("Editing", 1500)
+    for _ in range(3):
+        observer.advance(500)
+    observer.stage("Saving")
+
+
+def test_a_file_gets_a_line_a_stage(capsys):
+    with progress() as observer:
+        assert isinstance(observer, Lines)
+        stages(observer)
+    captured = capsys.readouterr()
+    assert captured.err == "Loading\nEditing: 1,500\nSaving\n"
+    assert captured.out == ""
+
+
+def test_a_terminal_gets_a_bar_a_stage_and_each_ends_full(monkeypatch, capsys):
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, width=100, color_system=None)
+    monkeypatch.setattr(_progress, "console", lambda **_: terminal)
+    with progress() as observer:
+        assert isinstance(observer, Bars)
+        stages(observer)
+    last = screen.getvalue().splitlines()[-4:]
+    assert [name for name in ("Loading", "Editing", "Saving") if name in "".join(last)]
+    assert "1500/1500" in screen.getvalue()
+    assert screen.getvalue().count("✓ Saving") == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_messages_of_the_library_are_plain_lines_on_the_standard_error(capsys):
+    show_log()
+    show_log()
+    logging.getLogger("ultraedit.models").info("Converting [once] of %d%%", 100)
+    captured = capsys.readouterr()
+    assert captured.err == "Converting [once] of 100%\n"
+    assert captured.out == ""

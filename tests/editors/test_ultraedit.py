@@ -1,0 +1,213 @@
+"""What is special about UltraEdit: its equations, its two protocols, its step."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from benchmarks.naive import Record, naive_edit, naive_scores
+
+from tests.editors.test_contract import EDITS, host_of, parameters
+from tests.tiny import tiny_model
+from ultraedit.editors.ultraedit import PROTOCOLS, UltraEdit
+from ultraedit.errors import ConfigError
+from ultraedit.evaluate import evaluate
+from ultraedit.host import ModelHost
+from ultraedit.lifelong import MemoryRecorder, run_turns
+from ultraedit.stats import EPS
+from ultraedit.types import Edit, LayerSignal, LowRank, ModuleShape, Turn, turns
+
+SIZES = (3, 1, 2)  # supervised tokens of three edits
+
+
+class FakeHost:
+    """A host with one made-up layer, so that the equations can be written out beside it."""
+
+    def __init__(self, seed=0):
+        self.modules = {"layer": ModuleShape(8, 4)}
+        generator = torch.Generator().manual_seed(seed)
+        n = sum(SIZES)
+        segments = torch.tensor([i for i, size in enumerate(SIZES) for _ in range(size)])
+        self.signal = LayerSignal(
+            torch.randn(n, 8, generator=generator),
+            torch.randn(n, 4, generator=generator),
+            segments,
+        )
+        self.base = torch.randn(8, 4, generator=generator)
+
+    def signals(self, turn):
+        return {"layer": self.signal} if turn.edits else {}
+
+    def weight(self, path):
+        return self.base
+
+
+TURN = Turn(1, tuple(EDITS[:3]))
+
+
+def step(editor, hosts):
+    state = editor.init(hosts[0])
+    for host in hosts:
+        patch, state = editor.step(host, TURN, state)
+    change = patch.changes["layer"]
+    return change.dense() if isinstance(change, LowRank) else change
+
+
+def averaged(signal, sizes_of_groups):
+    tokens = torch.tensor([t for t in sizes_of_groups for _ in range(t)]).unsqueeze(1)
+    return torch.cat([signal.keys, signal.grads / tokens], dim=1)
+
+
+def test_two_turns_follow_the_papers_equations():
+    hosts = [FakeHost(0), FakeHost(1)]
+    z = [averaged(host.signal, SIZES).double() for host in hosts]
+    seen = torch.cat(z)
+    mu, sigma = seen.mean(0), (seen.var(0, unbiased=True) * 11 / (11 + EPS)).sqrt()  # Eq. 2, 3
+    z_hat = (z[1] - mu) / (sigma + EPS)  # Eq. 1
+    h_hat, g_hat = z_hat[:, :8], z_hat[:, 8:]  # Eq. 4
+    v = -0.3 * h_hat.square().sum(1, keepdim=True) * g_hat  # Eq. 5
+    h = hosts[1].signal.keys.double()
+    expected = torch.linalg.solve(h.T @ h + 2.0 * torch.eye(8), h.T @ v)  # Eq. 7
+    found = step(UltraEdit(eta=0.3, ridge=2.0), hosts)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_doubling_eta_doubles_the_update():
+    once, twice = (step(UltraEdit(eta=eta), [FakeHost()]) for eta in (0.1, 0.2))
+    torch.testing.assert_close(2 * once, twice)
+    assert once.abs().max() > 0
+
+
+def test_each_difference_between_the_protocols_is_an_option_of_its_own():
+    paper, official = UltraEdit(), UltraEdit(protocol="official")
+    for name, value in PROTOCOLS["official"].items():
+        assert getattr(official, name) == value != getattr(paper, name)
+        assert getattr(UltraEdit(**{name: value}), name) == value
+    every = UltraEdit(**PROTOCOLS["official"])
+    assert torch.equal(step(every, [FakeHost()]), step(official, [FakeHost()]))
+
+
+@pytest.mark.parametrize("option", ["variance", "loss_average"])
+def test_each_statistical_option_changes_the_update(option):
+    changed = UltraEdit(eta=0.1, **{option: PROTOCOLS["official"][option]})
+    hosts = [FakeHost(0), FakeHost(1)]
+    assert not torch.allclose(step(UltraEdit(eta=0.1), hosts), step(changed, hosts))
+
+
+def test_statistics_by_shape_are_shared_by_modules_of_one_shape():
+    host = host_of("ultraedit")
+    assert {k.split("/")[0] for k in UltraEdit().init(host)} == set(host.modules)
+    shared = UltraEdit(statistics="shape").init(host)
+    assert {k.split("/")[0] for k in shared} == {"48x32"}
+    _, state = UltraEdit(statistics="shape", eta=0.1).step(host, Turn(1, tuple(EDITS)), shared)
+    rows = next(iter(host.signals(Turn(1, tuple(EDITS))).values())).keys.shape[0]
+    assert state["48x32/seen"] == 2 * rows
+
+
+def test_auto_eta_changes_the_outputs_by_alpha_and_then_stays():
+    host = host_of("ultraedit")
+    editor = UltraEdit(eta="auto", alpha=0.25)
+    turn = Turn(1, tuple(EDITS))
+    patch, state = editor.step(host, turn, editor.init(host))
+    signals = host.signals(turn)
+    for path, change in patch.changes.items():
+        keys = signals[path].keys
+        relative = (keys @ change.dense()).norm() / (keys @ host.weight(path)).norm()
+        assert float(relative) == pytest.approx(0.25 / 2**0.5, rel=1e-4)  # two modules
+    _, later = editor.step(host, turn, state)
+    assert all(later[key] == value for key, value in state.items() if key.startswith("eta/"))
+
+
+def test_auto_eta_waits_for_a_turn_that_says_something():
+    host = host_of("ultraedit")
+    editor = UltraEdit(eta="auto")
+    one = Edit("What?", "1")
+    patch, state = editor.step(host, Turn(1, (one,)), editor.init(host))
+    if len(host.encode([("What?", "1")])[0].answer_ids) == 1:
+        assert not patch.changes
+    _, state = editor.step(host, Turn(2, tuple(EDITS)), state)
+    assert sum(key.startswith("eta/") for key in state) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"eta": 0.0}, r"eta must be a positive number or 'auto', got 0\.0"),
+        ({"eta": float("nan")}, "eta must be a positive number or 'auto', got nan"),
+        ({"ridge": -1.0}, r"ridge must be a positive number, got -1\.0"),
+        ({"protocol": "officil"}, "protocol must be one of paper, official, got 'officil'"),
+        ({"micro_batch": 0}, "micro_batch must be at least 1, got 0"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        UltraEdit(**options)
+
+
+def relative_difference(ours, theirs, base):
+    theirs = theirs.detach()
+    return float((ours - theirs).norm() / (theirs - base).norm())
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [
+        ["layers.[1-2].mlp.down_proj"],
+        ["layers.1.mlp.gate_proj", "layers.[1-2].mlp.up_proj"],
+    ],
+)
+def test_official_equals_the_released_algorithm_on_a_tiny_model(patterns):
+    tinies = [tiny_model("llama", layers=3) for _ in range(2)]
+    edits = [Edit(f"{e.prompt}{' Say it.' * (n % 3)}", e.target) for n, e in enumerate(EDITS * 3)]
+    host = ModelHost(tinies[0], patterns, "model")
+    base = parameters(host)
+    editor = UltraEdit(eta=1e-2, protocol="official", micro_batch=4)
+    run_turns(host, editor, turns(edits, 16), MemoryRecorder())
+    modules = {p: tinies[1].model.get_submodule(p) for p in host.modules}
+    records = [Record(e.prompt, e.target, "?", "?", "?") for e in edits]
+    naive_edit(
+        tinies[1].model,
+        tinies[1].tokenizer,
+        records,
+        modules,
+        eta=1e-2,
+        edits_per_turn=16,
+        micro_batch=4,
+    )
+    ours = parameters(host)
+    for path, module in modules.items():
+        name = f"{path}.weight"
+        assert relative_difference(ours[name], module.weight, base[name]) < 1e-4
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_official_equals_the_released_algorithm_after_five_turns_of_real_edits(
+    smollm2, shared_data
+):
+    from ultraedit.data import read
+
+    edits = read(f"zsre:{shared_data / 'zsre' / 'zsre_10k.json'}", limit=500)
+    host = ModelHost(smollm2, ["layers.[25-28].mlp.down_proj"], "model")
+    base = {p: host.weight(p).T.clone() for p in host.modules}
+    editor = UltraEdit(eta=1e-3, protocol="official")
+    run_turns(host, editor, turns(edits, 100), MemoryRecorder())
+    ours = {p: host.weight(p).T.clone() for p in host.modules}
+    scored = edits[:100]
+    scores = evaluate(host, scored, free_answers=0).scores
+    host.weights.reset()
+    modules = {p: smollm2.model.get_submodule(p) for p in host.modules}
+    records = [
+        Record(e.prompt, e.target, e.rephrases[0], e.locality[0].prompt, e.locality[0].target)
+        for e in edits
+    ]
+    naive_edit(
+        smollm2.model, smollm2.tokenizer, records, modules, eta=1e-3, solve_dtype=torch.float64
+    )
+    naive = naive_scores(smollm2.model, smollm2.tokenizer, records[:100])
+    for path, module in modules.items():
+        difference = relative_difference(ours[path], module.weight, base[path])
+        assert difference < 1e-4, f"{path}: {difference}"
+    smollm2.model.requires_grad_(False)
+    host.weights.reset()
+    for name, value in naive.items():
+        assert getattr(scores, name) == pytest.approx(value, abs=1e-6)

@@ -1,0 +1,39 @@
+"""A file is the old one or the new one, whatever happens while it is written."""
+
+import errno
+import os
+
+import pytest
+
+from ultraedit.errors import StorageError
+from ultraedit.files import explained, write_bytes, write_text
+
+
+def test_a_text_is_written_as_it_is(tmp_path):
+    write_text(tmp_path / "page.md", "ΔW\nzwei\n")
+    assert (tmp_path / "page.md").read_bytes() == "ΔW\nzwei\n".encode()
+    assert os.listdir(tmp_path) == ["page.md"]
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeypatch):
+    path = tmp_path / "plot.png"
+    write_bytes(path, b"old")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"Cannot write .*plot\.png: No space left on device"):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["plot.png"]
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(StorageError, match=r"Cannot write .*nowhere.*: No such file"):
+        write_text(tmp_path / "nowhere" / "page.md", "")
+
+
+def test_other_errors_pass_as_they_are(tmp_path):
+    with pytest.raises(ValueError, match="other"), explained(tmp_path):
+        raise ValueError("other")
