@@ -36,8 +36,8 @@ def test_a_terminal_gets_a_bar_a_stage_and_each_ends_full(monkeypatch, capsys):
     with progress() as observer:
         assert isinstance(observer, Bars)
         stages(observer)
-    last = screen.getvalue().splitlines()[-4:]
-    assert [name for name in ("Loading", "Editing", "Saving") if name in "".join(last)]
+    last = "".join(screen.getvalue().splitlines()[-4:])
+    assert all(f"✓ {name}" in last for name in ("Loading", "Editing", "Saving"))
     assert "1500/1500" in screen.getvalue()
     assert screen.getvalue().count("✓ Saving") == 1
     assert capsys.readouterr().out == ""

@@ -83,6 +83,7 @@ def carry_out(config: RunConfig, out: Path) -> RunResult:
     Raises:
         UltraEditError: If it cannot be done.
     """
+    is_new = not out.exists()
     with progress() as observer:
         observer.stage("Getting ready")
         from ultraedit.workflow import run
@@ -90,7 +91,7 @@ def carry_out(config: RunConfig, out: Path) -> RunResult:
         try:
             return run(config, out, observer)
         except KeyboardInterrupt:
-            if out.is_dir():
+            if is_new and out.is_dir():
                 _output.message(f"What was finished lies in {out}; the model was not saved.")
             raise
 
@@ -112,13 +113,7 @@ def start(config: RunConfig, out: Path | None, *, dry_run: bool, json: bool) -> 
 
 def show_result(done: RunResult) -> None:
     """Print the scores of a run, what it cost, and where everything lies."""
-    from ultraedit.report import (
-        examples,
-        format_bytes,
-        format_count,
-        format_number,
-        format_seconds,
-    )
+    from ultraedit.report import format_bytes, format_count, format_number, format_seconds
 
     summary, folder = done.summary, done.folder
     _output.scores(summary)
@@ -128,9 +123,6 @@ def show_result(done: RunResult) -> None:
         f", {summary['overruled']:,} overruled by later ones" if summary["overruled"] else ""
     )
     model = folder / "model"
-    shown = examples(folder, 1)
-    prompt = shown[0].prompt if shown else "..."
-    ask = shlex.join(["ultraedit", "ask", str(model), prompt, "--beside", summary["model"]])
     _output.pairs(
         {
             "edited": f"{edits} in {format_count(summary['turns'], 'turn')}{overruled}",
@@ -141,9 +133,21 @@ def show_result(done: RunResult) -> None:
             "report": folder / "report.md",
             "plots": ", ".join(plot.name for plot in sorted(folder.glob("*.png"))) or None,
             "edited model": model if model.is_dir() else None,
-            "try next": ask if model.is_dir() else None,
         }
     )
+    if model.is_dir():
+        _output.line()
+        _output.line(f"Try next: {_question(done)}")
+
+
+def _question(done: RunResult) -> str:
+    """A command that shows what the edits did."""
+    from ultraedit.report import examples
+
+    shown = examples(done.folder, 1)
+    prompt = shown[0].prompt if shown else "..."
+    model = str(done.folder / "model")
+    return shlex.join(["ultraedit", "ask", model, prompt, "--beside", done.summary["model"]])
 
 
 def _asked_freely(done: RunResult) -> str:

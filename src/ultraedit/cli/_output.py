@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 TICK, CROSS = "✓", "✗"
 
+NO_ANSWER = "(nothing)"
+"""What stands for an empty answer, which a reader would take for a gap in the table."""
+
 
 def console(*, stderr: bool = False) -> Console:
     """The terminal as it is now, printing texts as they are: brackets in a fact are no markup."""
@@ -47,6 +50,7 @@ def table(
     title: str | None = None,
     right: Sequence[str] = (),
     whole: Sequence[str] = (),
+    spaced: bool = False,
 ) -> None:
     """Print a table. Long cells go on in the next line; nothing is cut off.
 
@@ -56,6 +60,7 @@ def table(
         title: A line above it.
         right: The columns to align to the right, such as numbers.
         whole: The columns whose cells stay in one line, such as names to be typed.
+        spaced: Whether an empty line stands between rows, for cells of several lines.
     """
     from rich import box
     from rich.table import Table
@@ -67,6 +72,7 @@ def table(
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
+        leading=int(spaced),
     )
     for column in columns:
         justify: JustifyMethod = "right" if column in right else "left"
@@ -123,9 +129,16 @@ def answers(chosen: Iterable[Answer]) -> None:
     table(
         ["prompt", "before", "after", "target", ""],
         [
-            (each.prompt, each.before, each.after, each.target, TICK if each.correct else CROSS)
+            (
+                each.prompt,
+                each.before or NO_ANSWER,
+                each.after or NO_ANSWER,
+                each.target,
+                TICK if each.correct else CROSS,
+            )
             for each in chosen
         ],
+        spaced=True,
     )
 
 

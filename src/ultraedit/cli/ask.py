@@ -58,4 +58,5 @@ def ask(
     elif beside is None:
         _output.line(answers[0]["answer"])
     else:
-        _output.table(["model", "answer"], [list(each.values()) for each in answers])
+        rows = [(each["model"], each["answer"] or _output.NO_ANSWER) for each in answers]
+        _output.table(["model", "answer"], rows)
