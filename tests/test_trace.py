@@ -51,7 +51,7 @@ def naive_signals(model, module, items):
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_signals_equal_one_item_at_a_time(arch, monkeypatch):
     model, modules, items = setting(arch)
-    monkeypatch.setattr(trace, "MAX_TOKENS", 40)  # several batches
+    monkeypatch.setitem(trace.MAX_TOKENS, "cpu", 40)  # several batches
     signals = trace.layer_signals(model, modules, items)
     assert list(signals) == list(modules)
     order = longest_first(items)

@@ -24,8 +24,8 @@ from ultraedit.types import (
 )
 
 SPARE_TOKENS = 6
-"""How many tokens longer than its target a free answer may get. What has not ended by then is not
-an exact match of it."""
+"""How many tokens longer than its target, or its longest alias, a free answer may get. What has not
+ended by then is not an exact match of it."""
 
 MIN_TOKENS = 12
 """How long any free answer may get, so that a reader sees what the model means."""
@@ -122,6 +122,8 @@ def evaluate(
         edits: The edits whose questions are asked.
         reference: The unedited model's answers. None if this is the unedited model.
         free_answers: How many edits are also asked freely, evenly spaced; None for all of them.
+            A locality question without a gold answer counts for agreement only where it is among
+            them, since it is the unedited model's free answer that it is scored along.
         observer: Told the number of questions, and of each as it is answered.
 
     Returns:
@@ -134,11 +136,7 @@ def evaluate(
     observer = observer or Nobody()
     total = len(asked) + len({question.prompt for question in sample})
     observer.stage(f"Asking the {'edited' if reference else 'unedited'} model", total)
-    limits = {question.prompt: MIN_TOKENS for question in sample}
-    for (question, _), item in zip(gold, items, strict=True):
-        if question.prompt in limits:
-            needed = len(item.answer_ids) + SPARE_TOKENS
-            limits[question.prompt] = max(limits[question.prompt], needed)
+    limits = _limits(host, sample)
     answers = host.answer(list(limits), list(limits.values()), observer)
     said = dict(zip(limits, answers, strict=True))
     baseline = reference or Reference(answers=said)
@@ -167,6 +165,20 @@ def _sampled(asked: Sequence[Asked], edits: Sequence[Edit], count: int | None) -
     return [index for index, question in enumerate(asked) if id(question.edit) in chosen]
 
 
+def _limits(host: ModelHost, sample: Sequence[Asked]) -> dict[str, int]:
+    """By prompt, how many tokens its free answer may get."""
+    limits = {question.prompt: MIN_TOKENS for question in sample}
+    right = [
+        (question.prompt, answer)
+        for question in sample
+        for answer in (question.target, *question.aliases)
+        if answer is not None and answer.strip()
+    ]
+    for (prompt, _), item in zip(right, host.encode(right), strict=True):
+        limits[prompt] = max(limits[prompt], len(item.answer_ids) + SPARE_TOKENS)
+    return limits
+
+
 def _answer(question: Asked, said: dict[str, str], reference: Reference) -> Answer:
     after = said[question.prompt]
     wanted = [text for text in (question.target, *question.aliases) if text]
@@ -178,8 +190,13 @@ def _answer(question: Asked, said: dict[str, str], reference: Reference) -> Answ
         question.target,
         before,
         after,
-        exact_match(after, wanted or [before]),
+        exact_match(after, wanted) if wanted else _agrees(after, before),
     )
+
+
+def _agrees(after: str, before: str) -> bool:
+    """Whether two free answers are the same, or would be scored as the same."""
+    return after == before or exact_match(after, [before])
 
 
 def _generation_scores(answers: Iterable[Answer]) -> GenerationScores:
@@ -188,11 +205,7 @@ def _generation_scores(answers: Iterable[Answer]) -> GenerationScores:
         kind: mean(a.correct for a in answers if a.kind == kind and a.target is not None)
         for kind in ("efficacy", "generalization", "specificity")
     }
-    agreement = mean(
-        exact_match(a.after, [a.before]) or a.after == a.before
-        for a in answers
-        if a.kind == "specificity"
-    )
+    agreement = mean(_agrees(a.after, a.before) for a in answers if a.kind == "specificity")
     return GenerationScores(**gold, agreement=agreement)
 
 

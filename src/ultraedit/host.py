@@ -44,7 +44,11 @@ class ModelHost:
             ConfigError: If a pattern matches nothing that can be edited.
         """
         self.language_model = language_model
-        self._modules = {} if patterns is None else find_modules(language_model.model, patterns)
+        self._modules = (
+            {}
+            if patterns is None
+            else find_modules(language_model.model, patterns, name=language_model.name)
+        )
         self.weights = EditedWeights(self._modules, master)
 
     @property

@@ -14,7 +14,7 @@ from ultraedit.errors import ConfigError, DataError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, Progress, run_turns
-from ultraedit.models import find_preset, save
+from ultraedit.models import Preset, find_preset, save
 from ultraedit.models.generation import generate
 from ultraedit.types import (
     CheckpointRecord,
@@ -88,9 +88,10 @@ def edit(
     if edits_per_turn < 1:
         raise ConfigError(f"edits_per_turn must be at least 1, got {edits_per_turn}.")
     if editor is None or modules is None:
-        preset = find_preset(language_model, None)
+        preset = choose_preset(language_model, None, modules)
         modules = preset.modules if modules is None else modules
-        editor = editor or UltraEdit(eta=preset.eta or "auto", ridge=preset.ridge)
+        if editor is None:
+            editor = UltraEdit(eta=preset.eta or "auto", ridge=preset.ridge)
     host = ModelHost(language_model, modules, getattr(editor, "master", "float32"))
     observer = observer or Nobody()
     kept = MemoryRecorder()
@@ -122,6 +123,27 @@ def edit(
     progress = run_turns(host, editor, turns(edits, edits_per_turn), kept, after_turn=after_turn)
     after = check(progress.turns, edits, before.reference)
     return EditResult(language_model, before, after, tuple(kept.turns), progress)
+
+
+def choose_preset(
+    language_model: LanguageModel, data_format: str | None, modules: Sequence[str] | None
+) -> Preset:
+    """Find the preset of a model, which only has to know its modules where the user does not.
+
+    Args:
+        language_model: The model.
+        data_format: Name of the data format, such as ``zsre``; None for no particular one.
+        modules: Patterns that the user chose; None where the preset chooses.
+
+    Raises:
+        ConfigError: If nobody knows which modules to edit.
+    """
+    try:
+        return find_preset(language_model, data_format)
+    except ConfigError:
+        if modules is None:
+            raise
+        return Preset("none", tuple(modules), None, 1.0, "no preset for this model")
 
 
 def ask(language_model: LanguageModel, question: str, *, max_new_tokens: int = 32) -> str:

@@ -19,11 +19,12 @@ from ultraedit.encoding import Batch, Encoded, collate, longest_first, token_bat
 from ultraedit.errors import ConfigError, NumericalError
 from ultraedit.types import LayerSignal
 
-MAX_TOKENS = 2048
-"""Tokens of one forward pass, padding included. Larger is no faster on the machines measured."""
+MAX_TOKENS = {"cpu": 512, "cuda": 8192}
+"""Tokens of one forward pass by kind of device, padding included. On two CPU cores 2,048 took a
+third longer than 512: the activations of a layer no longer fit the cache."""
 
-MAX_LOGITS = 2**24
-"""Logits of one forward pass (64 MiB in float32): a vocabulary of 262,144 gets 64 rows."""
+MAX_LOGITS = 2**25
+"""Logits of one forward pass (128 MiB in float32): a vocabulary of 262,144 gets 128 rows."""
 
 
 @contextmanager
@@ -55,8 +56,9 @@ def batches(model: nn.Module, items: Sequence[Encoded]) -> Iterator[tuple[list[i
     """
     vocabulary = model.get_output_embeddings().weight.shape[0]  # type: ignore[operator]
     device = model.get_input_embeddings().weight.device  # type: ignore[operator]
+    tokens = MAX_TOKENS.get(device.type, MAX_TOKENS["cpu"])
     budget = max(1, MAX_LOGITS // vocabulary)
-    for indices in token_batches(items, max_tokens=MAX_TOKENS, max_answer_tokens=budget):
+    for indices in token_batches(items, max_tokens=tokens, max_answer_tokens=budget):
         yield indices, collate([items[index] for index in indices]).to(device)
 
 

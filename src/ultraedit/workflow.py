@@ -15,7 +15,7 @@ import torch
 from ultraedit import data, models, report
 from ultraedit.config import RunConfig
 from ultraedit.editors import find_editor, make_editor
-from ultraedit.session import EditResult, edit
+from ultraedit.session import EditResult, choose_preset, edit
 from ultraedit.store import RunFolder
 from ultraedit.types import Edit, Editor, Nobody, Observer
 
@@ -105,7 +105,8 @@ def resolve(config: RunConfig, language_model: LanguageModel) -> Settings:
     if config.preset is not None:
         preset = models.load_preset(config.preset)
     else:
-        preset = models.find_preset(language_model, data.parse_spec(config.data).format)
+        format = data.parse_spec(config.data).format
+        preset = choose_preset(language_model, format, config.modules)
     known = {field.name for field in fields(find_editor(config.editor).load())}  # type: ignore[arg-type]
     suitable = {key: value for key, value in offered(preset).items() if key in known}
     options = suitable | config.options
@@ -147,7 +148,7 @@ def describe(config: RunConfig, settings: Settings | None = None) -> dict[str, A
 
 def _seed(seed: int) -> None:
     random.seed(seed)
-    torch.manual_seed(seed)
+    torch.manual_seed(seed % 2**64)  # torch refuses numbers that do not fit its 64 bits
 
 
 def summarize(config: RunConfig, settings: Settings, result: EditResult) -> dict[str, Any]:

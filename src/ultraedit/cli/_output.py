@@ -105,23 +105,26 @@ def scores(summary: Mapping[str, Any], *, before: bool = True) -> None:
     from ultraedit.report import format_percent, scores_table
 
     rows = [row for row in scores_table(summary) if row.forced or row.generated]
-    values: list[tuple[float | None, ...]]
+    freely = any(row.generated for row in rows)
+    columns: dict[str, list[float | None]] = {}
     if before:
-        headings = ["before", "after", "free before", "free after"]
-        values = [row[1:] for row in rows]
-    else:
-        headings = ["forced", "free"]
-        values = [(row.forced_after, row.generated_after) for row in rows]
+        columns["before"] = [row.forced_before for row in rows]
+    columns["after" if before else "forced"] = [row.forced_after for row in rows]
+    if before and freely:
+        columns["free before"] = [row.generated_before for row in rows]
+    if freely:
+        columns["free after" if before else "free"] = [row.generated_after for row in rows]
     table(
-        ["metric", *headings],
+        ["metric", *columns],
         [
             (row.name, *(None if value is None else format_percent(value) for value in cells))
-            for row, cells in zip(rows, values, strict=True)
+            for row, *cells in zip(rows, *columns.values(), strict=True)
         ],
-        right=headings,
+        right=list(columns),
     )
     line()
-    line("Teacher-forced token accuracy; free: exact match of the model's own answers.")
+    free = "; free: exact match of the model's own answers" if freely else ""
+    line(f"Teacher-forced token accuracy{free}.")
 
 
 def answers(chosen: Iterable[Answer]) -> None:

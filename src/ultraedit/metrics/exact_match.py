@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 
 _SENTENCE_END = re.compile(r"[.!?;](?=\s|$)")
+_SURROUNDING = " .,;:!?\"'`*“”„‘’‚«»"  # noqa: RUF001
 _ARTICLE = re.compile(r"^(a|an|the)\s+")
 
 
@@ -36,5 +37,5 @@ def exact_match(generated: str, targets: Iterable[str]) -> bool:
 
 def _normalize(text: str) -> str:
     text = unicodedata.normalize("NFKC", text).casefold()
-    text = " ".join(text.split()).strip(" .,;:!?\"'`*")
+    text = " ".join(text.split()).strip(_SURROUNDING)
     return _ARTICLE.sub("", text)

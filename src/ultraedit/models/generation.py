@@ -50,12 +50,16 @@ def generate(
     for prompt, row in zip(prompts, ids, strict=True):
         _check(prompt, len(row), language_model.context_length)
     answers = [""] * len(prompts)
-    with _contiguous_head(language_model.model):
-        for batch in _batches([len(row) for row in ids], max_new_tokens):
+    lengths = [len(row) for row in ids]
+    model = language_model.model
+    with _contiguous_head(model), _plain_settings(model) as own:
+        end = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
+        for batch in _batches(lengths, max_new_tokens, language_model.context_length):
             limits = [max_new_tokens[index] for index in batch]
-            added = _continue(language_model, [ids[index] for index in batch], limits)
-            for index, row in zip(batch, added, strict=True):
-                text = tokenizer.decode(row, skip_special_tokens=True).strip()
+            added = _continue(language_model, [ids[index] for index in batch], limits, end)
+            for index, row, limit in zip(batch, added, limits, strict=True):
+                # A model without an end token goes on with a row that was stopped.
+                text = tokenizer.decode(row[:limit], skip_special_tokens=True).strip()
                 answers[index] = text.splitlines()[0].strip() if text else ""
             if observer is not None:
                 observer.advance(len(batch))
@@ -78,6 +82,25 @@ def _contiguous_head(model: Any) -> Iterator[None]:
         handle.remove()
 
 
+@contextmanager
+def _plain_settings(model: Any) -> Iterator[Any]:
+    """Hide the model's own generation settings, which would fill in what ours leave open.
+
+    The repetition penalty that Qwen2.5 ships, for one, changes what greedy decoding chooses.
+
+    Yields:
+        The model's own settings.
+    """
+    from transformers import GenerationConfig
+
+    own = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield own
+    finally:
+        model.generation_config = own
+
+
 def _check(prompt: str, length: int, context_length: int | None) -> None:
     shown = prompt if len(prompt) <= 60 else f"{prompt[:57]}..."
     if length == 0:
@@ -89,13 +112,21 @@ def _check(prompt: str, length: int, context_length: int | None) -> None:
         )
 
 
-def _batches(lengths: Sequence[int], limits: Sequence[int]) -> Iterator[list[int]]:
-    """Indices in batches whose answers, then whose prompts, may be of similar length."""
+def _batches(
+    lengths: Sequence[int], limits: Sequence[int], context_length: int | None
+) -> Iterator[list[int]]:
+    """Indices in batches whose answers, then whose prompts, may be of similar length.
+
+    Only a batch of one prompt may leave less room in the context than its limit: a shorter prompt
+    beside it would be cut short with it.
+    """
+    context = context_length or sys.maxsize
     batch: list[int] = []
     longest = 0
     for index in sorted(range(len(lengths)), key=lambda i: (limits[i], lengths[i]), reverse=True):
         longest = max(longest, lengths[index]) if batch else lengths[index]
-        if batch and (len(batch) + 1) * longest > MAX_BATCH_TOKENS:
+        cramped = bool(batch) and longest + limits[batch[0]] > context
+        if batch and (cramped or (len(batch) + 1) * longest > MAX_BATCH_TOKENS):
             yield batch
             batch, longest = [], lengths[index]
         batch.append(index)
@@ -104,7 +135,10 @@ def _batches(lengths: Sequence[int], limits: Sequence[int]) -> Iterator[list[int
 
 
 def _continue(
-    language_model: LanguageModel, rows: Sequence[Sequence[int]], limits: Sequence[int]
+    language_model: LanguageModel,
+    rows: Sequence[Sequence[int]],
+    limits: Sequence[int],
+    end: int | list[int] | None,
 ) -> Tensor:
     """New token ids after left-padded rows. Shape (rows, at most the largest limit)."""
     from transformers import GenerationConfig, StoppingCriteriaList
@@ -112,9 +146,6 @@ def _continue(
     tokenizer: Any = language_model.tokenizer
     model: Any = language_model.model
     length = max(len(row) for row in rows)
-    end = model.generation_config.eos_token_id
-    if end is None:
-        end = tokenizer.eos_token_id
     first_end = end[0] if isinstance(end, list) else end
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else first_end or 0
     input_ids = torch.full((len(rows), length), padding)
@@ -147,7 +178,7 @@ class _EndOfAnswer:
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
         added = input_ids[:, self._prompt_length :]
-        texts = self._tokenizer.batch_decode(added)
+        texts = self._tokenizer.batch_decode(added, skip_special_tokens=True)
         done = [
             added.shape[1] >= limit or "\n" in text.lstrip()
             for text, limit in zip(texts, self._limits, strict=True)

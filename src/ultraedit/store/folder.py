@@ -1,11 +1,16 @@
-"""The run folder. Each file in it is whole at any moment: written aside, synced, then renamed."""
+"""The run folder. Each file in it is whole at any moment.
+
+Files are written aside, synced, then renamed; ``records.jsonl`` grows by whole lines.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from contextlib import suppress
 from dataclasses import asdict
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +41,8 @@ class RunFolder:
     @property
     def begun(self) -> bool:
         """Whether the run has left a record, and so is worth keeping when it ends early."""
-        return (self.path / "records.jsonl").exists()
+        records = self.path / "records.jsonl"
+        return records.exists() and records.stat().st_size > 0
 
     def discard(self) -> None:
         """Take the folder away again, with all folders that were made for it."""
@@ -56,11 +62,19 @@ class RunFolder:
         write_text(self.path / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def turn(self, record: TurnRecord) -> None:
-        """Append a finished turn to ``records.jsonl``."""
+        """Append a finished turn to ``records.jsonl``.
+
+        Raises:
+            StorageError: If it cannot be written. The records before it stay as they are.
+        """
         self._append("records.jsonl", {"kind": "turn"} | asdict(record))
 
     def checkpoint(self, record: CheckpointRecord) -> None:
-        """Append an evaluation to ``records.jsonl``."""
+        """Append an evaluation to ``records.jsonl``.
+
+        Raises:
+            StorageError: If it cannot be written. The records before it stay as they are.
+        """
         self._append("records.jsonl", {"kind": "checkpoint"} | asdict(record))
 
     def answers(self, answers: tuple[Answer, ...]) -> None:
@@ -69,8 +83,23 @@ class RunFolder:
         write_text(self.path / "answers.jsonl", "".join(f"{line}\n" for line in lines))
 
     def _append(self, name: str, row: dict[str, Any]) -> None:
-        with explained(self.path / name), (self.path / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        line = f"{json.dumps(row, ensure_ascii=False)}\n".encode()
+        path = self.path / name
+        # Unbuffered, so that nothing is written again, and fails again, when the file is closed.
+        with explained(path), path.open("ab", buffering=0) as file:
+            length = file.tell()
+            try:
+                _write_all(file, line)
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(length)  # A disk that filled up midway took a part of the line.
+                raise
+
+
+def _write_all(file: RawIOBase, content: bytes) -> None:
+    """Write to an unbuffered file, which may take a part of what it is given at a time."""
+    while content:
+        content = content[file.write(content) :]
 
 
 def refuse_taken(path: Path) -> None:
