@@ -3,9 +3,9 @@
     python -m benchmarks.bench            # ``make bench``: a few minutes on two cores
     python -m benchmarks.bench --full     # ``make bench-all``: more turns
 
-Both programs edit the same model with the same ZsRE rows in the same turns of 100, each in a process
-of its own, one after the other; a pair is repeated and the ratios are medians, so that a drifting
-machine weighs on both. The model, its tokenizer and the data are loaded before the clock starts.
+Both programs edit the same model with the same ZsRE rows in the same turns of 100, each in a
+process of its own, one after the other; a pair is repeated and the ratios are medians, so that
+a drifting machine weighs on both. Model, tokenizer and data are loaded before the clock starts.
 The bound is one forward pass of a turn's tokens and the backward pass of the layers above the
 lowest edited one: nothing that reads keys and gradients can be faster.
 """
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _compare(model: str, file: Path, turns: int, repeats: int) -> list[dict[str, Any]]:
-    """All precision pairs of one model, each run measured once per repeat and shared by its pairs."""
+    """All precision pairs of one model; a run is measured once per repeat for all its pairs."""
     runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for repeat in range(repeats):
         for program, dtype in (
