@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+from contextlib import contextmanager
 
 import pytest
 
@@ -27,12 +28,18 @@ def turn(number, norm=0.5):
     )
 
 
-@pytest.fixture
-def full_at():
-    """Let no file grow beyond so many bytes, as a full disk would."""
+@contextmanager
+def full_at(size):
+    """Let no file grow beyond so many bytes, as a full disk would.
+
+    Not a fixture: the limit must be gone before pytest writes the outcome to its own log.
+    """
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
 
 def test_records_are_appended_line_by_line(tmp_path):
@@ -50,24 +57,22 @@ def test_records_are_appended_line_by_line(tmp_path):
     assert (second["kind"], second["norms"]) == ("turn", {"ä": 0.5})
 
 
-def test_a_disk_that_fills_up_within_a_record_leaves_whole_lines(tmp_path, full_at):
+def test_a_disk_that_fills_up_within_a_record_leaves_whole_lines(tmp_path):
     folder = RunFolder(tmp_path / "run")
     path = tmp_path / "run" / "records.jsonl"
     folder.turn(turn(1))
     before = path.read_bytes()
-    full_at(len(before) + 10)
-    with pytest.raises(StorageError, match=r"Cannot write .*records\.jsonl: File too large"):
+    message = r"Cannot write .*records\.jsonl: File too large"
+    with full_at(len(before) + 10), pytest.raises(StorageError, match=message):
         folder.turn(turn(2))
     assert path.read_bytes() == before
-    full_at(10 * len(before))
     folder.turn(turn(3))
     assert [record["turn"] for record in lines(path)] == [1, 3]
 
 
-def test_a_first_record_that_does_not_fit_is_no_beginning(tmp_path, full_at):
+def test_a_first_record_that_does_not_fit_is_no_beginning(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    full_at(10)
-    with pytest.raises(StorageError):
+    with full_at(10), pytest.raises(StorageError):
         folder.turn(turn(1))
     assert not folder.begun
     folder.discard()

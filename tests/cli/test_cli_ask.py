@@ -85,4 +85,6 @@ def test_the_scores_are_printed_as_a_table(cli, tiny):
     page = cli(*args).stdout
     assert "efficacy" in page
     assert "agreement" not in page
-    assert page.split()[:3] == ["metric", "forced", "free"]
+    assert page.splitlines()[0].split() == ["metric", "forced"]
+    args[args.index(0)] = 2
+    assert cli(*args).stdout.splitlines()[0].split() == ["metric", "forced", "free"]
