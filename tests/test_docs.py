@@ -178,7 +178,7 @@ def commands() -> list[str]:
         line
         for page in pages
         for block in blocks(page.read_text(encoding="utf-8"), "sh")
-        for line in block.splitlines()
+        for line in block.replace("\\\n", " ").splitlines()
     ]
     return [line for line in lines if line.startswith("ultraedit ")]
 

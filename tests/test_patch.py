@@ -6,7 +6,8 @@ import torch
 from tests.tiny import tiny_model
 from ultraedit.errors import ConfigError, NumericalError
 from ultraedit.models import find_modules
-from ultraedit.patch import EditedWeights, module_shape, weight_view
+from ultraedit.models.modules import shape_of
+from ultraedit.patch import EditedWeights, weight_view
 from ultraedit.types import Additive, LowRank
 
 
@@ -19,7 +20,7 @@ def random_patch(modules, scale=0.01, seed=0, rank=3):
     generator = torch.Generator().manual_seed(seed)
     changes = {}
     for path, module in modules.items():
-        d_in, d_out = module_shape(module)
+        d_in, d_out = shape_of(module)
         left = torch.randn(d_in, rank, generator=generator) * scale
         changes[path] = LowRank(left, torch.randn(rank, d_out, generator=generator))
     return Additive(changes)
@@ -34,7 +35,7 @@ def test_a_patch_changes_the_layers_output_by_keys_times_update(arch, pattern):
     modules, weights = edited(arch, pattern)
     patch = random_patch(modules)
     for path, module in modules.items():
-        keys = torch.randn(4, module_shape(module).d_in)
+        keys = torch.randn(4, shape_of(module).d_in)
         before = module(keys)
         with weights.applied(patch):
             after = module(keys)
@@ -69,7 +70,7 @@ def test_a_float32_master_keeps_what_bfloat16_would_round_away():
         with torch.no_grad():
             weight_view(modules[path]).fill_(0.5)
         weights = EditedWeights(modules, master)
-        step = Additive({path: torch.full(tuple(module_shape(modules[path])), tiny)})
+        step = Additive({path: torch.full(tuple(shape_of(modules[path])), tiny)})
         for _ in range(1000):
             weights.apply(step)
         assert modules[path].weight.dtype == torch.bfloat16

@@ -12,7 +12,8 @@ from ultraedit import trace
 from ultraedit.encoding import Encoded, encode
 from ultraedit.models import find_modules
 from ultraedit.models.generation import generate
-from ultraedit.patch import EditedWeights, module_shape
+from ultraedit.models.modules import shape_of
+from ultraedit.patch import EditedWeights
 from ultraedit.types import LayerSignal, Master, ModuleShape, Observer, Turn
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class ModelHost:
     @property
     def modules(self) -> Mapping[str, ModuleShape]:
         """The edited layers by path, in the order in which they were chosen."""
-        return {path: module_shape(module) for path, module in self._modules.items()}
+        return {path: shape_of(module) for path, module in self._modules.items()}
 
     def encode(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
         """Tokenize prompts and answers, refusing what the model cannot read whole."""

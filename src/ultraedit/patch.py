@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ultraedit.errors import ConfigError, NumericalError
-from ultraedit.types import LowRank, Master, ModuleShape, Patch
+from ultraedit.types import LowRank, Master, Patch
 
 
 def weight_view(module: nn.Module) -> Tensor:
@@ -24,12 +24,6 @@ def weight_view(module: nn.Module) -> Tensor:
     weight = module.weight
     assert isinstance(weight, Tensor)
     return weight.data.T if isinstance(module, nn.Linear) else weight.data
-
-
-def module_shape(module: nn.Module) -> ModuleShape:
-    """Sizes of a linear layer, whichever way its weight is stored."""
-    d_in, d_out = weight_view(module).shape
-    return ModuleShape(d_in, d_out)
 
 
 class EditedWeights:

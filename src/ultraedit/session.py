@@ -29,6 +29,8 @@ from ultraedit.types import (
 )
 
 if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
     from ultraedit.models import LanguageModel
 
 
@@ -126,12 +128,12 @@ def edit(
 
 
 def choose_preset(
-    language_model: LanguageModel, data_format: str | None, modules: Sequence[str] | None
+    model: LanguageModel | PretrainedConfig, data_format: str | None, modules: Sequence[str] | None
 ) -> Preset:
     """Find the preset of a model, which only has to know its modules where the user does not.
 
     Args:
-        language_model: The model.
+        model: The model, or its config.
         data_format: Name of the data format, such as ``zsre``; None for no particular one.
         modules: Patterns that the user chose; None where the preset chooses.
 
@@ -139,7 +141,7 @@ def choose_preset(
         ConfigError: If nobody knows which modules to edit.
     """
     try:
-        return find_preset(language_model, data_format)
+        return find_preset(model, data_format)
     except ConfigError:
         if modules is None:
             raise

@@ -15,11 +15,14 @@ import torch
 from ultraedit import data, models, report
 from ultraedit.config import RunConfig
 from ultraedit.editors import find_editor, make_editor
+from ultraedit.models.hardware import choose_device, choose_dtype
 from ultraedit.session import EditResult, choose_preset, edit
 from ultraedit.store import RunFolder
 from ultraedit.types import Edit, Editor, Nobody, Observer
 
 if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
     from ultraedit.models import LanguageModel, Preset
 
 
@@ -55,9 +58,9 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
     try:
         folder.write_json("config.json", describe(config))
         observer.stage("Loading the model")
-        language_model = models.load(config.model, dtype=config.dtype, device=config.device)
-        settings = resolve(config, language_model)
+        settings = resolve(config, models.load_config(config.model))
         folder.write_json("config.json", describe(config, settings))
+        language_model = models.load(config.model, dtype=config.dtype, device=config.device)
         _seed(config.seed)
         result = edit(
             language_model,
@@ -96,8 +99,12 @@ class Settings:
     device: str
 
 
-def resolve(config: RunConfig, language_model: LanguageModel) -> Settings:
+def resolve(config: RunConfig, model: LanguageModel | PretrainedConfig) -> Settings:
     """Fill in what the user left open from a preset; what the user chose wins.
+
+    Args:
+        config: The settings as they were given.
+        model: The model, or its config, which says enough.
 
     Raises:
         ConfigError: If there is no such preset, or its values do not suit the editor.
@@ -106,16 +113,17 @@ def resolve(config: RunConfig, language_model: LanguageModel) -> Settings:
         preset = models.load_preset(config.preset)
     else:
         format = data.parse_spec(config.data).format
-        preset = choose_preset(language_model, format, config.modules)
+        preset = choose_preset(model, format, config.modules)
     known = {field.name for field in fields(find_editor(config.editor).load())}  # type: ignore[arg-type]
     suitable = {key: value for key, value in offered(preset).items() if key in known}
     options = suitable | config.options
+    device = choose_device(config.device)
     return Settings(
         editor=make_editor(config.editor, options),
         modules=preset.modules if config.modules is None else config.modules,
         preset=preset,
-        dtype=str(language_model.dtype).removeprefix("torch."),
-        device=str(language_model.device),
+        dtype=str(choose_dtype(config.dtype, device)).removeprefix("torch."),
+        device=str(device),
     )
 
 

@@ -256,7 +256,9 @@ def test_a_reader_that_goes_away_is_no_error():
 def test_an_interruption_says_so_and_keeps_what_was_finished(tiny):
     Path("facts.jsonl").write_text(lines(FACTS * 400))
     args = ("run", "--model", tiny, "--data", "facts.jsonl", "--edits-per-turn", 1)
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = started(*args, "--out", "out", "--free-answers", 1)
+    signal.signal(signal.SIGINT, ignored)  # a job in the background ignores it, and so would this
     deadline = time.monotonic() + 120
     while not Path("out/records.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -6,7 +6,7 @@ that need it.
 
 from ultraedit.models.aliases import ALIASES, Alias, list_models
 from ultraedit.models.language_model import LanguageModel
-from ultraedit.models.loading import load
+from ultraedit.models.loading import load, load_config
 from ultraedit.models.modules import ModuleGroup, describe_modules, find_modules
 from ultraedit.models.patterns import split_patterns
 from ultraedit.models.preset import Preset, find_preset, list_presets, load_preset
@@ -24,6 +24,7 @@ __all__ = [
     "list_models",
     "list_presets",
     "load",
+    "load_config",
     "load_preset",
     "save",
     "split_patterns",

