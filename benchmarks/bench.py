@@ -172,9 +172,10 @@ def _run_ours(
     from ultraedit.data import read
     from ultraedit.editors.ultraedit import UltraEdit
     from ultraedit.host import ModelHost
-    from ultraedit.lifelong import MemoryRecorder, run_turns
+    from ultraedit.lifelong import MemoryRecorder, keep_freed_memory, run_turns
     from ultraedit.types import turns as cut
 
+    keep_freed_memory()
     edits = read(f"zsre:{file}", limit=(turns + 1) * EDITS_PER_TURN)
     host = ModelHost(language_model, list(modules))
     editor = UltraEdit(eta=eta)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import sys
 import time
@@ -13,6 +14,9 @@ import torch
 from ultraedit.errors import NumericalError
 from ultraedit.host import ModelHost
 from ultraedit.types import CheckpointRecord, Editor, Recorder, State, Turn, TurnRecord
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Names of two settings in glibc's ``malloc.h``."""
 
 
 @dataclass
@@ -108,3 +112,17 @@ def peak_memory() -> int:
         return int(torch.cuda.max_memory_allocated())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc to reuse large freed blocks rather than give them back to the system.
+
+    Logits and activations are freed and taken again every batch; each time the system would
+    hand out pages anew and zero them, a tenth of a turn on Gemma-3-270M (LOG.md, 2026-11-22).
+    For whole programs, since it holds for the process; elsewhere than on Linux with glibc
+    nothing happens.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 2**30)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

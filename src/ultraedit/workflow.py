@@ -15,6 +15,7 @@ import torch
 from ultraedit import data, models, report
 from ultraedit.config import RunConfig
 from ultraedit.editors import find_editor, make_editor
+from ultraedit.lifelong import keep_freed_memory
 from ultraedit.models.hardware import choose_device, choose_dtype
 from ultraedit.session import EditResult, choose_preset, edit
 from ultraedit.store import RunFolder
@@ -52,6 +53,7 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
             be written.
     """
     observer = observer or Nobody()
+    keep_freed_memory()
     make_editor(config.editor, config.options)
     edits = read_edits(config)
     folder = RunFolder(out)
