@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 install: $(STAMP) ## make .venv with everything the other targets need
 
-demo: $(STAMP) ## edit a real language model with 240 facts and look at the result
+demo: $(STAMP) ## edit a real language model with 243 facts and look at the result
 	$(BIN)/ultraedit demo
 
 test: $(STAMP) ## the suite: minutes on two cores, no network
