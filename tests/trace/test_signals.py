@@ -5,10 +5,10 @@ import torch
 from torch.nn import functional as F
 
 from tests.tiny import ARCHITECTURES, tiny_model
-from ultraedit import trace
 from ultraedit.encoding import encode, longest_first
 from ultraedit.errors import NumericalError
 from ultraedit.models import describe_modules, find_modules
+from ultraedit.trace import signals as trace
 
 PAIRS = [
     ("What is the native language of Danielle Darrieux?", "French"),

@@ -1,0 +1,5 @@
+"""What flows through a model: the signals of its edited layers, batch after batch."""
+
+from ultraedit.trace.signals import batches, head_at, layer_signals, supervised_logits
+
+__all__ = ["batches", "head_at", "layer_signals", "supervised_logits"]
