@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,10 +12,22 @@ from torch import Tensor
 from ultraedit import trace
 from ultraedit.encoding import Encoded, encode
 from ultraedit.models import find_modules
+from ultraedit.models.fingerprint import fingerprint
 from ultraedit.models.generation import generate
 from ultraedit.models.modules import shape_of
 from ultraedit.patch import EditedWeights
-from ultraedit.types import LayerSignal, Master, ModuleShape, Observer, Turn
+from ultraedit.types import (
+    GradientSink,
+    Judgement,
+    LayerSignal,
+    LossTerm,
+    Master,
+    ModuleShape,
+    Observer,
+    Patch,
+    Tokens,
+    Turn,
+)
 
 if TYPE_CHECKING:
     from ultraedit.models import LanguageModel
@@ -63,14 +76,32 @@ class ModelHost:
             self.language_model.tokenizer, pairs, max_length=self.language_model.context_length
         )
 
-    def signals(self, turn: Turn) -> dict[str, LayerSignal]:
+    def signals(self, turn: Turn, tokens: Tokens = "answer") -> dict[str, LayerSignal]:
         """Run the turn's edits forward and backward at the current weights, changing nothing."""
         items = self.encode([(edit.prompt, edit.target) for edit in turn.edits])
-        return trace.layer_signals(self.language_model.model, self._modules, items)
+        return trace.layer_signals(self.language_model.model, self._modules, items, tokens)
 
     def weight(self, path: str) -> Tensor:
         """Current weight of an edited layer, float32, shape (d_in, d_out). Not to be written."""
         return self.weights.weight(path)
+
+    def judge(
+        self, patch: Patch, terms: Sequence[LossTerm], sink: GradientSink | None = None
+    ) -> list[Judgement]:
+        """Value of each term as if a patch were applied, and gradients at the patched weights."""
+        model, modules = self.language_model.model, self._modules
+        return [
+            trace.judge(model, modules, patch, term, self.encode(term.pairs), sink)
+            for term in terms
+        ]
+
+    def holding(self, patch: Patch) -> AbstractContextManager[None]:
+        """Be, for a while, the model with a patch applied."""
+        return self.weights.applied(patch)
+
+    def fingerprint(self) -> str:
+        """Name of the model's weights as they are now."""
+        return fingerprint(self.language_model.model)
 
     @torch.no_grad()
     def predict(

@@ -1,5 +1,6 @@
 """What flows through a model: the signals of its edited layers, batch after batch."""
 
+from ultraedit.trace.judging import judge
 from ultraedit.trace.signals import batches, head_at, layer_signals, supervised_logits
 
-__all__ = ["batches", "head_at", "layer_signals", "supervised_logits"]
+__all__ = ["batches", "head_at", "judge", "layer_signals", "supervised_logits"]
