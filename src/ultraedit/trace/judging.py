@@ -96,9 +96,7 @@ def _pair_weights(items: Sequence[Encoded], term: LossTerm) -> Tensor:
 class _Patched(Record):
     """Records a model whose edited layers answer as if a patch were applied."""
 
-    def __init__(
-        self, modules: Mapping[str, nn.Module], patch: Patch, *, reverted: bool
-    ) -> None:
+    def __init__(self, modules: Mapping[str, nn.Module], patch: Patch, *, reverted: bool) -> None:
         super().__init__(modules)
         self._changes = patch.changes
         self._reverted = reverted

@@ -175,9 +175,7 @@ class Record:
         rows = flat[positions]
         return rows if rows.dtype == torch.float64 else rows.float()
 
-    def signals(
-        self, segments: Tensor, supervised: Tensor | None = None
-    ) -> dict[str, LayerSignal]:
+    def signals(self, segments: Tensor, supervised: Tensor | None = None) -> dict[str, LayerSignal]:
         """What was collected, each layer's rows in one piece."""
         silent = [path for path in self.modules if not self.grads[path] and len(segments)]
         if silent:
