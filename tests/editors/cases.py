@@ -6,4 +6,9 @@ from typing import Any
 
 CASES: dict[str, dict[str, Any]] = {
     "ultraedit": {"eta": "auto", "alpha": 2.0},
+    "mend": {"alpha": 2.0},
+    "mend-original": {"alpha": 2.0},
+    "malmen": {"alpha": 2.0},
+    "rledit": {"alpha": 2.0},
+    "stableedit": {"eta": "auto", "alpha": 2.0},
 }

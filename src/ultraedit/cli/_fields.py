@@ -47,7 +47,14 @@ def _words(hint: Any) -> list[str]:
 
 
 def _texts(cls: type[Any]) -> dict[str, str]:
-    """The docstrings under the fields, which Python itself does not keep."""
+    """The docstrings under the fields, which Python itself does not keep; the nearest class's."""
+    found: dict[str, str] = {}
+    for each in reversed(cls.__mro__[:-1]):
+        found |= _own_texts(each)
+    return found
+
+
+def _own_texts(cls: type[Any]) -> dict[str, str]:
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     assert isinstance(tree, ast.ClassDef)
     found = {}

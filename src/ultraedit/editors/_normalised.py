@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 from ultraedit.errors import ConfigError
-from ultraedit.stats import RunningMoments, Variance, pack, unpack
-from ultraedit.types import Additive, Host, LayerSignal, LowRank, State, Turn
+from ultraedit.stats import RunningCovariance, RunningMoments, Variance, pack, unpack
+from ultraedit.types import Additive, Host, LayerSignal, LowRank, ModuleShape, State, Turn
 
 Change = Tensor | LowRank
+
+Moments = RunningMoments | RunningCovariance
 
 
 class Solved(NamedTuple):
@@ -33,7 +35,7 @@ class Solved(NamedTuple):
     units: dict[str, Change]
     """Change of each module for a step of 1. Shape (d_in, d_out)."""
 
-    moments: dict[str, RunningMoments]
+    moments: dict[str, Moments]
     """Statistics of all turns up to and including this one."""
 
 
@@ -58,18 +60,30 @@ class Normalised:
         """What the edited layers see of a turn."""
         return host.signals(turn)
 
+    def observes(self, state: State) -> bool:
+        """Whether a turn still changes the statistics."""
+        return True
+
     def init(self, host: Host) -> State:
         """Empty statistics for every edited module, or for every weight shape."""
         moments = {
-            self.group(host, path): RunningMoments.zeros(shape.d_in + shape.d_out)
-            for path, shape in host.modules.items()
+            self.group(host, path): self.no_rows(shape) for path, shape in host.modules.items()
         }
         return pack(moments)
+
+    def no_rows(self, shape: ModuleShape) -> Moments:
+        """Statistics of no rows at all."""
+        return RunningMoments.zeros(shape.d_in + shape.d_out)
+
+    def unpack(self, state: Mapping[str, Tensor]) -> dict[str, Moments]:
+        """Statistics out of a state."""
+        return dict(unpack(state))
 
     @torch.no_grad()
     def step(self, host: Host, turn: Turn, state: State) -> tuple[Additive, State]:
         """Fold the turn into the statistics, then change each layer."""
-        solved = self.solve(host, self.trace(host, turn), unpack(state))
+        signals, observe = self.trace(host, turn), self.observes(state)
+        solved = self.solve(host, signals, self.unpack(state), observe=observe)
         if not solved.signals:
             return Additive({}), state
         fixed = self.steps(solved.units)
@@ -82,13 +96,27 @@ class Normalised:
         self,
         host: Host,
         signals: dict[str, LayerSignal],
-        moments: Mapping[str, RunningMoments],
+        moments: Mapping[str, Moments],
+        *,
+        observe: bool = True,
     ) -> Solved:
-        """Everything of a turn but the size of its step."""
+        """Everything of a turn but the size of its step.
+
+        Args:
+            host: The model.
+            signals: What the layers saw of the turn.
+            moments: Statistics of the turns before.
+            observe: Whether this turn joins them, before they are used on it.
+        """
         if not signals:
             return Solved({}, {}, {}, dict(moments))
         features = {path: self.features(signal) for path, signal in signals.items()}
-        updated = self.observe(host, signals, features, moments)
+        device = next(iter(features.values())).device
+        updated = {
+            name: type(value)(*(t.to(device) for t in value)) for name, value in moments.items()
+        }
+        if observe:
+            updated = self.observe(host, signals, features, updated)
         assert self.variance is not None
         normalized = {
             path: updated[self.group(host, path)].normalize(rows, self.variance)
@@ -120,14 +148,11 @@ class Normalised:
         host: Host,
         signals: Mapping[str, LayerSignal],
         features: Mapping[str, Tensor],
-        moments: Mapping[str, RunningMoments],
-    ) -> dict[str, RunningMoments]:
+        moments: Mapping[str, Moments],
+    ) -> dict[str, Moments]:
         """Statistics of all turns up to and including this one (UltraEdit, Eq. 2 and 3)."""
         assert self.variance is not None
-        device = next(iter(features.values())).device
-        updated = {
-            name: RunningMoments(*(t.to(device) for t in value)) for name, value in moments.items()
-        }
+        updated = dict(moments)
         for path, rows in features.items():
             group = self.group(host, path)
             for batch in self._batches(rows, signals[path].segments):

@@ -56,7 +56,7 @@ def judge(
             logits = supervised_logits(model, batch)
             value = (_losses(logits, batch, reference) * per_token.to(logits.device)).sum()
             if sink is not None:
-                (term.weight * value).backward()  # type: ignore[no-untyped-call]
+                (term.weight * value).backward()
                 record.drain(sink)
         wanted = batch.labels if reference is None else reference.argmax(dim=-1)
         agreed += int((logits.detach().argmax(dim=-1) == wanted.to(logits.device)).sum())
