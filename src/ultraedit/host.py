@@ -10,14 +10,16 @@ from torch import Tensor
 
 from ultraedit import trace
 from ultraedit.encoding import Encoded, encode
+from ultraedit.errors import ConfigError
 from ultraedit.models import find_modules
 from ultraedit.models.generation import generate
 from ultraedit.models.modules import shape_of
 from ultraedit.patch import EditedWeights
-from ultraedit.types import LayerSignal, Master, ModuleShape, Observer, Turn
+from ultraedit.types import LayerSignal, Master, ModuleShape, Observer, SecondMoment, Turn
 
 if TYPE_CHECKING:
     from ultraedit.models import LanguageModel
+    from ultraedit.second_moments import Statistics
 
 
 class ModelHost:
@@ -32,6 +34,7 @@ class ModelHost:
         language_model: LanguageModel,
         patterns: Sequence[str] | None,
         master: Master = "float32",
+        statistics: Statistics | None = None,
     ) -> None:
         """Choose the modules to edit.
 
@@ -40,6 +43,8 @@ class ModelHost:
             patterns: Module patterns such as ``layers.[27-28].mlp.down_proj``; None for a model
                 that is asked and not edited.
             master: What accumulates the changes.
+            statistics: Where the second moments of the edited layers come from; None where no
+                editor asks for them.
 
         Raises:
             ConfigError: If a pattern matches nothing that can be edited.
@@ -51,6 +56,8 @@ class ModelHost:
             else find_modules(language_model.model, patterns, name=language_model.name)
         )
         self.weights = EditedWeights(self._modules, master)
+        self._statistics = statistics
+        self._moments: dict[str, SecondMoment] = {}
 
     @property
     def modules(self) -> Mapping[str, ModuleShape]:
@@ -71,6 +78,24 @@ class ModelHost:
     def weight(self, path: str) -> Tensor:
         """Current weight of an edited layer, float32, shape (d_in, d_out). Not to be written."""
         return self.weights.weight(path)
+
+    def second_moment(self, path: str) -> SecondMoment:
+        """Second moment of an edited layer's inputs in the *unedited* model, over a text.
+
+        The first call collects those of all edited layers, which are then kept.
+
+        Raises:
+            ConfigError: If the host was given no statistics.
+        """
+        if not self._moments:
+            if self._statistics is None:
+                raise ConfigError(
+                    "This editor needs second-moment statistics and the host has none. Give "
+                    "ModelHost statistics=OfPrompts(prompts), or those of a corpus."
+                )
+            with self.weights.unedited():
+                self._moments = self._statistics.moments(self.language_model, self._modules)
+        return self._moments[path]
 
     @torch.no_grad()
     def predict(

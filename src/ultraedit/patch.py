@@ -126,3 +126,13 @@ class EditedWeights:
             yield
         finally:
             self.restore(before)
+
+    @contextmanager
+    def unedited(self) -> Iterator[None]:
+        """Hold the model as it was before any patch, and restore it exactly afterwards."""
+        before = self.snapshot()
+        try:
+            self.reset()
+            yield
+        finally:
+            self.restore(before)

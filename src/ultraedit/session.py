@@ -16,6 +16,7 @@ from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, Progress, run_turns
 from ultraedit.models import Preset, find_preset, save
 from ultraedit.models.generation import generate
+from ultraedit.second_moments import PROMPTS, OfPrompts, Statistics
 from ultraedit.types import (
     CheckpointRecord,
     Edit,
@@ -61,6 +62,7 @@ def edit(
     modules: Sequence[str] | None = None,
     edits_per_turn: int = 100,
     free_answers: int | None = None,
+    statistics: Statistics | None = None,
     recorder: Recorder | None = None,
     observer: Observer | None = None,
 ) -> EditResult:
@@ -73,6 +75,8 @@ def edit(
         modules: Patterns of the modules to edit. None takes those of the model's preset.
         edits_per_turn: How many edits are applied together. The last turn may be short.
         free_answers: How many edits are also asked freely; None for all, 0 for none.
+        statistics: Where editors that need second moments of the layers' inputs have them from.
+            None takes the prompts of the first edits.
         recorder: Told of every turn and evaluation as it happens.
         observer: Told how far the job is.
 
@@ -94,7 +98,9 @@ def edit(
         modules = preset.modules if modules is None else modules
         if editor is None:
             editor = UltraEdit(eta=preset.eta or "auto", ridge=preset.ridge)
-    host = ModelHost(language_model, modules, getattr(editor, "master", "float32"))
+    statistics = statistics or OfPrompts([edit.prompt for edit in edits[:PROMPTS]])
+    master = getattr(editor, "master", "float32")
+    host = ModelHost(language_model, modules, master, statistics)
     observer = observer or Nobody()
     kept = MemoryRecorder()
     recorders: list[Recorder] = [kept] if recorder is None else [kept, recorder]

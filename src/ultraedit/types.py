@@ -104,6 +104,19 @@ class LayerSignal(NamedTuple):
     ``segments // 10`` is the micro-batch that the released code would have put it in."""
 
 
+class SecondMoment(NamedTuple):
+    """What the inputs of one layer of the unedited model are like over a text."""
+
+    moment: Tensor
+    """Mean outer product of the inputs over tokens, not centred. float32, shape (d_in, d_in)."""
+
+    tokens: int
+    """Number of tokens that the mean is over."""
+
+    source: str
+    """The text, such as ``wikipedia.jsonl.gz, 1,000 samples`` or ``prompts of the edits``."""
+
+
 class LowRank(NamedTuple):
     """A weight change kept as its factors, ``left @ right``."""
 
@@ -155,6 +168,10 @@ class Host(Protocol):
 
     def weight(self, path: str) -> Tensor:
         """Current weight of an edited layer, float32, shape (d_in, d_out). Not to be written."""
+        ...
+
+    def second_moment(self, path: str) -> SecondMoment:
+        """Second moment of an edited layer's inputs in the *unedited* model, over a text."""
         ...
 
 

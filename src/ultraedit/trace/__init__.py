@@ -1,5 +1,13 @@
-"""What flows through a model: the signals of its edited layers, batch after batch."""
+"""What flows through a model: the signals of its edited layers, and what their inputs are like."""
 
+from ultraedit.trace.moments import MomentSums, add_moments
 from ultraedit.trace.signals import batches, head_at, layer_signals, supervised_logits
 
-__all__ = ["batches", "head_at", "layer_signals", "supervised_logits"]
+__all__ = [
+    "MomentSums",
+    "add_moments",
+    "batches",
+    "head_at",
+    "layer_signals",
+    "supervised_logits",
+]
