@@ -99,8 +99,7 @@ def edit(
         if editor is None:
             editor = UltraEdit(eta=preset.eta or "auto", ridge=preset.ridge)
     statistics = statistics or OfPrompts([edit.prompt for edit in edits[:PROMPTS]])
-    master = getattr(editor, "master", "float32")
-    host = ModelHost(language_model, modules, master, statistics)
+    host = ModelHost(language_model, modules, getattr(editor, "master", "float32"), statistics)
     observer = observer or Nobody()
     kept = MemoryRecorder()
     recorders: list[Recorder] = [kept] if recorder is None else [kept, recorder]
