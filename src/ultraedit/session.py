@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ultraedit.editors import name_of
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.errors import ConfigError, DataError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
@@ -94,7 +95,7 @@ def edit(
     if edits_per_turn < 1:
         raise ConfigError(f"edits_per_turn must be at least 1, got {edits_per_turn}.")
     if editor is None or modules is None:
-        preset = choose_preset(language_model, None, modules)
+        preset = choose_preset(language_model, None, modules, name_of(editor))
         modules = preset.modules if modules is None else modules
         if editor is None:
             editor = UltraEdit(eta=preset.eta or "auto", ridge=preset.ridge)
@@ -133,7 +134,10 @@ def edit(
 
 
 def choose_preset(
-    model: LanguageModel | PretrainedConfig, data_format: str | None, modules: Sequence[str] | None
+    model: LanguageModel | PretrainedConfig,
+    data_format: str | None,
+    modules: Sequence[str] | None,
+    editor: str | None = None,
 ) -> Preset:
     """Find the preset of a model, which only has to know its modules where the user does not.
 
@@ -141,12 +145,13 @@ def choose_preset(
         model: The model, or its config.
         data_format: Name of the data format, such as ``zsre``; None for no particular one.
         modules: Patterns that the user chose; None where the preset chooses.
+        editor: Name of the editor; None for UltraEdit.
 
     Raises:
         ConfigError: If nobody knows which modules to edit.
     """
     try:
-        return find_preset(model, data_format)
+        return find_preset(model, data_format, editor)
     except ConfigError:
         if modules is None:
             raise

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ class EditorRow:
     """Where its class is, as ``module:Class``."""
     needs_training: bool = False
     needs_subject: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What this row sets otherwise than its class, which other rows share."""
 
     def load(self) -> type[Editor]:
         """Import the editor's class."""
@@ -66,6 +69,20 @@ def find_editor(name: str) -> EditorRow:
     return EDITORS[name]
 
 
+def name_of(editor: Editor | None) -> str | None:
+    """Name of an editor's row, the most particular one that it fits; None if it is in no row."""
+    if editor is None:
+        return None
+    cls = type(editor)
+    rows = [
+        row
+        for row in EDITORS.values()
+        if row.target == f"{cls.__module__}:{cls.__qualname__}"
+        and all(getattr(editor, key) == value for key, value in row.options.items())
+    ]
+    return max(rows, key=lambda row: len(row.options)).name if rows else None
+
+
 def make_editor(name: str, options: dict[str, Any]) -> Editor:
     """Build an editor from options as a user gives them, text or numbers.
 
@@ -76,7 +93,8 @@ def make_editor(name: str, options: dict[str, Any]) -> Editor:
     Raises:
         ConfigError: If the editor, an option or a value is not known.
     """
-    cls: Any = find_editor(name).load()
+    row = find_editor(name)
+    cls: Any = row.load()
     known = [field.name for field in fields(cls)]
     for key in options:
         if key not in known:
@@ -85,7 +103,7 @@ def make_editor(name: str, options: dict[str, Any]) -> Editor:
                 f"Run `ultraedit editors show {name}`."
             )
     try:
-        editor: Editor = TypeAdapter(cls).validate_python(options)
+        editor: Editor = TypeAdapter(cls).validate_python({**row.options, **options})
     except ValidationError as error:
         first = error.errors()[0]
         raised = first.get("ctx", {}).get("error")
