@@ -15,7 +15,17 @@ from ultraedit.models import find_modules
 from ultraedit.models.generation import generate
 from ultraedit.models.modules import shape_of
 from ultraedit.patch import EditedWeights
-from ultraedit.types import LayerSignal, Master, ModuleShape, Observer, SecondMoment, Turn
+from ultraedit.types import (
+    Edit,
+    LayerSignal,
+    Master,
+    ModuleShape,
+    Observer,
+    SecondMoment,
+    SupervisedAt,
+    Turn,
+    WeightGradients,
+)
 
 if TYPE_CHECKING:
     from ultraedit.models import LanguageModel
@@ -78,6 +88,35 @@ class ModelHost:
     def weight(self, path: str) -> Tensor:
         """Current weight of an edited layer, float32, shape (d_in, d_out). Not to be written."""
         return self.weights.weight(path)
+
+    def weight_gradients(
+        self,
+        edits: Sequence[Edit],
+        weights: Mapping[str, Tensor],
+        *,
+        at: SupervisedAt = "answer",
+        end_token: bool = False,
+    ) -> WeightGradients:
+        """Losses of edits with gradients at weights that take the place of the current ones.
+
+        Raises:
+            ConfigError: If an end token is asked for and the tokenizer has none.
+        """
+        items = self.encode([(edit.prompt, edit.target) for edit in edits])
+        if end_token:
+            items = [Encoded(i.prompt_ids, (*i.answer_ids, self._end_token())) for i in items]
+        modules = {path: self._modules[path] for path in weights}
+        with self.weights.replaced(weights):
+            return trace.weight_gradients(self.language_model.model, modules, items, at)
+
+    def _end_token(self) -> int:
+        end = self.language_model.tokenizer.eos_token_id
+        if end is None:
+            raise ConfigError(
+                f"The tokenizer of {self.language_model.name} has no end-of-text token. "
+                "Set end_token=false."
+            )
+        return int(end)
 
     def second_moment(self, path: str) -> SecondMoment:
         """Second moment of an edited layer's inputs in the *unedited* model, over a text.

@@ -6,4 +6,7 @@ from typing import Any
 
 CASES: dict[str, dict[str, Any]] = {
     "ultraedit": {"eta": "auto", "alpha": 2.0},
+    "ft-l": {"lr": 1e-2, "epochs": 3},
+    "ft-m": {"lr": 1e-2, "epochs": 3},
+    "ft-bf": {"lr": 2e-2, "epochs": 6, "batch_size": 4},
 }

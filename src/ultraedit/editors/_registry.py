@@ -51,6 +51,38 @@ _ROWS = (
         url="https://arxiv.org/abs/2505.14679",
         target="ultraedit.editors.ultraedit:UltraEdit",
     ),
+    EditorRow(
+        name="ft-l",
+        title="FT-L",
+        summary="Fine-tuning with all answer tokens wanted at the end of the prompt",
+        family="fine-tuning",
+        paper="Modifying Memories in Transformer Models",
+        year=2020,
+        url="https://arxiv.org/abs/2012.00363",
+        target="ultraedit.editors.ft:FT",
+        options={"objective": "last-prompt"},
+    ),
+    EditorRow(
+        name="ft-m",
+        title="FT-M",
+        summary="Fine-tuning with teacher forcing, one edit after the other",
+        family="fine-tuning",
+        paper="EasyEdit: An Easy-to-use Knowledge Editing Framework for LLMs",
+        year=2023,
+        url="https://arxiv.org/abs/2308.07269",
+        target="ultraedit.editors.ft:FT",
+    ),
+    EditorRow(
+        name="ft-bf",
+        title="FT-BF",
+        summary="Fine-tuning in mini-batches over the whole turn, with an end token",
+        family="fine-tuning",
+        paper="Fine-tuning Done Right in Model Editing",
+        year=2025,
+        url="https://arxiv.org/abs/2509.22072",
+        target="ultraedit.editors.ft:FT",
+        options={"batch_size": 100, "shuffle": True, "end_token": True},
+    ),
 )
 
 EDITORS: dict[str, EditorRow] = {row.name: row for row in _ROWS}
