@@ -39,7 +39,7 @@ def weight_gradients(
         ConfigError: If a layer is not reached.
         NumericalError: If a loss is not finite.
     """
-    losses = torch.empty(len(items))
+    losses = [torch.empty(0)] * len(items)
     grads: dict[str, Tensor] = {}
     read = items if at == "answer" else [Encoded(i.prompt_ids, i.answer_ids[:1]) for i in items]
     with _Layers(modules).attached() as layers, torch.enable_grad():
@@ -47,15 +47,16 @@ def weight_gradients(
             logits = supervised_logits(model, batch)
             answers = [items[index].answer_ids for index in indices]
             each = _losses(logits, batch, answers)  # (edits of the batch,)
-            losses[indices] = each.detach().cpu()
+            for index, loss in zip(indices, each.detach().cpu(), strict=True):
+                losses[index] = loss
             for path, grad in layers.gradients(each.sum() / len(items)).items():
                 grads[path] = grads[path] + grad if path in grads else grad
-    if not bool(torch.isfinite(losses).all()):
+    if not bool(torch.isfinite(torch.stack(losses)).all()):
         raise NumericalError(
             "The loss is not finite on these edits. If earlier turns were applied, the model has "
             "collapsed: lower `lr`; otherwise try float32."
         )
-    return WeightGradients(losses, grads)
+    return WeightGradients(torch.stack(losses), grads)
 
 
 def _losses(logits: Tensor, batch: Batch, answers: Sequence[Sequence[int]]) -> Tensor:
