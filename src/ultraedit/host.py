@@ -11,12 +11,14 @@ from torch import Tensor
 
 from ultraedit import trace
 from ultraedit.encoding import Encoded, encode
+from ultraedit.errors import ConfigError
 from ultraedit.models import find_modules
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.models.generation import generate
 from ultraedit.models.modules import shape_of
 from ultraedit.patch import EditedWeights
 from ultraedit.types import (
+    Edit,
     GradientSink,
     Judgement,
     LayerSignal,
@@ -25,12 +27,16 @@ from ultraedit.types import (
     ModuleShape,
     Observer,
     Patch,
+    SecondMoment,
+    SupervisedAt,
     Tokens,
     Turn,
+    WeightGradients,
 )
 
 if TYPE_CHECKING:
     from ultraedit.models import LanguageModel
+    from ultraedit.second_moments import Statistics
 
 
 class ModelHost:
@@ -45,6 +51,7 @@ class ModelHost:
         language_model: LanguageModel,
         patterns: Sequence[str] | None,
         master: Master = "float32",
+        statistics: Statistics | None = None,
     ) -> None:
         """Choose the modules to edit.
 
@@ -53,6 +60,8 @@ class ModelHost:
             patterns: Module patterns such as ``layers.[27-28].mlp.down_proj``; None for a model
                 that is asked and not edited.
             master: What accumulates the changes.
+            statistics: Where the second moments of the edited layers come from; None where no
+                editor asks for them.
 
         Raises:
             ConfigError: If a pattern matches nothing that can be edited.
@@ -64,6 +73,8 @@ class ModelHost:
             else find_modules(language_model.model, patterns, name=language_model.name)
         )
         self.weights = EditedWeights(self._modules, master)
+        self._statistics = statistics
+        self._moments: dict[str, SecondMoment] = {}
 
     @property
     def modules(self) -> Mapping[str, ModuleShape]:
@@ -102,6 +113,53 @@ class ModelHost:
     def fingerprint(self) -> str:
         """Name of the model's weights as they are now."""
         return fingerprint(self.language_model.model)
+
+    def weight_gradients(
+        self,
+        edits: Sequence[Edit],
+        weights: Mapping[str, Tensor],
+        *,
+        at: SupervisedAt = "answer",
+        end_token: bool = False,
+    ) -> WeightGradients:
+        """Losses of edits with gradients at weights that take the place of the current ones.
+
+        Raises:
+            ConfigError: If an end token is asked for and the tokenizer has none.
+        """
+        items = self.encode([(edit.prompt, edit.target) for edit in edits])
+        if end_token:
+            items = [Encoded(i.prompt_ids, (*i.answer_ids, self._end_token())) for i in items]
+        modules = {path: self._modules[path] for path in weights}
+        with self.weights.replaced(weights):
+            return trace.weight_gradients(self.language_model.model, modules, items, at)
+
+    def _end_token(self) -> int:
+        end = self.language_model.tokenizer.eos_token_id
+        if end is None:
+            raise ConfigError(
+                f"The tokenizer of {self.language_model.name} has no end-of-text token. "
+                "Set end_token=false."
+            )
+        return int(end)
+
+    def second_moment(self, path: str) -> SecondMoment:
+        """Second moment of an edited layer's inputs in the *unedited* model, over a text.
+
+        The first call collects those of all edited layers, which are then kept.
+
+        Raises:
+            ConfigError: If the host was given no statistics.
+        """
+        if not self._moments:
+            if self._statistics is None:
+                raise ConfigError(
+                    "This editor needs second-moment statistics and the host has none. Give "
+                    "ModelHost statistics=OfPrompts(prompts), or those of a corpus."
+                )
+            with self.weights.unedited():
+                self._moments = self._statistics.moments(self.language_model, self._modules)
+        return self._moments[path]
 
     @torch.no_grad()
     def predict(

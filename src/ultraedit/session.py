@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ultraedit.editors import name_of
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.errors import ConfigError, DataError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
@@ -16,6 +17,7 @@ from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, Progress, run_turns
 from ultraedit.models import Preset, find_preset, save
 from ultraedit.models.generation import generate
+from ultraedit.second_moments import PROMPTS, OfPrompts, Statistics
 from ultraedit.types import (
     CheckpointRecord,
     Edit,
@@ -61,6 +63,7 @@ def edit(
     modules: Sequence[str] | None = None,
     edits_per_turn: int = 100,
     free_answers: int | None = None,
+    statistics: Statistics | None = None,
     recorder: Recorder | None = None,
     observer: Observer | None = None,
 ) -> EditResult:
@@ -73,6 +76,8 @@ def edit(
         modules: Patterns of the modules to edit. None takes those of the model's preset.
         edits_per_turn: How many edits are applied together. The last turn may be short.
         free_answers: How many edits are also asked freely; None for all, 0 for none.
+        statistics: Where editors that need second moments of the layers' inputs have them from.
+            None takes the prompts of the first edits.
         recorder: Told of every turn and evaluation as it happens.
         observer: Told how far the job is.
 
@@ -90,11 +95,12 @@ def edit(
     if edits_per_turn < 1:
         raise ConfigError(f"edits_per_turn must be at least 1, got {edits_per_turn}.")
     if editor is None or modules is None:
-        preset = choose_preset(language_model, None, modules)
+        preset = choose_preset(language_model, None, modules, name_of(editor))
         modules = preset.modules if modules is None else modules
         if editor is None:
             editor = UltraEdit(eta=preset.eta or "auto", ridge=preset.ridge)
-    host = ModelHost(language_model, modules, getattr(editor, "master", "float32"))
+    statistics = statistics or OfPrompts([edit.prompt for edit in edits[:PROMPTS]])
+    host = ModelHost(language_model, modules, getattr(editor, "master", "float32"), statistics)
     observer = observer or Nobody()
     kept = MemoryRecorder()
     recorders: list[Recorder] = [kept] if recorder is None else [kept, recorder]
@@ -128,7 +134,10 @@ def edit(
 
 
 def choose_preset(
-    model: LanguageModel | PretrainedConfig, data_format: str | None, modules: Sequence[str] | None
+    model: LanguageModel | PretrainedConfig,
+    data_format: str | None,
+    modules: Sequence[str] | None,
+    editor: str | None = None,
 ) -> Preset:
     """Find the preset of a model, which only has to know its modules where the user does not.
 
@@ -136,12 +145,13 @@ def choose_preset(
         model: The model, or its config.
         data_format: Name of the data format, such as ``zsre``; None for no particular one.
         modules: Patterns that the user chose; None where the preset chooses.
+        editor: Name of the editor; None for UltraEdit.
 
     Raises:
         ConfigError: If nobody knows which modules to edit.
     """
     try:
-        return find_preset(model, data_format)
+        return find_preset(model, data_format, editor)
     except ConfigError:
         if modules is None:
             raise

@@ -115,7 +115,7 @@ def resolve(config: RunConfig, model: LanguageModel | PretrainedConfig) -> Setti
         preset = models.load_preset(config.preset)
     else:
         format = data.parse_spec(config.data).format
-        preset = choose_preset(model, format, config.modules)
+        preset = choose_preset(model, format, config.modules, config.editor)
     known = {field.name for field in fields(find_editor(config.editor).load())}  # type: ignore[arg-type]
     suitable = {key: value for key, value in offered(preset).items() if key in known}
     options = suitable | config.options
@@ -132,7 +132,7 @@ def resolve(config: RunConfig, model: LanguageModel | PretrainedConfig) -> Setti
 def offered(preset: Preset) -> dict[str, Any]:
     """The editor options that a preset has a value for, whether or not an editor takes them."""
     options = {"eta": preset.eta or "auto", "ridge": preset.ridge, "protocol": preset.protocol}
-    return {key: value for key, value in options.items() if value is not None}
+    return {key: value for key, value in options.items() if value is not None} | {**preset.options}
 
 
 def describe(config: RunConfig, settings: Settings | None = None) -> dict[str, Any]:

@@ -11,4 +11,7 @@ CASES: dict[str, dict[str, Any]] = {
     "malmen": {"alpha": 2.0},
     "rledit": {"alpha": 2.0},
     "stableedit": {"eta": "auto", "alpha": 2.0},
+    "ft-l": {"lr": 1e-2, "epochs": 3},
+    "ft-m": {"lr": 1e-2, "epochs": 3},
+    "ft-bf": {"lr": 2e-2, "epochs": 6, "batch_size": 4},
 }

@@ -53,7 +53,7 @@ def show(name: Name, json: o.Json = False) -> None:
     from ultraedit.editors import find_editor
 
     row = find_editor(name)
-    options = describe_fields(row.load())
+    options = describe_fields(row.load(), row.options)
     if json:
         _output.write_json(_facts(row) | {"options": [each._asdict() for each in options]})
         return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ class EditorRow:
     """Where its class is, as ``module:Class``."""
     needs_training: bool = False
     needs_subject: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What this row sets otherwise than its class, which other rows share."""
 
     def load(self) -> type[Editor]:
         """Import the editor's class."""
@@ -103,6 +106,38 @@ _ROWS = (
         url="https://arxiv.org/abs/2605.11836",
         target="ultraedit.editors.stableedit:StableEdit",
     ),
+    EditorRow(
+        name="ft-l",
+        title="FT-L",
+        summary="Fine-tuning with all answer tokens wanted at the end of the prompt",
+        family="fine-tuning",
+        paper="Modifying Memories in Transformer Models",
+        year=2020,
+        url="https://arxiv.org/abs/2012.00363",
+        target="ultraedit.editors.ft:FT",
+        options={"objective": "last-prompt"},
+    ),
+    EditorRow(
+        name="ft-m",
+        title="FT-M",
+        summary="Fine-tuning with teacher forcing, one edit after the other",
+        family="fine-tuning",
+        paper="EasyEdit: An Easy-to-use Knowledge Editing Framework for LLMs",
+        year=2023,
+        url="https://arxiv.org/abs/2308.07269",
+        target="ultraedit.editors.ft:FT",
+    ),
+    EditorRow(
+        name="ft-bf",
+        title="FT-BF",
+        summary="Fine-tuning in mini-batches over the whole turn, with an end token",
+        family="fine-tuning",
+        paper="Fine-tuning Done Right in Model Editing",
+        year=2025,
+        url="https://arxiv.org/abs/2509.22072",
+        target="ultraedit.editors.ft:FT",
+        options={"batch_size": 100, "shuffle": True, "end_token": True},
+    ),
 )
 
 EDITORS: dict[str, EditorRow] = {row.name: row for row in _ROWS}
@@ -121,6 +156,20 @@ def find_editor(name: str) -> EditorRow:
     return EDITORS[name]
 
 
+def name_of(editor: Editor | None) -> str | None:
+    """Name of an editor's row, the most particular one that it fits; None if it is in no row."""
+    if editor is None:
+        return None
+    cls = type(editor)
+    rows = [
+        row
+        for row in EDITORS.values()
+        if row.target == f"{cls.__module__}:{cls.__qualname__}"
+        and all(getattr(editor, key) == value for key, value in row.options.items())
+    ]
+    return max(rows, key=lambda row: len(row.options)).name if rows else None
+
+
 def make_editor(name: str, options: dict[str, Any]) -> Editor:
     """Build an editor from options as a user gives them, text or numbers.
 
@@ -131,7 +180,8 @@ def make_editor(name: str, options: dict[str, Any]) -> Editor:
     Raises:
         ConfigError: If the editor, an option or a value is not known.
     """
-    cls: Any = find_editor(name).load()
+    row = find_editor(name)
+    cls: Any = row.load()
     known = [field.name for field in fields(cls)]
     for key in options:
         if key not in known:
@@ -140,7 +190,7 @@ def make_editor(name: str, options: dict[str, Any]) -> Editor:
                 f"Run `ultraedit editors show {name}`."
             )
     try:
-        editor: Editor = TypeAdapter(cls).validate_python(options)
+        editor: Editor = TypeAdapter(cls).validate_python({**row.options, **options})
     except ValidationError as error:
         first = error.errors()[0]
         raised = first.get("ctx", {}).get("error")
