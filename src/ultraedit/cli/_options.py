@@ -13,7 +13,8 @@ MACHINE = "Machine"
 RESULT = "Result"
 
 
-def _option(name: str, panel: str, text: str, metavar: str | None = None, **more: Any) -> Any:
+def option(name: str, panel: str, text: str, metavar: str | None = None, **more: Any) -> Any:
+    """An option in one of the groups, whose help is all that is shown of it."""
     return typer.Option(
         name,
         help=text,
@@ -30,26 +31,26 @@ DATA_HELP = "File of facts as FORMAT:PATH; a .jsonl file needs no format."
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 
-Model = Annotated[str | None, _option("--model", WHAT, MODEL_HELP, "MODEL")]
-Data = Annotated[str | None, _option("--data", WHAT, DATA_HELP, "FORMAT:PATH")]
+Model = Annotated[str | None, option("--model", WHAT, MODEL_HELP, "MODEL")]
+Data = Annotated[str | None, option("--data", WHAT, DATA_HELP, "FORMAT:PATH")]
 Limit = Annotated[
-    int | None, _option("--limit", WHAT, "Take the first N rows; all unless given.", "N")
+    int | None, option("--limit", WHAT, "Take the first N rows; all unless given.", "N")
 ]
 Turns = Annotated[
-    int | None, _option("--turns", WHAT, "End after N turns, if the facts last that long.", "N")
+    int | None, option("--turns", WHAT, "End after N turns, if the facts last that long.", "N")
 ]
 EditsPerTurn = Annotated[
     int | None,
-    _option("--edits-per-turn", WHAT, "Edits applied together; 100 unless given.", "N"),
+    option("--edits-per-turn", WHAT, "Edits applied together; 100 unless given.", "N"),
 ]
 
 Editor = Annotated[
     str | None,
-    _option("--editor", HOW, "One of `ultraedit editors list`; ultraedit unless given.", "NAME"),
+    option("--editor", HOW, "One of `ultraedit editors list`; ultraedit unless given.", "NAME"),
 ]
 Modules = Annotated[
     str | None,
-    _option(
+    option(
         "--modules",
         HOW,
         "Linear layers to edit, such as 'layers.[25-28].mlp.down_proj'; several patterns are "
@@ -59,7 +60,7 @@ Modules = Annotated[
 ]
 Eta = Annotated[
     str | None,
-    _option(
+    option(
         "--eta",
         HOW,
         "Size of the step: a positive number, or auto. The preset's unless given.",
@@ -68,7 +69,7 @@ Eta = Annotated[
 ]
 Ridge = Annotated[
     str | None,
-    _option(
+    option(
         "--ridge",
         HOW,
         "Penalty on the size of the update; larger writes less. The preset's unless given.",
@@ -77,16 +78,25 @@ Ridge = Annotated[
 ]
 Protocol = Annotated[
     str | None,
-    _option(
+    option(
         "--protocol",
         HOW,
         "Follow the paper, or the released code where the two differ. The paper unless given.",
         "paper|official",
     ),
 ]
+Net = Annotated[
+    str | None,
+    option(
+        "--net",
+        HOW,
+        "Trained net of the editor, from `ultraedit train`; untrained unless given.",
+        "FILE",
+    ),
+]
 Assignments = Annotated[
     list[str] | None,
-    _option(
+    option(
         "--set",
         HOW,
         "Any other option of the editor, as `ultraedit editors show` lists them, such as "
@@ -96,7 +106,7 @@ Assignments = Annotated[
 ]
 Preset = Annotated[
     str | None,
-    _option(
+    option(
         "--preset",
         HOW,
         "Preset to take modules, eta and ridge from, by name or as a .toml file. The one of the "
@@ -106,7 +116,7 @@ Preset = Annotated[
 ]
 Config = Annotated[
     Path | None,
-    _option(
+    option(
         "--config",
         HOW,
         "Take settings from a .toml file, or repeat a run from its config.json. Options given "
@@ -117,7 +127,7 @@ Config = Annotated[
 
 Dtype = Annotated[
     str | None,
-    _option(
+    option(
         "--dtype",
         MACHINE,
         "Precision of the model. auto, unless given, is bfloat16 where the machine computes it, "
@@ -127,7 +137,7 @@ Dtype = Annotated[
 ]
 Device = Annotated[
     str | None,
-    _option(
+    option(
         "--device",
         MACHINE,
         "Where to compute. auto, unless given, takes a GPU if there is one.",
@@ -135,12 +145,12 @@ Device = Annotated[
     ),
 ]
 Seed = Annotated[
-    int | None, _option("--seed", MACHINE, "Seed of every random choice; 0 unless given.", "N")
+    int | None, option("--seed", MACHINE, "Seed of every random choice; 0 unless given.", "N")
 ]
 
 FreeAnswers = Annotated[
     int | None,
-    _option(
+    option(
         "--free-answers",
         RESULT,
         "How many edits are also asked freely, which takes most of the time of an evaluation; all "
@@ -150,7 +160,7 @@ FreeAnswers = Annotated[
 ]
 Out = Annotated[
     Path | None,
-    _option(
+    option(
         "--out",
         RESULT,
         "Folder for the results, new or empty. runs/EDITOR-MODEL-FORMAT-N unless given.",
@@ -158,10 +168,10 @@ Out = Annotated[
     ),
 ]
 NoSaveModel = Annotated[
-    bool, _option("--no-save-model", RESULT, "Keep the numbers, not the edited model.", "")
+    bool, option("--no-save-model", RESULT, "Keep the numbers, not the edited model.", "")
 ]
 DryRun = Annotated[
     bool,
-    _option("--dry-run", RESULT, "Print what would be done, and where each choice is from.", ""),
+    option("--dry-run", RESULT, "Print what would be done, and where each choice is from.", ""),
 ]
-Json = Annotated[bool, _option("--json", RESULT, "Print the result as JSON.", "")]
+Json = Annotated[bool, option("--json", RESULT, "Print the result as JSON.", "")]

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ultraedit.editors._fit import Schedule
-from ultraedit.editors._normalised import Moments
+from ultraedit.editors._normalised import Moments, Normalised
 from ultraedit.editors._trained import Trained
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.errors import ConfigError
@@ -81,7 +81,7 @@ class WarmUp:
     def __init__(self, editor: StableEdit, host: Host) -> None:
         self.editor = editor
         self.host = host
-        self.moments = editor.unpack(super(Trained, editor).init(host))
+        self.moments = editor.unpack(Normalised.init(editor, host))
 
     @torch.no_grad()
     def learn(self, turn: Turn, earlier: Sequence[Turn] = ()) -> list[Judgement]:
