@@ -17,7 +17,7 @@ from ultraedit.errors import ConfigError
 from ultraedit.files import write_bytes
 
 FORMAT = "ultraedit-net-1"
-"""What the metadata of a net file say they are."""
+"""The entry of a net file's metadata, so that it is known from other files."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Net:
         from safetensors.torch import save
 
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.tensors.items()}
-        metadata = {"format": FORMAT, "about": json.dumps(dict(self.about))}
-        write_bytes(path, save(tensors, metadata))
+        # One entry: safetensors writes several in any order, and equal nets should be equal files.
+        write_bytes(path, save(tensors, {FORMAT: json.dumps(dict(self.about))}))
 
 
 def read_net(path: Path) -> Net:
@@ -88,12 +88,12 @@ def read_about(path: Path) -> dict[str, Any]:
             metadata = file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise ConfigError(_unreadable(path, error)) from None
-    if metadata.get("format") != FORMAT:
+    if FORMAT not in metadata:
         raise ConfigError(
             f"{path} is no net: it is a safetensors file of another kind. Give the file that "
             "`ultraedit train` wrote."
         )
-    about: dict[str, Any] = json.loads(metadata["about"])
+    about: dict[str, Any] = json.loads(metadata[FORMAT])
     return about
 
 
