@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ultraedit import trace
-from ultraedit.encoding import Encoded, encode
+from ultraedit.encoding import Encoded, encode, locate
 from ultraedit.errors import ConfigError
 from ultraedit.models import find_modules
 from ultraedit.models.generation import generate
-from ultraedit.models.modules import shape_of
+from ultraedit.models.modules import decoder_path, shape_of
 from ultraedit.patch import EditedWeights
-from ultraedit.types import LayerSignal, Master, ModuleShape, Observer, SecondMoment, Turn
+from ultraedit.types import (
+    Editor,
+    LayerSignal,
+    Lookup,
+    Master,
+    ModuleShape,
+    Observer,
+    OffsetGoal,
+    Offsets,
+    OffsetSearch,
+    Patch,
+    SecondMoment,
+    State,
+    Turn,
+    ViewingEditor,
+)
 
 if TYPE_CHECKING:
     from ultraedit.models import LanguageModel
@@ -96,6 +112,91 @@ class ModelHost:
             with self.weights.unedited():
                 self._moments = self._statistics.moments(self.language_model, self._modules)
         return self._moments[path]
+
+    def change(self, path: str) -> Tensor:
+        """Accumulated change of an edited layer, float32, shape (d_in, d_out). Not to be written."""
+        return self.weights.change(path)
+
+    def layer_number(self, path: str) -> int:
+        """Number of the decoder layer that an edited layer is in, from 0.
+
+        Raises:
+            ConfigError: If it is in none.
+        """
+        prefix = decoder_path(self.language_model.model)
+        if not path.startswith(f"{prefix}."):
+            raise ConfigError(f"{path} is in none of the decoder layers, which this editor needs.")
+        return int(path.removeprefix(f"{prefix}.").partition(".")[0])
+
+    @property
+    def _layers(self) -> nn.ModuleList:
+        model = self.language_model.model
+        layers = model.get_submodule(decoder_path(model))
+        assert isinstance(layers, nn.ModuleList)
+        return layers
+
+    def inputs_at(self, paths: Sequence[str], lookups: Sequence[Lookup]) -> dict[str, Tensor]:
+        """Inputs of edited layers at single tokens, by path. float32, shape (n, d_in)."""
+        modules = {path: self._modules[path] for path in paths}
+        return trace.values_at(self.language_model.model, self._places(lookups), inputs=modules)
+
+    def outputs_at(self, path: str, lookups: Sequence[Lookup]) -> Tensor:
+        """Outputs of the *decoder layer* that an edited layer is in. float32, shape (n, d)."""
+        layer = self._layers[self.layer_number(path)]
+        places = self._places(lookups)
+        return trace.values_at(self.language_model.model, places, outputs={path: layer})[path]
+
+    def _places(self, lookups: Sequence[Lookup]) -> list[trace.Place]:
+        model = self.language_model
+        found = locate(model.tokenizer, lookups, max_length=model.context_length)
+        return [trace.Place(*each) for each in found]
+
+    def search_offsets(
+        self, path: str, goals: Sequence[OffsetGoal], search: OffsetSearch
+    ) -> Offsets:
+        """Search offsets of the outputs of the *decoder layer* that an edited layer is in.
+
+        Args:
+            path: The edited layer.
+            goals: What each offset should bring about, at the last token of its spans.
+            search: How to search.
+
+        Raises:
+            ConfigError: If it is the last decoder layer, whose outputs no other token reads.
+        """
+        number = self.layer_number(path)
+        if number == len(self._layers) - 1:
+            raise ConfigError(
+                f"{path} is in the last layer, whose output at the subject no later token reads. "
+                "Choose lower layers with --modules, such as 'layers.[4-8].mlp.down_proj'."
+            )
+        upper = trace.Upper(self.language_model.model, self._layers, number)
+        return trace.search_offsets(upper, [self._goal(goal) for goal in goals], search)
+
+    def _goal(self, goal: OffsetGoal) -> trace.Goal:
+        items = self.encode([(lookup.text, goal.target) for lookup in goal.prompts])
+        places = self._places([*goal.prompts, goal.essence])
+        essence = Encoded(places[-1].ids[: places[-1].at + 1], (0,))
+        return trace.Goal(
+            tuple(trace.Row(item, place.at) for item, place in zip(items, places, strict=False)),
+            trace.Row(essence, places[-1].at),
+        )
+
+    def patched(self, patch: Patch) -> AbstractContextManager[None]:
+        """The model as if a patch were applied too, and exactly as it was afterwards."""
+        return self.weights.applied(patch)
+
+    @contextmanager
+    def viewed(self, editor: Editor, state: State) -> Iterator[None]:
+        """The model as an editor wants it asked, and exactly as it was afterwards.
+
+        Nothing but the model itself for all editors except those with a `view`, such as PRUNE.
+        """
+        if isinstance(editor, ViewingEditor):
+            with self.patched(editor.view(self, state)):
+                yield
+        else:
+            yield
 
     @torch.no_grad()
     def predict(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ultraedit.editors import name_of
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.errors import ConfigError, DataError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
@@ -94,7 +95,8 @@ def edit(
     if edits_per_turn < 1:
         raise ConfigError(f"edits_per_turn must be at least 1, got {edits_per_turn}.")
     if editor is None or modules is None:
-        preset = choose_preset(language_model, None, modules)
+        name = "ultraedit" if editor is None else name_of(editor)
+        preset = choose_preset(language_model, None, modules, name)
         modules = preset.modules if modules is None else modules
         if editor is None:
             editor = UltraEdit(eta=preset.eta or "auto", ridge=preset.ridge)
@@ -133,7 +135,10 @@ def edit(
 
 
 def choose_preset(
-    model: LanguageModel | PretrainedConfig, data_format: str | None, modules: Sequence[str] | None
+    model: LanguageModel | PretrainedConfig,
+    data_format: str | None,
+    modules: Sequence[str] | None,
+    editor: str = "ultraedit",
 ) -> Preset:
     """Find the preset of a model, which only has to know its modules where the user does not.
 
@@ -141,16 +146,18 @@ def choose_preset(
         model: The model, or its config.
         data_format: Name of the data format, such as ``zsre``; None for no particular one.
         modules: Patterns that the user chose; None where the preset chooses.
+        editor: Name of the editor.
 
     Raises:
         ConfigError: If nobody knows which modules to edit.
     """
     try:
-        return find_preset(model, data_format)
+        return find_preset(model, data_format, editor)
     except ConfigError:
         if modules is None:
             raise
-        return Preset("none", tuple(modules), None, 1.0, "no preset for this model")
+        none = Preset("none", tuple(modules), None, 1.0, "no preset for this model")
+        return none if editor == "ultraedit" else replace(none, editor=editor)
 
 
 def ask(language_model: LanguageModel, question: str, *, max_new_tokens: int = 32) -> str:

@@ -14,7 +14,7 @@ import torch
 
 from ultraedit import data, models, report
 from ultraedit.config import RunConfig
-from ultraedit.editors import find_editor, make_editor
+from ultraedit.editors import base_of, find_editor, make_editor
 from ultraedit.lifelong import keep_freed_memory
 from ultraedit.models.hardware import choose_device, choose_dtype
 from ultraedit.session import EditResult, choose_preset, edit
@@ -111,14 +111,13 @@ def resolve(config: RunConfig, model: LanguageModel | PretrainedConfig) -> Setti
     Raises:
         ConfigError: If there is no such preset, or its values do not suit the editor.
     """
+    editor = base_of(config.editor, config.options) or config.editor
     if config.preset is not None:
-        preset = models.load_preset(config.preset)
+        preset = models.load_preset(config.preset, editor)
     else:
         format = data.parse_spec(config.data).format
-        preset = choose_preset(model, format, config.modules)
-    known = {field.name for field in fields(find_editor(config.editor).load())}  # type: ignore[arg-type]
-    suitable = {key: value for key, value in offered(preset).items() if key in known}
-    options = suitable | config.options
+        preset = choose_preset(model, format, config.modules, editor)
+    options = offered(config, preset) | config.options
     device = choose_device(config.device)
     return Settings(
         editor=make_editor(config.editor, options),
@@ -129,10 +128,19 @@ def resolve(config: RunConfig, model: LanguageModel | PretrainedConfig) -> Setti
     )
 
 
-def offered(preset: Preset) -> dict[str, Any]:
-    """The editor options that a preset has a value for, whether or not an editor takes them."""
-    options = {"eta": preset.eta or "auto", "ridge": preset.ridge, "protocol": preset.protocol}
-    return {key: value for key, value in options.items() if value is not None}
+def offered(config: RunConfig, preset: Preset) -> dict[str, Any]:
+    """The options of a run's editor that a preset has a value for.
+
+    Those of an editor that is wrapped by another come as ``base.NAME``.
+    """
+    wrapped = base_of(config.editor, config.options)
+    prefix = "base." if wrapped else ""
+    known = {field.name for field in fields(find_editor(wrapped or config.editor).load())}  # type: ignore[arg-type]
+    return {
+        f"{prefix}{key}": value
+        for key, value in preset.offers.items()
+        if key in known or key in preset.options
+    }
 
 
 def describe(config: RunConfig, settings: Settings | None = None) -> dict[str, Any]:
