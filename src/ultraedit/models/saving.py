@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ultraedit.errors import ConfigError
+from ultraedit.files import staged
 from ultraedit.models.language_model import LanguageModel
 from ultraedit.models.quiet import quiet
-from ultraedit.models.staging import staged
 
 _MODEL_FILES = {".json", ".safetensors", ".jinja", ".model", ".txt"}
 """Endings of the files that a saved model consists of."""
