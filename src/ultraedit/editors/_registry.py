@@ -30,6 +30,8 @@ class EditorRow:
     """Where its class is, as ``module:Class``."""
     needs_training: bool = False
     needs_subject: bool = False
+    needs_statistics: bool = False
+    """Whether it asks the host for second moments of its layers' inputs."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What this row sets otherwise than its class, which other rows share."""
 
