@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.tiny import ARCHITECTURES, tiny_model
+from ultraedit.editors import EDITORS, make_editor
 from ultraedit.errors import ConfigError
 from ultraedit.models import find_modules, find_preset, list_presets, load_preset
 from ultraedit.models.preset import relative_depth
@@ -107,6 +108,10 @@ def test_each_row_of_a_family_finds_its_modules_in_a_model_of_the_real_size(fami
         found = find_modules(model, preset.modules)
         assert found
         data_format = preset.name.partition("/")[2]
+        if data_format in EDITORS:
+            assert find_preset(model.config, "zsre", data_format) == preset
+            make_editor(data_format, dict(preset.options))
+            continue
         assert find_preset(model.config, data_format) == preset
         if family in TABLE_6:
             assert list(found) == list(find_modules(model, TABLE_6[family][data_format]))
@@ -114,7 +119,7 @@ def test_each_row_of_a_family_finds_its_modules_in_a_model_of_the_real_size(fami
 
 
 def test_the_presets_are_table_6_and_three_more_families() -> None:
-    names = {preset.name for preset in list_presets()}
+    names = {p.name for p in list_presets() if p.name.partition("/")[2] not in EDITORS}
     table = {f"{family}/{row}" for family, rows in TABLE_6.items() for row in rows}
     assert names - table == {"llama-2-7b-hf/zsre", "smollm2-135m/zsre", "gemma-3-270m/zsre"}
     assert table <= names
@@ -175,6 +180,7 @@ def test_a_preset_is_read_from_a_file_or_by_name(tmp_path: Path) -> None:
         ("eta = 1e-6", "modules must be a pattern or a list of patterns .*, got None"),
         ("modules = [1]", r"modules must be .*, got \[1\]"),
         ("modules = []", "modules names no module"),
+        ('modules = "[1].a"\noptions = 3', r"options must be a table such as .*, got 3"),
         ('modules = "[x].a"', "has 'x' where a layer number"),
         ("eta = = 1", "is not valid TOML: .*line 1"),
     ],
@@ -197,3 +203,20 @@ def test_a_slip_in_a_preset_file_is_explained(text: str, message: str, tmp_path:
 def test_an_unknown_preset_is_explained(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_preset(name)
+
+
+def test_an_editor_with_presets_of_its_own_gets_them_whatever_the_format() -> None:
+    mistral = REAL_SIZES["mistral-7b-v0.3"]()
+    for data_format in ("zsre", "fever", None):
+        preset = find_preset(mistral, data_format, "ft-l")
+        assert preset.name == "mistral-7b-v0.3/ft-l"
+        assert preset.modules == ("layers.21.mlp.down_proj",)
+        assert preset.options["norm_constraint"] == 5e-5
+    assert load_preset("mistral-7b-v0.3/ft-l") == preset
+
+
+def test_an_editor_without_a_row_for_the_model_edits_at_its_own_depth() -> None:
+    lm = tiny_model("llama", layers=12)
+    assert find_preset(lm, "zsre", "ft-l").modules == ("layers.[8].mlp.down_proj",)
+    assert find_preset(lm, "zsre", "nobody") == find_preset(lm, "zsre")
+    assert list(relative_depth(32, (0.67, 0.67))) == [21]

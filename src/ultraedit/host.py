@@ -17,6 +17,7 @@ from ultraedit.models.generation import generate
 from ultraedit.models.modules import decoder_path, shape_of
 from ultraedit.patch import EditedWeights
 from ultraedit.types import (
+    Edit,
     Editor,
     LayerSignal,
     Lookup,
@@ -24,13 +25,15 @@ from ultraedit.types import (
     ModuleShape,
     Observer,
     OffsetGoal,
-    Offsets,
     OffsetSearch,
+    Offsets,
     Patch,
     SecondMoment,
     State,
+    SupervisedAt,
     Turn,
     ViewingEditor,
+    WeightGradients,
 )
 
 if TYPE_CHECKING:
@@ -95,6 +98,35 @@ class ModelHost:
         """Current weight of an edited layer, float32, shape (d_in, d_out). Not to be written."""
         return self.weights.weight(path)
 
+    def weight_gradients(
+        self,
+        edits: Sequence[Edit],
+        weights: Mapping[str, Tensor],
+        *,
+        at: SupervisedAt = "answer",
+        end_token: bool = False,
+    ) -> WeightGradients:
+        """Losses of edits with gradients at weights that take the place of the current ones.
+
+        Raises:
+            ConfigError: If an end token is asked for and the tokenizer has none.
+        """
+        items = self.encode([(edit.prompt, edit.target) for edit in edits])
+        if end_token:
+            items = [Encoded(i.prompt_ids, (*i.answer_ids, self._end_token())) for i in items]
+        modules = {path: self._modules[path] for path in weights}
+        with self.weights.replaced(weights):
+            return trace.weight_gradients(self.language_model.model, modules, items, at)
+
+    def _end_token(self) -> int:
+        end = self.language_model.tokenizer.eos_token_id
+        if end is None:
+            raise ConfigError(
+                f"The tokenizer of {self.language_model.name} has no end-of-text token. "
+                "Set end_token=false."
+            )
+        return int(end)
+
     def second_moment(self, path: str) -> SecondMoment:
         """Second moment of an edited layer's inputs in the *unedited* model, over a text.
 
@@ -115,7 +147,7 @@ class ModelHost:
 
     def change(self, path: str) -> Tensor:
         """Accumulated change of an edited layer, float32, shape (d_in, d_out). Not to be written."""
-        return self.weights.change(path)
+        return self.weights.changes[path]
 
     def layer_number(self, path: str) -> int:
         """Number of the decoder layer that an edited layer is in, from 0.

@@ -154,6 +154,23 @@ class EditedWeights:
             self.restore(before)
 
     @contextmanager
+    @torch.no_grad()
+    def replaced(self, weights: Mapping[str, Tensor]) -> Iterator[None]:
+        """Hold the model with other weights, and restore it exactly afterwards.
+
+        Args:
+            weights: By module path, shape (d_in, d_out); they are rounded to the model's dtype.
+        """
+        before = {path: self._live[path].clone() for path in weights}
+        try:
+            for path, weight in weights.items():
+                self._live[path].copy_(weight)
+            yield
+        finally:
+            for path, weight in before.items():
+                self._live[path].copy_(weight)
+
+    @contextmanager
     def unedited(self) -> Iterator[None]:
         """Hold the model as it was before any patch, and restore it exactly afterwards."""
         before = self.snapshot()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,8 +95,9 @@ def edit(
     if edits_per_turn < 1:
         raise ConfigError(f"edits_per_turn must be at least 1, got {edits_per_turn}.")
     if editor is None or modules is None:
-        name = "ultraedit" if editor is None else name_of(editor)
-        preset = choose_preset(language_model, None, modules, name)
+        preset = choose_preset(
+            language_model, None, modules, name_of(getattr(editor, "inner", editor))
+        )
         modules = preset.modules if modules is None else modules
         if editor is None:
             editor = UltraEdit(eta=preset.eta or "auto", ridge=preset.ridge)
@@ -138,7 +139,7 @@ def choose_preset(
     model: LanguageModel | PretrainedConfig,
     data_format: str | None,
     modules: Sequence[str] | None,
-    editor: str = "ultraedit",
+    editor: str | None = None,
 ) -> Preset:
     """Find the preset of a model, which only has to know its modules where the user does not.
 
@@ -146,7 +147,7 @@ def choose_preset(
         model: The model, or its config.
         data_format: Name of the data format, such as ``zsre``; None for no particular one.
         modules: Patterns that the user chose; None where the preset chooses.
-        editor: Name of the editor.
+        editor: Name of the editor; None for UltraEdit.
 
     Raises:
         ConfigError: If nobody knows which modules to edit.
@@ -156,8 +157,7 @@ def choose_preset(
     except ConfigError:
         if modules is None:
             raise
-        none = Preset("none", tuple(modules), None, 1.0, "no preset for this model")
-        return none if editor == "ultraedit" else replace(none, editor=editor)
+        return Preset("none", tuple(modules), None, 1.0, "no preset for this model")
 
 
 def ask(language_model: LanguageModel, question: str, *, max_new_tokens: int = 32) -> str:

@@ -180,6 +180,21 @@ class Offsets(NamedTuple):
     """Steps that each edit took. int64, shape (n,)."""
 
 
+SupervisedAt = Literal["answer", "last-prompt"]
+"""Where the tokens of an answer are wanted. ``answer``: each at its own position, given the prompt
+and the answer before it. ``last-prompt``: all of them at the last token of the prompt."""
+
+
+class WeightGradients(NamedTuple):
+    """Losses of some edits, and the gradients of their mean at the weights of edited layers."""
+
+    losses: Tensor
+    """Mean cross-entropy over the answer tokens of each edit, in nats. Shape (edits,)."""
+
+    grads: Mapping[str, Tensor]
+    """By module path. float32, shape (d_in, d_out)."""
+
+
 class LowRank(NamedTuple):
     """A weight change kept as its factors, ``left @ right``."""
 
@@ -231,6 +246,25 @@ class Host(Protocol):
 
     def weight(self, path: str) -> Tensor:
         """Current weight of an edited layer, float32, shape (d_in, d_out). Not to be written."""
+        ...
+
+    def weight_gradients(
+        self,
+        edits: Sequence[Edit],
+        weights: Mapping[str, Tensor],
+        *,
+        at: SupervisedAt = "answer",
+        end_token: bool = False,
+    ) -> WeightGradients:
+        """Losses of edits with gradients at weights that take the place of the current ones.
+
+        Args:
+            edits: At least one.
+            weights: Weights by module path, shape (d_in, d_out). The model has them for this
+                call only; modules that are not named keep theirs and get no gradient.
+            at: Where the tokens of an answer are wanted.
+            end_token: Whether the tokenizer's end-of-text token ends each answer.
+        """
         ...
 
     def second_moment(self, path: str) -> SecondMoment:

@@ -13,6 +13,9 @@ CASES: dict[str, dict[str, Any]] = {
     "alphaedit": {"ridge": 1e-4, "kept": 0.8, **FAST},
     "rect": {"keep": 0.9, "base.ridge": 0.1, **{f"base.{k}": v for k, v in FAST.items()}},
     "prune": {"base.ridge": 0.1, **{f"base.{k}": v for k, v in FAST.items()}},
+    "ft-l": {"lr": 1e-2, "epochs": 3},
+    "ft-m": {"lr": 1e-2, "epochs": 3},
+    "ft-bf": {"lr": 2e-2, "epochs": 6, "batch_size": 4},
 }
 
 LAYERS: dict[str, str] = dict.fromkeys(("memit", "alphaedit", "rect", "prune"), "0-1")

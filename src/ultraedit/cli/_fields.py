@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 import textwrap
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from types import NoneType
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
@@ -23,17 +24,24 @@ class Option(NamedTuple):
     """What it does."""
 
 
-def describe_fields(cls: type[Any]) -> list[Option]:
-    """List the options of an editor in the order in which it has them."""
+def describe_fields(cls: type[Any], preset: Mapping[str, Any] | None = None) -> list[Option]:
+    """List the options of an editor in the order in which it has them.
+
+    Args:
+        cls: Its class.
+        preset: Defaults of its row in the table where they are not those of the class.
+    """
+    preset = preset or {}
     hints, texts = get_type_hints(cls), _texts(cls)
     return [
         Option(
             field.name,
             "|".join(_words(hints[field.name])),
-            None if field.default in (None, MISSING) else str(field.default),
+            None if default in (None, MISSING) else str(default),
             texts.get(field.name, ""),
         )
         for field in fields(cls)
+        for default in [preset.get(field.name, field.default)]
     ]
 
 

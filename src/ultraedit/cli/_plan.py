@@ -105,6 +105,7 @@ def _starts(config: RunConfig, edits: list[Any]) -> range:
 
 def _options(config: RunConfig, settings: Settings) -> list[dict[str, Any]]:
     """Every option of the editor, and who decided on it."""
+    from ultraedit.editors import find_editor
     from ultraedit.workflow import offered
 
     # The options of a wrapped editor, base.NAME, stand together in `base_options`.
@@ -119,6 +120,8 @@ def _options(config: RunConfig, settings: Settings) -> list[dict[str, Any]]:
             source = "given"
         elif field.name in presets:
             source = f"preset {settings.preset.name}"
+        elif field.name in find_editor(config.editor).options:
+            source = f"editor {config.editor}"
         elif field.default is None and value is not None:
             source = f"protocol {getattr(settings.editor, 'protocol', '')}".strip()
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +30,12 @@ class EditorRow:
     """Where its class is, as ``module:Class``."""
     needs_training: bool = False
     needs_subject: bool = False
+    needs_statistics: bool = False
+    """Whether it asks the host for second moments of its layers' inputs."""
     wraps: bool = False
     """Whether it works on another editor's changes, its option ``base``."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What this row sets otherwise than its class, which other rows share."""
 
     def load(self) -> type[Editor]:
         """Import the editor's class."""
@@ -52,6 +56,38 @@ _ROWS = (
         target="ultraedit.editors.ultraedit:UltraEdit",
     ),
     EditorRow(
+        name="ft-l",
+        title="FT-L",
+        summary="Fine-tuning with all answer tokens wanted at the end of the prompt",
+        family="fine-tuning",
+        paper="Modifying Memories in Transformer Models",
+        year=2020,
+        url="https://arxiv.org/abs/2012.00363",
+        target="ultraedit.editors.ft:FT",
+        options={"objective": "last-prompt"},
+    ),
+    EditorRow(
+        name="ft-m",
+        title="FT-M",
+        summary="Fine-tuning with teacher forcing, one edit after the other",
+        family="fine-tuning",
+        paper="EasyEdit: An Easy-to-use Knowledge Editing Framework for LLMs",
+        year=2023,
+        url="https://arxiv.org/abs/2308.07269",
+        target="ultraedit.editors.ft:FT",
+    ),
+    EditorRow(
+        name="ft-bf",
+        title="FT-BF",
+        summary="Fine-tuning in mini-batches over the whole turn, with an end token",
+        family="fine-tuning",
+        paper="Fine-tuning Done Right in Model Editing",
+        year=2025,
+        url="https://arxiv.org/abs/2509.22072",
+        target="ultraedit.editors.ft:FT",
+        options={"batch_size": 100, "shuffle": True, "end_token": True},
+    ),
+    EditorRow(
         name="memit",
         title="MEMIT",
         summary="Optimized hidden states at the subject, written into several MLP layers",
@@ -61,6 +97,7 @@ _ROWS = (
         url="https://arxiv.org/abs/2210.07229",
         target="ultraedit.editors.memit:MEMIT",
         needs_subject=True,
+        needs_statistics=True,
     ),
     EditorRow(
         name="alphaedit",
@@ -72,6 +109,7 @@ _ROWS = (
         url="https://arxiv.org/abs/2410.02355",
         target="ultraedit.editors.alphaedit:AlphaEdit",
         needs_subject=True,
+        needs_statistics=True,
     ),
     EditorRow(
         name="rect",
@@ -84,6 +122,7 @@ _ROWS = (
         url="https://arxiv.org/abs/2401.04700",
         target="ultraedit.editors.rect:RECT",
         needs_subject=True,
+        needs_statistics=True,
         wraps=True,
     ),
     EditorRow(
@@ -96,6 +135,7 @@ _ROWS = (
         url="https://arxiv.org/abs/2405.16821",
         target="ultraedit.editors.prune:PRUNE",
         needs_subject=True,
+        needs_statistics=True,
         wraps=True,
     ),
 )
@@ -129,14 +169,18 @@ def base_of(name: str, options: Mapping[str, Any]) -> str | None:
     return find_editor(str(options.get("base", default))).name
 
 
-def name_of(editor: Editor) -> str:
-    """The name whose presets suit an editor: its own, or that of the editor that it wraps.
-
-    An editor that is not in the table gets the presets of UltraEdit.
-    """
-    target = f"{type(editor).__module__}:{type(editor).__qualname__}"
-    name = next((row.name for row in EDITORS.values() if row.target == target), "ultraedit")
-    return str(getattr(editor, "base", name)) if EDITORS[name].wraps else name
+def name_of(editor: Editor | None) -> str | None:
+    """Name of an editor's row, the most particular one that it fits; None if it is in no row."""
+    if editor is None:
+        return None
+    cls = type(editor)
+    rows = [
+        row
+        for row in EDITORS.values()
+        if row.target == f"{cls.__module__}:{cls.__qualname__}"
+        and all(getattr(editor, key) == value for key, value in row.options.items())
+    ]
+    return max(rows, key=lambda row: len(row.options)).name if rows else None
 
 
 def make_editor(name: str, options: Mapping[str, Any]) -> Editor:
@@ -165,7 +209,7 @@ def make_editor(name: str, options: Mapping[str, Any]) -> Editor:
                 f"Run `ultraedit editors show {name}`."
             )
     try:
-        editor: Editor = TypeAdapter(cls).validate_python(options)
+        editor: Editor = TypeAdapter(cls).validate_python({**row.options, **options})
     except ValidationError as error:
         first = error.errors()[0]
         raised = first.get("ctx", {}).get("error")

@@ -46,13 +46,15 @@ class MEMIT(LocateThenEdit):
 
 
 def smoothed(found: SecondMoment) -> Tensor:
-    """A second moment mixed with the identity of the same trace. float64, shape (d_in, d_in).
+    """A second moment mixed with a multiple of the identity. float64, shape (d_in, d_in).
 
     The share of the identity is d_in / (d_in + tokens): one half where there are as many tokens
-    as inputs, 4e-5 for the hundred thousand articles of the released statistics.
+    as inputs, 4e-5 for the hundred thousand articles of the released statistics. Its size is
+    the median of the diagonal, since a few inputs of a layer may be a million times the others.
     """
     moment = found.moment.double()
     d_in = len(moment)
     share = d_in / (d_in + found.tokens)
-    mean = moment.diagonal().mean()
-    return (1 - share) * moment + share * mean * torch.eye(d_in, dtype=torch.float64).to(moment)
+    typical = moment.diagonal().median().clamp(min=1e-30)
+    identity = torch.eye(d_in, dtype=torch.float64, device=moment.device)
+    return (1 - share) * moment + share * typical * identity

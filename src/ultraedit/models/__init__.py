@@ -10,7 +10,7 @@ from ultraedit.models.language_model import LanguageModel
 from ultraedit.models.loading import load, load_config
 from ultraedit.models.modules import ModuleGroup, describe_modules, find_modules
 from ultraedit.models.patterns import split_patterns
-from ultraedit.models.preset import Preset, find_preset, list_presets, load_preset
+from ultraedit.models.preset import Preset, find_preset, has_presets, list_presets, load_preset
 from ultraedit.models.saving import save
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "describe_modules",
     "find_modules",
     "find_preset",
+    "has_presets",
     "fingerprint",
     "list_models",
     "list_presets",

@@ -37,7 +37,7 @@ def check_row(row: Mapping[str, Any], where: str) -> dict[str, Any]:
     options = row.get("options", {})
     if not isinstance(options, dict):
         raise ConfigError(
-            f"{where}: options must be a table such as {{ clamp = 4.0 }}, got {options!r}."
+            f"{where}: options must be a table such as {{ lr = 5e-4 }}, got {options!r}."
         )
     return {
         "modules": _modules(row.get("modules"), where),
