@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from ultraedit import trace
 from ultraedit.encoding import Encoded, encode
 from ultraedit.models import find_modules
 from ultraedit.models.generation import generate
-from ultraedit.models.modules import shape_of
+from ultraedit.models.modules import decoder_blocks, shape_of
 from ultraedit.patch import EditedWeights
 from ultraedit.types import LayerSignal, Master, ModuleShape, Observer, Turn
 
@@ -51,6 +52,9 @@ class ModelHost:
             else find_modules(language_model.model, patterns, name=language_model.name)
         )
         self.weights = EditedWeights(self._modules, master)
+        self.trunk: trace.Trunk | None = None
+        """What lies below the lowest edited layer, where `use_trunk` has set it up."""
+        self._trunk_for_edits = False
 
     @property
     def modules(self) -> Mapping[str, ModuleShape]:
@@ -66,7 +70,42 @@ class ModelHost:
     def signals(self, turn: Turn) -> dict[str, LayerSignal]:
         """Run the turn's edits forward and backward at the current weights, changing nothing."""
         items = self.encode([(edit.prompt, edit.target) for edit in turn.edits])
-        return trace.layer_signals(self.language_model.model, self._modules, items)
+        trunk = self._trunk_of(items) if self._trunk_for_edits else None
+        return trace.layer_signals(self.language_model.model, self._modules, items, trunk)
+
+    def use_trunk(
+        self,
+        *,
+        budget_bytes: int = trace.BUDGET_BYTES,
+        folder: str | os.PathLike[str] | None = None,
+        for_edits: bool = True,
+    ) -> None:
+        """Compute what lies below the lowest edited layer once per sequence, and keep it.
+
+        For a job that asks the same questions again. Where the lowest edited layer is in the
+        first block, or the model cannot be cut there, everything runs as before.
+
+        Args:
+            budget_bytes: Most memory for hidden states. Past it they go to a file.
+            folder: Where that file is. None takes the system's folder for temporary files.
+            for_edits: Whether the turns too begin there. False where evaluations do not ask the
+                edits themselves.
+        """
+        self.drop_trunk()
+        blocks = trace.Blocks(self.language_model.model, decoder_blocks(self.language_model.model))
+        first = trace.lowest_block(blocks, list(self._modules))
+        if first:
+            self.trunk = trace.Trunk(blocks, first, budget_bytes=budget_bytes, folder=folder)
+            self._trunk_for_edits = for_edits
+
+    def drop_trunk(self) -> None:
+        """Forget what the trunk has kept, and run the whole model from now on."""
+        if self.trunk is not None:
+            self.trunk.close()
+        self.trunk = None
+
+    def _trunk_of(self, items: Sequence[Encoded]) -> trace.Trunk | None:
+        return self.trunk if self.trunk is not None and self.trunk.works_for(items) else None
 
     def weight(self, path: str) -> Tensor:
         """Current weight of an edited layer, float32, shape (d_in, d_out). Not to be written."""
@@ -74,21 +113,27 @@ class ModelHost:
 
     @torch.no_grad()
     def predict(
-        self, items: Sequence[Encoded], observer: Observer | None = None
+        self,
+        items: Sequence[Encoded],
+        observer: Observer | None = None,
+        *,
+        keep: bool = True,
     ) -> list[tuple[int, ...]]:
         """The model's top choice at every supervised position, under teacher forcing.
 
         Args:
             items: Encoded questions with their answers.
             observer: Told of each answer.
+            keep: Whether the same will be asked again: then a trunk keeps what lies below.
 
         Returns:
             Per item as many token ids as its answer has.
         """
         predicted: list[tuple[int, ...]] = [()] * len(items)
         model = self.language_model.model
-        for indices, batch in trace.batches(model, items):
-            chosen = trace.supervised_logits(model, batch).argmax(dim=-1).cpu()
+        for indices, batch, below in trace.passes(model, items, self._trunk_of(items), keep=keep):
+            with below:
+                chosen = trace.supervised_logits(model, batch).argmax(dim=-1).cpu()
             sizes = [len(items[index].answer_ids) for index in indices]
             for index, ids in zip(indices, torch.split(chosen, sizes), strict=True):
                 predicted[index] = tuple(ids.tolist())
