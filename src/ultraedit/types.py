@@ -272,7 +272,7 @@ class Host(Protocol):
         ...
 
     def change(self, path: str) -> Tensor:
-        """Accumulated change of an edited layer, float32, shape (d_in, d_out). Not to be written."""
+        """Accumulated change of an edited layer, float32, (d_in, d_out). Not to be written."""
         ...
 
     def layer_number(self, path: str) -> int:

@@ -17,8 +17,9 @@ _WORD = re.compile(r"\w+(?:[.-]\w+)*")
 """A word, without the 's of a genitive."""
 
 _OPENERS = frozenset(
-    "a an and are at by can could did do does for from has have how in is of on the to was were "
-    "what when where which who whom whose why".split()
+    # Words that are written with a capital where they open a sentence.
+    "a an and are at by can could did do does for from has have how in is of on the to was "  # noqa: SIM905
+    "were what when where which who whom whose why".split()
 )
 NAMED = 5
 """How many rows an error names."""

@@ -63,7 +63,9 @@ class AlphaEdit(LocateThenEdit):
     def __post_init__(self) -> None:
         """Check the options."""
         super().__post_init__()
-        if self.threshold is not None and not (math.isfinite(self.threshold) and self.threshold > 0):
+        if self.threshold is not None and not (
+            math.isfinite(self.threshold) and self.threshold > 0
+        ):
             raise ConfigError(f"threshold must be a positive number, got {self.threshold}.")
         if not 0 < self.kept <= 1:
             raise ConfigError(f"kept must be above 0 and at most 1, got {self.kept}.")

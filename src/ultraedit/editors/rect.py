@@ -40,7 +40,7 @@ class RECT(Wrapper):
     """
 
     protocol: Literal["paper", "alphaedit-repo"] = "paper"
-    """What `keep` defaults to: 0.2 of the paper, or 0.4 of the version in AlphaEdit's repository."""
+    """What `keep` defaults to: the paper's 0.2, or 0.4 as in AlphaEdit's repository."""
 
     keep: float | None = None
     """Share of each weight's entries that are changed. Smaller harms less and writes less."""

@@ -143,7 +143,7 @@ def load_preset(name: str | Path, editor: str | None = None) -> Preset:
 
 
 def _from_file(path: Path, editor: str | None) -> Preset:
-    """A user's preset. Its eta, ridge and protocol are options of an editor with its own presets."""
+    """A user's preset. Where the editor has presets of its own, what it sets is all options."""
     table = _read_toml(path)
     preset = Preset(name=str(path), **check_row(table, str(path)))
     if editor is None or not has_presets(editor):

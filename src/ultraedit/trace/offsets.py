@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ultraedit.errors import NumericalError
 from ultraedit.trace.resume import Frozen, Resumable, Row, Upper, resumable_batches
-from ultraedit.types import OffsetSearch, Offsets
+from ultraedit.types import Offsets, OffsetSearch
 
 AT_ONCE = 128
 """Edits that are searched together. What is frozen of them is kept in memory: for SmolLM2 about

@@ -9,14 +9,14 @@ through the layers above alone, and through the tokens from the chosen one on.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ultraedit.encoding import Encoded
-from ultraedit.trace.signals import MAX_TOKENS, batches, head_at
+from ultraedit.trace.blocks import Blocks
+from ultraedit.trace.signals import batches, head_at, max_tokens
 
 
 class Row(NamedTuple):
@@ -68,18 +68,16 @@ class Resumable(NamedTuple):
 class Upper:
     """The part of a model above one of its decoder layers."""
 
-    def __init__(self, model: nn.Module, layers: nn.ModuleList, number: int) -> None:
+    def __init__(self, blocks: Blocks, number: int) -> None:
         """Choose the layer.
 
         Args:
-            model: The language model.
-            layers: Its decoder layers.
+            blocks: The model's decoder layers.
             number: Number of the layer, from 0. The part begins with the one above.
         """
-        self.model = model
-        self._lower = [layers[i] for i in range(number + 1)]
+        self.model = blocks.model
+        self._blocks = blocks
         self._number = number
-        self._in_tuple = False
 
     @torch.no_grad()
     def freeze(self, rows: Sequence[Row]) -> list[Frozen]:
@@ -90,7 +88,8 @@ class Upper:
         """
         frozen: dict[int, Frozen] = {}
         seen: list[Any] = []
-        handle = self._lower[-1].register_forward_hook(lambda *args: seen.append(args[-1]))
+        layer = self._blocks.list[self._number]
+        handle = layer.register_forward_hook(lambda *args: seen.append(args[-1]))
         try:
             for indices, batch in batches(self.model, [row.item for row in rows]):
                 record = _Recording()
@@ -102,9 +101,7 @@ class Upper:
                         use_cache=False,
                     )
                 output = seen.pop()
-                # GPT-J's layers return their hidden states in a tuple, the others as they are.
-                self._in_tuple = isinstance(output, tuple)
-                hidden = output[0] if self._in_tuple else output
+                hidden = output[0] if isinstance(output, tuple) else output
                 for place, index in enumerate(indices):
                     frozen[index] = self._cut(rows[index], place, hidden, record.layers)
         finally:
@@ -133,7 +130,8 @@ class Upper:
             Logits at the supervised positions. Shape (n, vocabulary).
         """
         before = batch.attention_mask.shape[1] - outputs.shape[1]
-        with self._replaced(outputs), head_at(self.model, batch.positions):
+        resumed = self._blocks.resumed(self._number + 1, outputs)
+        with resumed, head_at(self.model, batch.positions):
             output = self.model(
                 input_ids=batch.input_ids,
                 attention_mask=batch.attention_mask,
@@ -143,21 +141,6 @@ class Upper:
             )
         logits: Tensor = output.logits[0]
         return logits
-
-    @contextmanager
-    def _replaced(self, outputs: Tensor) -> Iterator[None]:
-        """Let the layers below compute nothing, and the layer return the given outputs."""
-        given = (outputs, None) if self._in_tuple else outputs
-        own = [layer.__dict__.get("forward") for layer in self._lower]
-        try:
-            for layer in self._lower:
-                layer.forward = lambda *_, **__: given
-            yield
-        finally:
-            for layer, forward in zip(self._lower, own, strict=True):
-                del layer.forward
-                if forward is not None:
-                    layer.forward = forward
 
 
 def resumable_batches(
@@ -169,7 +152,7 @@ def resumable_batches(
         The indices of the rows, and their batch on the model's device.
     """
     device = model.get_input_embeddings().weight.device  # type: ignore[operator]
-    most = MAX_TOKENS.get(device.type, MAX_TOKENS["cpu"])
+    most = max_tokens(device)
     order = sorted(range(len(frozen)), key=lambda i: (-frozen[i].row.length, -frozen[i].row.at))
     batch: list[int] = []
     for index in order:
