@@ -97,7 +97,8 @@ class AlphaEdit(LocateThenEdit):
                 free,
                 d_in,
             )
-        return vectors[:, free:].float().contiguous()
+        blocked: Tensor = vectors[:, free:].float()
+        return blocked.contiguous()
 
     def solve(self, host: Host, path: str, keys: Tensor, residuals: Tensor, state: State) -> Change:
         """Ridge regression on the projected keys of all turns, those of earlier ones unmoved."""
@@ -123,7 +124,7 @@ class AlphaEdit(LocateThenEdit):
         """``K P``. Shape (n, d_in)."""
         if self.projection == "off":
             return keys
-        blocked = state[f"{path}/blocked"].to(keys)
+        blocked: Tensor = state[f"{path}/blocked"].to(keys)
         return keys - (keys @ blocked) @ blocked.T
 
     def remarks(self, host: Host, state: State) -> Mapping[str, str]:

@@ -117,7 +117,8 @@ class _Search:
     def _within_ball(self, delta: Tensor) -> Tensor:
         """Shorten offsets that are longer than `clamp` times the output that they are added to."""
         most = self.search.clamp * self.norms
-        return delta * (most / delta.norm(dim=1).clamp(min=1e-30)).clamp(max=1).unsqueeze(1)
+        factor: Tensor = (most / delta.norm(dim=1).clamp(min=1e-30)).clamp(max=1)
+        return delta * factor.unsqueeze(1)
 
     def _batches(self, active: Tensor) -> list[tuple[list[int], Resumable]]:
         """The rows of the edits that have not stopped, in batches."""
