@@ -95,7 +95,9 @@ def edit(
     if edits_per_turn < 1:
         raise ConfigError(f"edits_per_turn must be at least 1, got {edits_per_turn}.")
     if editor is None or modules is None:
-        preset = choose_preset(language_model, None, modules, name_of(editor))
+        preset = choose_preset(
+            language_model, None, modules, name_of(getattr(editor, "inner", editor))
+        )
         modules = preset.modules if modules is None else modules
         if editor is None:
             editor = UltraEdit(eta=preset.eta or "auto", ridge=preset.ridge)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import random
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -14,9 +15,10 @@ import torch
 
 from ultraedit import data, models, report
 from ultraedit.config import RunConfig
-from ultraedit.editors import find_editor, make_editor
+from ultraedit.editors import base_of, find_editor, make_editor
 from ultraedit.lifelong import keep_freed_memory
 from ultraedit.models.hardware import choose_device, choose_dtype
+from ultraedit.second_moments import Statistics, check_corpus, provider
 from ultraedit.session import EditResult, choose_preset, edit
 from ultraedit.store import RunFolder
 from ultraedit.types import Edit, Editor, Nobody, Observer
@@ -56,6 +58,8 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
     keep_freed_memory()
     make_editor(config.editor, config.options)
     edits = read_edits(config)
+    check_corpus(config.corpus)
+    statistics = _statistics(config, edits, observer)
     folder = RunFolder(out)
     try:
         folder.write_json("config.json", describe(config))
@@ -63,6 +67,9 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
         settings = resolve(config, models.load_config(config.model))
         folder.write_json("config.json", describe(config, settings))
         language_model = models.load(config.model, dtype=config.dtype, device=config.device)
+        if statistics is not None:  # Now, so that the bar of the editing is not broken off.
+            found = models.find_modules(language_model.model, settings.modules, name=config.model)
+            statistics.moments(language_model, found)
         _seed(config.seed)
         result = edit(
             language_model,
@@ -71,6 +78,7 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
             modules=settings.modules,
             edits_per_turn=config.edits_per_turn,
             free_answers=config.free_answers,
+            statistics=statistics,
             recorder=folder,
             observer=observer,
         )
@@ -79,6 +87,16 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
         if not folder.begun:
             folder.discard()
         raise
+
+
+def _statistics(
+    config: RunConfig, edits: Sequence[Edit], observer: Observer | None = None
+) -> Statistics | None:
+    """Where the editor's second moments come from; None where it needs none."""
+    if not find_editor(base_of(config.editor, config.options) or config.editor).needs_statistics:
+        return None
+    prompts = [edit.prompt for edit in edits]
+    return provider(config.corpus, config.corpus_samples, prompts, observer)
 
 
 def read_edits(config: RunConfig) -> list[Edit]:
@@ -111,14 +129,13 @@ def resolve(config: RunConfig, model: LanguageModel | PretrainedConfig) -> Setti
     Raises:
         ConfigError: If there is no such preset, or its values do not suit the editor.
     """
+    editor = base_of(config.editor, config.options) or config.editor
     if config.preset is not None:
-        preset = models.load_preset(config.preset)
+        preset = models.load_preset(config.preset, editor)
     else:
         format = data.parse_spec(config.data).format
-        preset = choose_preset(model, format, config.modules, config.editor)
-    known = {field.name for field in fields(find_editor(config.editor).load())}  # type: ignore[arg-type]
-    suitable = {key: value for key, value in offered(preset).items() if key in known}
-    options = suitable | config.options
+        preset = choose_preset(model, format, config.modules, editor)
+    options = offered(config, preset) | config.options
     device = choose_device(config.device)
     return Settings(
         editor=make_editor(config.editor, options),
@@ -129,10 +146,19 @@ def resolve(config: RunConfig, model: LanguageModel | PretrainedConfig) -> Setti
     )
 
 
-def offered(preset: Preset) -> dict[str, Any]:
-    """The editor options that a preset has a value for, whether or not an editor takes them."""
-    options = {"eta": preset.eta or "auto", "ridge": preset.ridge, "protocol": preset.protocol}
-    return {key: value for key, value in options.items() if value is not None} | {**preset.options}
+def offered(config: RunConfig, preset: Preset) -> dict[str, Any]:
+    """The options of a run's editor that a preset has a value for.
+
+    Those of an editor that is wrapped by another come as ``base.NAME``.
+    """
+    wrapped = base_of(config.editor, config.options)
+    editor, prefix = wrapped or config.editor, "base." if wrapped else ""
+    options = dict(preset.options)
+    if not models.has_presets(editor):
+        known = {field.name for field in fields(find_editor(editor).load())}  # type: ignore[arg-type]
+        own = {"eta": preset.eta or "auto", "ridge": preset.ridge, "protocol": preset.protocol}
+        options |= {key: value for key, value in own.items() if key in known and value is not None}
+    return {f"{prefix}{key}": value for key, value in options.items()}
 
 
 def describe(config: RunConfig, settings: Settings | None = None) -> dict[str, Any]:
@@ -152,6 +178,7 @@ def describe(config: RunConfig, settings: Settings | None = None) -> dict[str, A
             "preset_source": settings.preset.source,
             "dtype": settings.dtype,
             "device": settings.device,
+            "statistics": getattr(_statistics(config, ()), "source", None),
         }
     return described
 

@@ -290,5 +290,5 @@ def test_options_that_cannot_be_are_refused(options, message):
 
 def test_a_patch_of_nothing_is_held_for_nothing():
     host = host_of("malmen")
-    with host.holding(Additive({})):
+    with host.patched(Additive({})):
         assert host.weights.relative_change(next(iter(host.modules))) == 0

@@ -10,7 +10,8 @@ from ultraedit.errors import ConfigError
 from ultraedit.host import ModelHost
 from ultraedit.models import find_modules
 from ultraedit.models.modules import shape_of
-from ultraedit.second_moments import OfPrompts, tokenize
+from ultraedit.second_moments import OfPrompts
+from ultraedit.second_moments.collecting import tokenize
 from ultraedit.trace import MomentSums, add_moments
 from ultraedit.types import Additive
 

@@ -13,8 +13,7 @@ MACHINE = "Machine"
 RESULT = "Result"
 
 
-def option(name: str, panel: str, text: str, metavar: str | None = None, **more: Any) -> Any:
-    """An option in one of the groups, whose help is all that is shown of it."""
+def _option(name: str, panel: str, text: str, metavar: str | None = None, **more: Any) -> Any:
     return typer.Option(
         name,
         help=text,
@@ -29,28 +28,34 @@ def option(name: str, panel: str, text: str, metavar: str | None = None, **more:
 MODEL_HELP = "Folder, .gguf file, alias such as smollm2, or Hugging Face id."
 DATA_HELP = "File of facts as FORMAT:PATH; a .jsonl file needs no format."
 
+CORPUS_HELP = (
+    "Ordinary text: a .jsonl or .jsonl.gz file with a field text, a text file with a passage per "
+    "line such as WikiText, or ORG/NAME:FILE of a data set on the hub."
+)
+SAMPLES_HELP = "Passages of the corpus to read; 1000 unless given."
+
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 
-Model = Annotated[str | None, option("--model", WHAT, MODEL_HELP, "MODEL")]
-Data = Annotated[str | None, option("--data", WHAT, DATA_HELP, "FORMAT:PATH")]
+Model = Annotated[str | None, _option("--model", WHAT, MODEL_HELP, "MODEL")]
+Data = Annotated[str | None, _option("--data", WHAT, DATA_HELP, "FORMAT:PATH")]
 Limit = Annotated[
-    int | None, option("--limit", WHAT, "Take the first N rows; all unless given.", "N")
+    int | None, _option("--limit", WHAT, "Take the first N rows; all unless given.", "N")
 ]
 Turns = Annotated[
-    int | None, option("--turns", WHAT, "End after N turns, if the facts last that long.", "N")
+    int | None, _option("--turns", WHAT, "End after N turns, if the facts last that long.", "N")
 ]
 EditsPerTurn = Annotated[
     int | None,
-    option("--edits-per-turn", WHAT, "Edits applied together; 100 unless given.", "N"),
+    _option("--edits-per-turn", WHAT, "Edits applied together; 100 unless given.", "N"),
 ]
 
 Editor = Annotated[
     str | None,
-    option("--editor", HOW, "One of `ultraedit editors list`; ultraedit unless given.", "NAME"),
+    _option("--editor", HOW, "One of `ultraedit editors list`; ultraedit unless given.", "NAME"),
 ]
 Modules = Annotated[
     str | None,
-    option(
+    _option(
         "--modules",
         HOW,
         "Linear layers to edit, such as 'layers.[25-28].mlp.down_proj'; several patterns are "
@@ -60,7 +65,7 @@ Modules = Annotated[
 ]
 Eta = Annotated[
     str | None,
-    option(
+    _option(
         "--eta",
         HOW,
         "Size of the step: a positive number, or auto. The preset's unless given.",
@@ -69,7 +74,7 @@ Eta = Annotated[
 ]
 Ridge = Annotated[
     str | None,
-    option(
+    _option(
         "--ridge",
         HOW,
         "Penalty on the size of the update; larger writes less. The preset's unless given.",
@@ -78,7 +83,7 @@ Ridge = Annotated[
 ]
 Protocol = Annotated[
     str | None,
-    option(
+    _option(
         "--protocol",
         HOW,
         "Follow the paper, or the released code where the two differ. The paper unless given.",
@@ -87,7 +92,7 @@ Protocol = Annotated[
 ]
 Net = Annotated[
     str | None,
-    option(
+    _option(
         "--net",
         HOW,
         "Trained net of the editor, from `ultraedit train`; untrained unless given.",
@@ -96,7 +101,7 @@ Net = Annotated[
 ]
 Assignments = Annotated[
     list[str] | None,
-    option(
+    _option(
         "--set",
         HOW,
         "Any other option of the editor, as `ultraedit editors show` lists them, such as "
@@ -106,7 +111,7 @@ Assignments = Annotated[
 ]
 Preset = Annotated[
     str | None,
-    option(
+    _option(
         "--preset",
         HOW,
         "Preset to take modules, eta and ridge from, by name or as a .toml file. The one of the "
@@ -116,7 +121,7 @@ Preset = Annotated[
 ]
 Config = Annotated[
     Path | None,
-    option(
+    _option(
         "--config",
         HOW,
         "Take settings from a .toml file, or repeat a run from its config.json. Options given "
@@ -124,10 +129,21 @@ Config = Annotated[
         "FILE",
     ),
 ]
+Corpus = Annotated[
+    str | None,
+    _option(
+        "--corpus",
+        HOW,
+        f"For editors that need second moments. {CORPUS_HELP} imported takes those of `ultraedit "
+        "stats import`. The prompts of the edits unless given.",
+        "CORPUS",
+    ),
+]
+CorpusSamples = Annotated[int | None, _option("--corpus-samples", HOW, SAMPLES_HELP, "N")]
 
 Dtype = Annotated[
     str | None,
-    option(
+    _option(
         "--dtype",
         MACHINE,
         "Precision of the model. auto, unless given, is bfloat16 where the machine computes it, "
@@ -137,7 +153,7 @@ Dtype = Annotated[
 ]
 Device = Annotated[
     str | None,
-    option(
+    _option(
         "--device",
         MACHINE,
         "Where to compute. auto, unless given, takes a GPU if there is one.",
@@ -145,12 +161,12 @@ Device = Annotated[
     ),
 ]
 Seed = Annotated[
-    int | None, option("--seed", MACHINE, "Seed of every random choice; 0 unless given.", "N")
+    int | None, _option("--seed", MACHINE, "Seed of every random choice; 0 unless given.", "N")
 ]
 
 FreeAnswers = Annotated[
     int | None,
-    option(
+    _option(
         "--free-answers",
         RESULT,
         "How many edits are also asked freely, which takes most of the time of an evaluation; all "
@@ -160,7 +176,7 @@ FreeAnswers = Annotated[
 ]
 Out = Annotated[
     Path | None,
-    option(
+    _option(
         "--out",
         RESULT,
         "Folder for the results, new or empty. runs/EDITOR-MODEL-FORMAT-N unless given.",
@@ -168,10 +184,10 @@ Out = Annotated[
     ),
 ]
 NoSaveModel = Annotated[
-    bool, option("--no-save-model", RESULT, "Keep the numbers, not the edited model.", "")
+    bool, _option("--no-save-model", RESULT, "Keep the numbers, not the edited model.", "")
 ]
 DryRun = Annotated[
     bool,
-    option("--dry-run", RESULT, "Print what would be done, and where each choice is from.", ""),
+    _option("--dry-run", RESULT, "Print what would be done, and where each choice is from.", ""),
 ]
-Json = Annotated[bool, option("--json", RESULT, "Print the result as JSON.", "")]
+Json = Annotated[bool, _option("--json", RESULT, "Print the result as JSON.", "")]

@@ -108,11 +108,15 @@ def _options(config: RunConfig, settings: Settings) -> list[dict[str, Any]]:
     from ultraedit.editors import find_editor
     from ultraedit.workflow import offered
 
-    presets = offered(settings.preset)
+    # The options of a wrapped editor, base.NAME, stand together in `base_options`.
+    presets, given = (
+        {"base_options" if name.startswith("base.") else name for name in options}
+        for options in (offered(config, settings.preset), config.options)
+    )
     listed = []
     for field in fields(settings.editor):  # type: ignore[arg-type]
         value = getattr(settings.editor, field.name)
-        if field.name in config.options:
+        if field.name in given:
             source = "given"
         elif field.name in presets:
             source = f"preset {settings.preset.name}"

@@ -65,7 +65,8 @@ def show(name: Name, json: o.Json = False) -> None:
 
 def _facts(row: EditorRow) -> dict[str, Any]:
     names = ("name", "title", "summary", "family", "paper", "year", "url")
-    return {name: getattr(row, name) for name in (*names, "needs_training", "needs_subject")}
+    needs = ("needs_training", "needs_subject", "needs_statistics")
+    return {name: getattr(row, name) for name in (*names, *needs)}
 
 
 def _worded(value: Any) -> Any:

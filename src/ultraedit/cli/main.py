@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ultraedit.cli import ask, data, demo, edit, editors, eval, models, report, run, train
+from ultraedit.cli import ask, data, demo, edit, editors, eval, models, report, run, stats, train
 from ultraedit.cli._errors import Commands, drop_output
 from ultraedit.cli._help import add, page
 from ultraedit.cli._output import show_log
@@ -38,6 +38,7 @@ add(app, "eval", eval.evaluate, ASK)
 add(app, "report", report.report, ASK)
 app.add_typer(editors.app, name="editors", rich_help_panel=LOOK_UP)
 app.add_typer(models.app, name="models", rich_help_panel=LOOK_UP)
+app.add_typer(stats.app, name="stats", rich_help_panel=LOOK_UP)
 app.add_typer(data.app, name="data", rich_help_panel=LOOK_UP)
 
 

@@ -23,7 +23,7 @@ EditorArgument = Annotated[
 ]
 Edited = Annotated[
     int | None,
-    o.option(
+    o._option(
         "--edited",
         o.WHAT,
         "Rows at the start of the file that will be edited, and are never trained on. As many as "
@@ -33,7 +33,7 @@ Edited = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    o.option(
+    o._option(
         "--limit",
         o.WHAT,
         "Train on N of the rows behind these at most. As the paper unless given: all of them, or "
@@ -43,7 +43,7 @@ Limit = Annotated[
 ]
 Validation = Annotated[
     int,
-    o.option(
+    o._option(
         "--validation",
         TRAINING,
         "Rows at the end of the training rows that are only looked at, all in one turn; 20 unless "
@@ -52,11 +52,11 @@ Validation = Annotated[
     ),
 ]
 Epochs = Annotated[
-    int, o.option("--epochs", TRAINING, "Passes over the training rows; 1 unless given.", "N")
+    int, o._option("--epochs", TRAINING, "Passes over the training rows; 1 unless given.", "N")
 ]
 CheckEvery = Annotated[
     int,
-    o.option(
+    o._option(
         "--check-every",
         TRAINING,
         "Turns between two looks at the validation rows; 10 unless given.",
@@ -65,7 +65,7 @@ CheckEvery = Annotated[
 ]
 Patience = Annotated[
     int,
-    o.option(
+    o._option(
         "--patience",
         TRAINING,
         "End after N looks without a better net; 10 unless given.",

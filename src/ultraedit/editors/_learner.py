@@ -78,7 +78,7 @@ class Learner:
             nothing yet about the size of a step.
         """
         editor, recipe = self.editor, self.recipe
-        with self.host.holding(Additive(self.carried)) if self.carried else nullcontext():
+        with self.host.patched(Additive(self.carried)) if self.carried else nullcontext():
             solved = editor.solve(self.host, editor.trace(self.host, turn), self.moments)
             self.moments = solved.moments
             self.settle_steps(solved)

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from ultraedit.encoding import Batch, Encoded, longest_first
 from ultraedit.errors import NumericalError
-from ultraedit.trace.signals import Record, attended, batches, supervised_logits
+from ultraedit.trace.signals import Record, attended, passes, supervised_logits
+from ultraedit.trace.trunk import Trunk
 from ultraedit.types import GradientSink, Judgement, LossTerm, LowRank, Patch
 
 
@@ -26,6 +27,7 @@ def judge(
     term: LossTerm,
     items: Sequence[Encoded],
     sink: GradientSink | None = None,
+    trunk: Trunk | None = None,
 ) -> Judgement:
     """Value of one term as if a patch were applied, and its gradients.
 
@@ -36,6 +38,7 @@ def judge(
         term: What it is judged by.
         items: The pairs of the term, encoded.
         sink: Given the gradients, times the term's factor. None for none.
+        trunk: What has the states below the lowest edited layer, or computes them once.
 
     Returns:
         The value.
@@ -46,14 +49,18 @@ def judge(
     weights = _pair_weights(items, term)
     record = _Patched(modules, patch, reverted=term.backward == "reverted")
     loss, agreed, tokens = 0.0, 0, 0
-    for indices, batch in batches(model, items):
-        with torch.no_grad():
-            reference = supervised_logits(model, batch) if term.kind == "drift" else None
+    for indices, batch, below in passes(model, items, trunk):
         sizes = torch.tensor([len(items[index].answer_ids) for index in indices])
         per_token = weights[indices].repeat_interleave(sizes)  # (n,)
-        with record.attached(), torch.set_grad_enabled(sink is not None):
-            record.positions = attended(batch)
-            logits = supervised_logits(model, batch)
+        reference = None
+        with below:
+            if term.kind == "drift":
+                with torch.no_grad():
+                    reference = supervised_logits(model, batch)
+            with record.attached(), torch.set_grad_enabled(sink is not None):
+                record.positions = attended(batch)
+                logits = supervised_logits(model, batch)
+        with torch.set_grad_enabled(sink is not None):
             value = (_losses(logits, batch, reference) * per_token.to(logits.device)).sum()
             if sink is not None:
                 (term.weight * value).backward()

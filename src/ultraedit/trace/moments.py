@@ -40,7 +40,7 @@ class MomentSums:
         """
         return cls(
             {
-                path: torch.zeros(sizes[path], sizes[path], device=module.weight.device)  # type: ignore[arg-type]
+                path: torch.zeros(sizes[path], sizes[path], device=_device(module))
                 for path, module in modules.items()
             }
         )
@@ -86,6 +86,10 @@ def add_moments(
                 f"{path}: its inputs are not finite on this text. Are the weights whole? "
                 "Otherwise try float32."
             )
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next(module.parameters()).device
 
 
 def _batches(passages: Sequence[Sequence[int]], tokens: int) -> Iterator[list[Sequence[int]]]:
