@@ -57,6 +57,7 @@ def test_before_there_are_enough_rows_it_is_ultraedit():
     host = host_of("stableedit")
     turn = Turn(1, tuple(FACTS[:4]))
     stable, ultra = StableEdit(eta=0.1), UltraEdit(eta=0.1, ridge=10.0)
+    assert StableEdit().ridge == 10.0
     first, state = stable.step(host, turn, stable.init(host))
     second, _ = ultra.step(host, turn, ultra.init(host))
     for path in host.modules:

@@ -193,6 +193,17 @@ _ROWS = (
         needs_statistics=True,
         wraps=True,
     ),
+    EditorRow(
+        name="simie",
+        title="SimIE",
+        summary="Keeps what is this turn's own of another editor's changes (UltraEdit's)",
+        family="wrapper",
+        paper="Towards Lifelong Model Editing via Simulating Ideal Editor",
+        year=2025,
+        url="https://openreview.net/forum?id=VdEG08ZJCH",
+        target="ultraedit.editors.simie:SimIE",
+        wraps=True,
+    ),
 )
 
 EDITORS: dict[str, EditorRow] = {row.name: row for row in _ROWS}

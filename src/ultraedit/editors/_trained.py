@@ -76,6 +76,14 @@ class Trained(Normalised):
                 f"Give --editor {about['editor']}, or another net."
             )
 
+    def remarks(self, host: Host, state: State) -> dict[str, str]:
+        """Which net it is, for the record."""
+        if self.trained is None:
+            return {"net": "none: the editor is untrained"}
+        training = self.trained.about.get("training", {})
+        rows = f", trained on rows {training['rows']} of {training['data']}" if training else ""
+        return {"net": f"{self.net}{rows}"}
+
     def init(self, host: Host) -> State:
         """Empty statistics, or those that the net was trained with."""
         if self.trained is None:

@@ -5,7 +5,7 @@ ICML 2026, https://arxiv.org/abs/2605.11836, after its released code.
     [h_hat ; g_hat] = (z - mu) / (sigma + eps)      statistics of the warm-up, and of all turns
     g_white         = g_hat R^(-1/2)                R: correlations of the gradients
     v               = -eta ||h_hat||^2 g_white
-    Delta           = argmin ||H Delta - V||^2 + ridge_factor ridge ||Delta||^2
+    Delta           = argmin ||H Delta - V||^2 + ridge ||Delta||^2
 
 Differs from the released code: it whitens with the covariance of the gradients as they are, and
 so depends on their scale through its least eigenvalue of 1e-6; here the gradients are normalized
@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from ultraedit.editors._fit import Schedule
-from ultraedit.editors._normalised import Moments, Normalised, require_positive
+from ultraedit.editors._normalised import Moments, Normalised
 from ultraedit.editors._trained import Trained
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.errors import ConfigError
@@ -41,9 +41,11 @@ class StableEdit(Trained, UltraEdit):
 
     name: ClassVar[str] = "stableedit"
 
-    ridge_factor: float = 10.0
-    """How many times stronger the penalty is than UltraEdit's `ridge`. The released code has 10
-    where UltraEdit's has 1."""
+    eta: float | Literal["auto"] = "auto"
+    """Scale of the targets, as for UltraEdit."""
+
+    ridge: float = 10.0
+    """Penalty on the size of the update. Larger writes less."""
 
     net: str = "untrained"
     """File of the warm-up's statistics, from `ultraedit train`. Without it the first turn meets
@@ -55,15 +57,9 @@ class StableEdit(Trained, UltraEdit):
     def __post_init__(self) -> None:
         """Check the options and fill in those that the protocol decides."""
         super().__post_init__()
-        require_positive(self, "ridge_factor")
         if self.warm_up < 1:
             raise ConfigError(f"warm_up must be at least 1, got {self.warm_up}.")
         self.require_net()
-
-    @property
-    def penalty(self) -> float:
-        """Penalty of the ridge regression."""
-        return self.ridge * self.ridge_factor
 
     def no_rows(self, shape: ModuleShape) -> RunningCovariance:
         """Statistics of no rows at all, with the covariance of the gradients."""

@@ -103,12 +103,7 @@ class UltraEdit(Normalised):
         """The ridge solution for the targets of eta = 1 (Eq. 5 to 7)."""
         d_in = keys.shape[1]
         h_hat, g_hat = normalized[:, :d_in], normalized[:, d_in:]
-        return ridge_update(keys, -self.lengths(keys, h_hat) * g_hat, self.penalty, name=path)
-
-    @property
-    def penalty(self) -> float:
-        """Penalty of the ridge regression."""
-        return self.ridge
+        return ridge_update(keys, -self.lengths(keys, h_hat) * g_hat, self.ridge, name=path)
 
     def lengths(self, keys: Tensor, h_hat: Tensor) -> Tensor:
         """What weighs each row's target: ``||h_hat||^2``. Shape (n, 1)."""
