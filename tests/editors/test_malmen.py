@@ -11,7 +11,7 @@ from tests.editors.test_contract import EDITS, host_of
 from tests.tiny import tiny_model
 from ultraedit.editors._blocks import run_blocks
 from ultraedit.editors._hypernet import Pulled
-from ultraedit.editors._learner import Learner, fresh, rephrased, unrelated
+from ultraedit.editors._learner import Learner, _patch, fresh, rephrased, unrelated
 from ultraedit.editors.malmen import MALMEN
 from ultraedit.editors.mend import MEND
 from ultraedit.editors.mend_original import MENDOriginal
@@ -124,7 +124,7 @@ def test_gradients_of_the_net_are_those_of_finite_differences(editor):
 
     def loss() -> float:
         solved = learner.editor.solve(host, signals, learner.moments, observe=False)
-        patch = learner._patch(solved)
+        patch = _patch(solved, learner.editor.steps(solved.units))
         terms = learner._terms([turn])
         values = host.judge(patch, terms)
         norms = sum(

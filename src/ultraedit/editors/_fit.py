@@ -154,6 +154,8 @@ def fit(
     at = Position() if saved is None else Position.unpack(saved, learner)
     observer.stage("Training", len(edits) * schedule.epochs)
     observer.advance(at.epoch * len(edits) + min(at.turn * schedule.edits_per_turn, len(edits)))
+    if not at.turns:
+        _check(learner, at, validation, schedule, report)
     stopped = _is_stale(at, schedule)
     while at.epoch < schedule.epochs and not stopped:
         batches = _order(edits, schedule, at.epoch)

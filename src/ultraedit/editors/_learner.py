@@ -82,9 +82,10 @@ class Learner:
             solved = editor.solve(self.host, editor.trace(self.host, turn), self.moments)
             self.moments = solved.moments
             self.settle_steps(solved)
-            if editor.steps(solved.units) is None:
+            steps = editor.steps(solved.units)
+            if steps is None:
                 return []
-            patch = self._patch(solved)
+            patch = _patch(solved, steps)
             kept = [turn, *reversed(earlier)][: recipe.depth]
             pull = _Pull(solved, editor)
             found = self.host.judge(patch, self._terms(kept), pull.sink)
@@ -124,14 +125,16 @@ class Learner:
         self.carried = {}
 
     def judge(self, turn: Turn) -> list[Judgement]:
-        """How the unedited model with a turn's change does, on edits, rephrases and the rest."""
+        """How the unedited model with a turn's change does, on edits, rephrases and the rest.
+
+        A fresh net whose step is still open gets it from this turn, as an untrained editor would.
+        """
         editor = self.editor
         signals, observe = editor.trace(self.host, turn), editor.observes({})
         solved = editor.solve(self.host, signals, self.moments, observe=observe)
-        if editor.steps(solved.units) is None:
-            return []
+        steps = editor.steps(solved.units) or editor.measured(self.host, solved, solved.units)
         edits = LossTerm(tuple((e.prompt, e.target) for e in turn.edits), 1.0, "answer")
-        return self.host.judge(self._patch(solved), [edits, *self._terms([turn])])
+        return self.host.judge(_patch(solved, steps), [edits, *self._terms([turn])])
 
     def settle_steps(self, solved: Solved) -> None:
         """Give each module its first step, where ``lr=auto`` leaves that to a turn."""
@@ -174,11 +177,6 @@ class Learner:
         self.adam.state = part("adam")
         self.carried = part("carried")
         self.pending = int(part("pending")["turns"])
-
-    def _patch(self, solved: Solved) -> Additive:
-        steps = self.editor.steps(solved.units)
-        assert steps is not None
-        return Additive({path: scale(solved.units[path], float(s)) for path, s in steps.items()})
 
     def _terms(self, turns: Sequence[Turn]) -> list[LossTerm]:
         """What a change is judged by: the newest turn first, and what came before it for less."""
@@ -310,6 +308,10 @@ class _Pull:
     @staticmethod
     def _add(sums: dict[str, Tensor], path: str, part: Tensor) -> None:
         sums[path] = part if path not in sums else sums[path] + part
+
+
+def _patch(solved: Solved, steps: Mapping[str, Tensor]) -> Additive:
+    return Additive({path: scale(solved.units[path], float(s)) for path, s in steps.items()})
 
 
 def fresh(editor: Hypernetwork, host: Host, seed: int) -> dict[str, Tensor]:
