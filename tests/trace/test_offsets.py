@@ -38,7 +38,11 @@ def rows_of(lm):
 
 
 def goals_of(lm):
-    texts = [("Ada wrote", "Paris"), ("The river flows through Vienna", "the tower"), ("It", "1843")]
+    texts = [
+        ("Ada wrote", "Paris"),
+        ("The river flows through Vienna", "the tower"),
+        ("It", "1843"),
+    ]
     goals = []
     for number, (prompt, target) in enumerate(texts):
         prompts = [prompt, f"Therefore it was so. {prompt}"][: 1 + number % 2]
@@ -165,8 +169,11 @@ def test_values_at_single_tokens_are_those_of_a_whole_pass(arch):
     lm = tiny_model(arch, layers=3)
     blocks = blocks_of(lm)
     layer = blocks.list[1]
-    module = next(m for n, m in layer.named_modules() if n in ("mlp.down_proj", "mlp.fc_out"))  \
-        if arch != "gpt2" else layer.mlp.c_proj
+    module = (
+        next(m for n, m in layer.named_modules() if n in ("mlp.down_proj", "mlp.fc_out"))
+        if arch != "gpt2"
+        else layer.mlp.c_proj
+    )
     places = [trace.Place(row.item.input_ids, row.at) for row in rows_of(lm)]
     found = trace.values_at(lm.model, places, inputs={"in": module}, outputs={"out": layer})
     for index, (ids, at) in enumerate(places):
