@@ -8,12 +8,32 @@ from typing import Annotated
 
 import typer
 
-from ultraedit.cli import ask, data, demo, edit, editors, eval, models, report, run, stats, train
+from ultraedit.cli import (
+    ask,
+    data,
+    demo,
+    edit,
+    editors,
+    eval,
+    find,
+    history,
+    models,
+    prune,
+    report,
+    revert,
+    rollback,
+    run,
+    show,
+    stats,
+    train,
+    verify,
+)
 from ultraedit.cli._errors import Commands, drop_output
 from ultraedit.cli._help import add, page
 from ultraedit.cli._output import show_log
 
 WRITE = "Write facts into a model"
+RUNS = "Look into a run, and take edits back"
 ASK = "See what a model says"
 LOOK_UP = "See what there is"
 
@@ -36,6 +56,13 @@ add(app, "train", train.train, WRITE)
 add(app, "ask", ask.ask, ASK)
 add(app, "eval", eval.evaluate, ASK)
 add(app, "report", report.report, ASK)
+add(app, "history", history.history, RUNS)
+add(app, "show", show.show, RUNS)
+add(app, "find", find.find, RUNS)
+add(app, "rollback", rollback.rollback, RUNS)
+add(app, "revert", revert.revert, RUNS)
+add(app, "prune", prune.prune, RUNS)
+add(app, "verify", verify.verify, RUNS)
 app.add_typer(editors.app, name="editors", rich_help_panel=LOOK_UP)
 app.add_typer(models.app, name="models", rich_help_panel=LOOK_UP)
 app.add_typer(stats.app, name="stats", rich_help_panel=LOOK_UP)

@@ -140,7 +140,7 @@ _ROWS = (
         year=2025,
         url="https://arxiv.org/abs/2509.22072",
         target="ultraedit.editors.ft:FT",
-        options={"batch_size": 100, "shuffle": True, "end_token": True},
+        options={"batch_size": 10, "shuffle": True, "end_token": True},
     ),
     EditorRow(
         name="memit",

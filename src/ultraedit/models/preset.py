@@ -89,7 +89,7 @@ def find_preset(
     family = next((f for f, table in _families().items() if table["match"] == _shape(config)), None)
     if editor is not None and editor in _editors():
         table = _editors()[editor]
-        if family in table["models"]:
+        if family is not None and family in table["models"]:
             return _shipped(family, editor)
         if "depth" in table:
             return _by_relative_depth(model, tuple(table["depth"]))

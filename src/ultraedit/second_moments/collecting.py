@@ -37,7 +37,10 @@ PASSAGE_TOKENS = 1024
 """Where a passage is cut, if the model's context is not shorter."""
 
 SAVE_SECONDS = 15.0
-"""Least time between two writings of the sums. They take a tenth of the time at most."""
+"""Least time between two writings of the sums."""
+
+SAVE_SHARE = 0.1
+"""Largest share of the time that these writings may take."""
 
 DOUBLINGS = 3
 """How often the sample doubles on the way to its full size, for the convergence report."""
@@ -89,7 +92,7 @@ def collect(
         if stop in marks:
             _compare(so_far)
         observer.advance(stop - start)
-        if time.monotonic() - saved > max(SAVE_SECONDS, 10 * cost) and stop < len(passages):
+        if time.monotonic() - saved > max(SAVE_SECONDS, cost / SAVE_SHARE) and stop < len(passages):
             begun = time.monotonic()
             _save(so_far, resume)
             saved = time.monotonic()
