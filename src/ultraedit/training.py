@@ -19,8 +19,8 @@ from ultraedit.errors import ConfigError, DataError
 from ultraedit.host import ModelHost
 from ultraedit.lifelong import keep_freed_memory
 from ultraedit.nets import Net, read_net
+from ultraedit.settings import resolve
 from ultraedit.types import Edit, Nobody, Observer
-from ultraedit.workflow import resolve
 
 if TYPE_CHECKING:
     from ultraedit.data import DataSpec
