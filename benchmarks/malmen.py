@@ -40,9 +40,12 @@ def main() -> None:
         **found,
         "times_leaner": theirs["peak_bytes"] / ours["peak_bytes"],
         "times_faster": theirs["seconds"] / ours["seconds"],
+        # The derivative by the ridge is so small here that float32 has no digit of it in the
+        # dense form; tests compare it in float64.
         "relative_difference": {
             name: abs(ours["sums"][name] - value) / abs(value)
             for name, value in theirs["sums"].items()
+            if name != "log_ridge"
         },
     }
     print(machine.write("malmen.json", result).read_text())

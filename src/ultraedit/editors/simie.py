@@ -38,8 +38,9 @@ class SimIE(Wrapper):
     base: str = "ultraedit"
     """Name of the editor whose changes are taken."""
 
-    damping: float = 1e4
-    """What A starts from, times the identity. Larger writes less, above all in early turns."""
+    damping: float = 1.0
+    """What A starts from, times the identity. Larger writes less, above all in early turns. The
+    released code has 1e4; good values depend on the length of the layer's inputs."""
 
     def __post_init__(self) -> None:
         """Check the options and make the wrapped editor."""
