@@ -43,6 +43,14 @@ def test_the_nearest_change_is_the_truncated_decomposition(shape, rank):
     torch.testing.assert_close(found.dense().double(), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(40, 24), (24, 40)])
+def test_a_rank_beyond_that_of_the_change_adds_nothing(shape):
+    change = matrix(*shape, rank=3)
+    found = nearest(change, spectrum(change), 24)
+    torch.testing.assert_close(found.dense().double(), change, rtol=1e-4, atol=1e-4)
+    assert found.left.abs().max() < 100
+
+
 def test_what_is_lost_is_the_energy_that_is_not_kept():
     change = matrix(30, 20)
     found = spectrum(change)

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from ultraedit.types import LowRank
 
+_NOISE = 1e-8
+"""How far below the largest singular value the others are right: the root of float64's epsilon."""
+
 
 class Spectrum(NamedTuple):
     """Singular values of a matrix C of shape (d_in, d_out), with the vectors of its shorter side.
@@ -58,7 +61,9 @@ def nearest(change: Tensor, found: Spectrum, rank: int) -> LowRank:
         The factors, float32, of shapes (d_in, rank) and (rank, d_out).
     """
     vectors = found.vectors[:, :rank]
-    scale = found.values[:rank].sqrt().clamp(min=torch.finfo(torch.float64).tiny)
+    # Below its noise a singular value is no scale: dividing by it would blow the noise up.
+    noise = max(float(found.values[0]) * _NOISE, torch.finfo(torch.float64).tiny)
+    scale = found.values[:rank].clamp(min=noise).sqrt()
     wide = change.double()
     if _is_tall(change):
         left, right = (wide @ vectors) / scale, (vectors * scale).T
