@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from ultraedit.cli import ask, data, demo, edit, editors, eval, models, report, run
+from ultraedit.cli import apply, ask, data, demo, edit, editors, eval, models, report, run
 from ultraedit.cli._errors import Commands, drop_output
 from ultraedit.cli._help import add, page
 from ultraedit.cli._output import show_log
 
 WRITE = "Write facts into a model"
 ASK = "See what a model says"
+CARRY = "Carry the edits away"
 LOOK_UP = "See what there is"
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ add(app, "run", run.run, WRITE)
 add(app, "ask", ask.ask, ASK)
 add(app, "eval", eval.evaluate, ASK)
 add(app, "report", report.report, ASK)
+add(app, "apply", apply.apply, CARRY)
 app.add_typer(editors.app, name="editors", rich_help_panel=LOOK_UP)
 app.add_typer(models.app, name="models", rich_help_panel=LOOK_UP)
 app.add_typer(data.app, name="data", rich_help_panel=LOOK_UP)

@@ -1,0 +1,85 @@
+"""Two things that hold edits, side by side: delta files, run folders or models."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ultraedit.models import load, load_config
+from ultraedit.store import open_run
+from ultraedit.store.delta import Delta, apply_delta, load_delta
+from ultraedit.store.diff import ModuleDiff, diff_changes, diff_models
+from ultraedit.store.export import delta_of
+from ultraedit.types import Nobody, Observer
+
+if TYPE_CHECKING:
+    from ultraedit.models import LanguageModel
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What lies between A and B."""
+
+    of: Literal["changes", "weights"]
+    """What was compared: two changes, or the weights of two models."""
+
+    same_base: bool
+    """Whether both changes were made on the same weights; True of weights."""
+
+    modules: tuple[ModuleDiff, ...]
+
+
+def compare(a: str, b: str, observer: Observer | None = None) -> Difference:
+    """Compare two things, each a delta file, a run folder or the name of a model.
+
+    Two changes are compared as they are. Where one of the two is a model, the other one becomes
+    one too: its base is loaded, and its change applied.
+
+    Args:
+        a: A file from ``export --as delta``, the folder of a run, or what `models.load` takes.
+        b: Another.
+        observer: Told how far the job is.
+
+    Raises:
+        UltraEditError: If one of them cannot be read, or they are of different architectures.
+    """
+    observer = observer or Nobody()
+    observer.stage("Reading")
+    ours, theirs = _read(a), _read(b)
+    if ours is not None and theirs is not None:
+        same = ours.fingerprint == theirs.fingerprint
+        observer.stage("Comparing the changes")
+        return Difference("changes", same, tuple(diff_changes(ours.changes, theirs.changes)))
+    one, other = (_model(name, delta, observer) for name, delta in ((a, ours), (b, theirs)))
+    observer.stage("Comparing the models")
+    return Difference("weights", True, tuple(diff_models(one.model, other.model)))
+
+
+def _read(name: str) -> Delta | None:
+    """The change that a name stands for, or None where it stands for a model."""
+    path = Path(name).expanduser()
+    if path.is_file() and path.suffix.lower() != ".gguf":
+        return load_delta(path)
+    return delta_of(open_run(path)) if _is_run(path) else None
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run. Models have a ``config.json`` too, but of another kind."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and "settings" in config
+
+
+def _model(name: str, delta: Delta | None, observer: Observer) -> LanguageModel:
+    observer.stage(f"Loading {name if delta is None else delta.base}")
+    if delta is None:
+        # As it is stored, which float32 holds too where a CPU refuses it.
+        stored = str(load_config(name).dtype).removeprefix("torch.")
+        return load(name, dtype="bfloat16" if stored == "bfloat16" else "float32", device="cpu")
+    model = load(delta.base, dtype=delta.dtype, device="cpu")
+    apply_delta(model, [delta])
+    return model
