@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 
@@ -115,11 +116,24 @@ def test_the_card_of_applied_deltas_lists_each_with_its_sign():
     assert "was not scored" in card
 
 
-@pytest.mark.parametrize("which", [0, 1])
-def test_the_python_of_a_card_is_python(which):
-    card = cards(provenance(base='quo"te/../mod el'))[which]
+@pytest.mark.parametrize("base", ['quo"te/../mod el', "smollm2", "org/tiny", "x.gguf"])
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_the_python_of_a_card_is_python(which, base):
+    card = cards(provenance(base=base))[which]
     (snippet,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    exec(compile("\n".join(_imports(snippet)), "card", "exec"), {})
     compile(snippet, "card", "exec")
+    if which == 1:
+        assert json.dumps(base) in snippet
+        assert ("ue.load" in snippet) == (base in ("smollm2", "x.gguf"))
+
+
+def _imports(snippet):
+    """The lines that import, but for peft's, which is no part of every installation."""
+    lines = [line for line in snippet.splitlines() if "import" in line and "peft" not in line]
+    for line in lines:
+        assert f"{line.split()[-1]}." in snippet, "what is imported is used"
+    return lines
 
 
 def test_no_line_of_a_table_is_broken_by_a_name():

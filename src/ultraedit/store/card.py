@@ -59,11 +59,8 @@ def adapter_card(
         exact: Scores of the exactly edited model, as `types.Scores` has them.
         adapted: Scores of the base model with the adapter merged.
     """
-    use = _python(
-        f"base = AutoModelForCausalLM.from_pretrained({json.dumps(_base(run.delta))})",
-        "model = PeftModel.from_pretrained(base, FOLDER)",
-        first="from peft import PeftModel",
-    )
+    loading = _loading(run.delta)
+    use = _python(loading, "model = PeftModel.from_pretrained(base, FOLDER)", peft=True)
     return _page(
         _header(run.delta.base, "peft", ["lora"]),
         *_introduction(run, "adapter"),
@@ -226,13 +223,24 @@ def _adapter(
         )
 
 
-def _python(*lines: str, first: str | None = None) -> str:
-    imports = [*([first] if first else []), "from transformers import AutoModelForCausalLM"]
-    return "```python\n" + "\n".join([*imports, "", *lines]) + "\n```"
+def _python(*lines: str, peft: bool = False) -> str:
+    body = "\n".join(lines)
+    imports = ["from peft import PeftModel"] if peft else []
+    for name, line in (
+        ("AutoModelForCausalLM", "from transformers import AutoModelForCausalLM"),
+        ("ue.", "import ultraedit as ue"),
+    ):
+        if name in body:
+            imports.append(line)
+    return "```python\n" + "\n".join([*imports, "", body]) + "\n```"
 
 
-def _base(delta: Delta) -> str:
-    return hub_id(delta.base) or delta.base
+def _loading(delta: Delta) -> str:
+    """A line of Python that loads the very base model, in its precision."""
+    name = json.dumps(delta.base)
+    if delta.base in ALIASES or delta.base.lower().endswith(".gguf"):
+        return f'base = ue.load({name}, dtype="{delta.dtype}").model'
+    return f'base = AutoModelForCausalLM.from_pretrained({name}, dtype="{delta.dtype}")'
 
 
 def _plain(name: str) -> str:
