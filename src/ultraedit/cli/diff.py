@@ -14,6 +14,9 @@ from ultraedit.cli._progress import progress
 if TYPE_CHECKING:
     from ultraedit.store.comparing import Difference
 
+SHOWN = 2
+"""How many singular values the table has; --json has more."""
+
 _WHAT = "Delta file, run folder, or a model as in other commands."
 
 A = Annotated[str, typer.Argument(metavar="A", help=_WHAT)]
@@ -47,29 +50,32 @@ def diff(a: A, b: B, json: o.Json = False) -> None:
 
 def _show(a: str, b: str, found: Difference) -> None:
     from ultraedit.report import format_number, format_percent
+    from ultraedit.report.labels import short_names
 
     if not found.modules:
         _output.line(f"{a} and {b} have the same weights.")
         return
+    names = short_names([each.module for each in found.modules])
     _output.table(
-        ["module", "shape", "norm", "relative", "rank", "effective", "singular values"],
+        ["module", "shape", "norm", "relative", "rank", "effective", "largest"],
         [
             (
-                each.module,
-                " x ".join(map(str, each.shape)),
+                name,
+                "x".join(map(str, each.shape)),
                 format_number(each.norm),
                 format_percent(each.relative),
                 each.rank,
                 format_number(each.effective_rank),
-                ", ".join(map(format_number, each.singular_values)),
+                ", ".join(map(format_number, each.singular_values[:SHOWN])),
             )
-            for each in found.modules
+            for name, each in zip(names, found.modules, strict=True)
         ],
         title=f"A - B, of {found.of}",
         right=["norm", "relative", "rank", "effective"],
+        whole=["module"],
     )
     _output.line()
     _output.line(
         "norm: Frobenius norm of A - B; relative: over that of B; rank: singular values above the "
-        "rounding of float32; effective: directions really used."
+        "rounding of float32; effective: directions really used; largest: leading singular values."
     )

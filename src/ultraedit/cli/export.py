@@ -86,7 +86,6 @@ def export(
     r"""Carry the edits of a run away, to share or to serve them.
 
     Examples:
-      ultraedit export demo-run --as model --out edited
       ultraedit export demo-run --as delta --out facts.safetensors
       ultraedit export demo-run --as lora --rank 64 --out adapter
 

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from ultraedit.cli import apply, ask, data, demo, edit, editors, eval, models, report, run
+from ultraedit.cli import (
+    apply,
+    ask,
+    data,
+    demo,
+    diff,
+    edit,
+    editors,
+    eval,
+    export,
+    models,
+    report,
+    run,
+)
 from ultraedit.cli._errors import Commands, drop_output
 from ultraedit.cli._help import add, page
 from ultraedit.cli._output import show_log
@@ -36,7 +49,9 @@ add(app, "run", run.run, WRITE)
 add(app, "ask", ask.ask, ASK)
 add(app, "eval", eval.evaluate, ASK)
 add(app, "report", report.report, ASK)
+add(app, "export", export.export, CARRY)
 add(app, "apply", apply.apply, CARRY)
+add(app, "diff", diff.diff, CARRY)
 app.add_typer(editors.app, name="editors", rich_help_panel=LOOK_UP)
 app.add_typer(models.app, name="models", rich_help_panel=LOOK_UP)
 app.add_typer(data.app, name="data", rich_help_panel=LOOK_UP)

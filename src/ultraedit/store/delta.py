@@ -189,13 +189,18 @@ def apply_delta(
         NumericalError: If a change is not finite.
     """
     for delta in deltas:
-        _check_base(language_model, delta)
+        check_base(language_model, delta)
     total = combine(deltas, signs or [1] * len(deltas))
     modules = find_modules(language_model.model, list(total), name=language_model.name)
     EditedWeights(modules).apply(Additive(total))
 
 
-def _check_base(language_model: LanguageModel, delta: Delta) -> None:
+def check_base(language_model: LanguageModel, delta: Delta) -> None:
+    """Check that a model has the very weights that a delta was made on.
+
+    Raises:
+        ConfigError: If it has not.
+    """
     found = fingerprint(language_model.model)
     if found != delta.fingerprint:
         dtype = str(language_model.dtype).removeprefix("torch.")

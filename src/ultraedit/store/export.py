@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from ultraedit.evaluate import evaluate
 from ultraedit.host import ModelHost
 from ultraedit.models import LanguageModel, save
-from ultraedit.store import Run
 from ultraedit.store.card import Provenance, adapter_card, model_card
-from ultraedit.store.delta import Delta, apply_delta, save_delta
+from ultraedit.store.delta import Delta, apply_delta, check_base, save_delta
 from ultraedit.store.lora import KEPT, Compressed, Rank, compress, merged, save_lora
 from ultraedit.store.tensors import refuse_taken
 from ultraedit.types import Edit, Nobody, Observer, Scores
+
+if TYPE_CHECKING:
+    from ultraedit.store import Run
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def export_lora(
     modules = compress(delta.changes, rank, kept)
     observer.stage("Loading the base model")
     model = run.load_base()
+    check_base(model, delta)
     first = model.model.get_submodule(next(iter(modules)))
     adapter = _scored(model, delta, modules, run.edits(), observer) if score else Adapter(modules)
     scores = [asdict(each) if each else None for each in (adapter.exact, adapter.adapted)]
