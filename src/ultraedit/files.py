@@ -122,7 +122,7 @@ def _put_in_place(stage: Path, target: Path, replace: bool) -> None:
     older one is put back if the second rename fails.
     """
     old = stage.with_suffix(REPLACED)
-    if replace and target.is_dir():
+    if replace and stage.is_dir() and target.is_dir():
         os.rename(target, old)
     try:
         os.replace(stage, target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from ultraedit.cli.main import app
 from ultraedit.models import load, save
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.patch import weight_view
+from ultraedit.store import JOURNAL
 from ultraedit.store.delta import load_delta
 
 MODULES = "layers.[0-1].mlp.down_proj"
@@ -59,7 +61,10 @@ def printed(cli, *args):
 def test_an_exported_model_is_the_runs_own_with_a_card(cli, runs, tiny, dtype):
     run = runs[dtype]
     result = printed(cli, "export", run, "--as", "model", "--out", "edited")
-    assert result == {"run": str(run), "form": "model", "out": "edited", "model": tiny}
+    assert result == {
+        **{"run": str(run), "form": "model", "out": "edited", "model": tiny},
+        **{"edits": 5, "turns": 3},
+    }
     ours, theirs = Path("edited"), run / "model"
     assert sorted(os.listdir(ours)) == sorted([*os.listdir(theirs), "README.md"])
     for name in os.listdir(theirs):
@@ -227,3 +232,55 @@ def test_changes_of_different_bases_are_compared_with_a_warning(cli, runs):
 def test_a_diff_with_nothing_is_refused(refused, run):
     assert "nowhere" in refused("diff", run, "./nowhere")
     assert "facts.jsonl" in refused("diff", "facts.jsonl", run)
+
+
+@pytest.fixture
+def copied(run, folder) -> Path:
+    """A run that a test may change."""
+    return Path(shutil.copytree(run, "mine"))
+
+
+def test_a_run_that_was_added_to_travels_whole(cli, copied, tiny):
+    Path("more.jsonl").write_text(lines([{"prompt": "Who built the Veltra?", "target": "Ines"}]))
+    cli("edit", "more.jsonl", "--append", copied, "--free-answers", "0", "--edits-per-turn", "7")
+    result = printed(cli, "export", copied, "--as", "model", "--out", "edited")
+    assert (result["edits"], result["turns"]) == (6, 4)
+    ours = Path("edited/model.safetensors").read_bytes()
+    assert ours == (copied / "model" / "model.safetensors").read_bytes()
+    card = Path("edited/README.md").read_text()
+    assert "`jsonl:more.jsonl`" in card
+    assert "\nultraedit edit jsonl:more.jsonl --append again --edits-per-turn 7\n" in card
+    assert "Over 1 edit." in card
+    assert str(Path.cwd()) not in card.split("## How to reproduce")[1].replace(tiny, "")
+
+
+def test_a_run_with_an_edit_taken_out_travels_without_it(cli, copied, tiny):
+    cli("revert", copied, "--edit", "2")
+    result = printed(cli, "export", copied, "--as", "delta", "--out", "facts.safetensors")
+    assert (result["edits"], result["turns"]) == (4, 4)
+    cli("apply", tiny, "facts.safetensors", "--out", "edited")
+    ours = Path("edited/model.safetensors").read_bytes()
+    assert ours == (copied / "model" / "model.safetensors").read_bytes()
+    adapter = printed(cli, "export", copied, "--as", "lora", "--out", "adapter")
+    after = json.loads((copied / "summary.json").read_text())["after"]
+    assert adapter["exact"]["efficacy"] == after["efficacy"]
+    assert "single edits were taken out" in Path("adapter/README.md").read_text()
+
+
+def test_a_run_without_a_snapshot_of_its_last_turn_is_computed_again(cli, copied, run):
+    with sqlite3.connect(copied / JOURNAL) as journal:
+        assert journal.execute("DELETE FROM files WHERE role = 'latest'").rowcount == 1
+    journal.close()
+    for folder, out in ((run, "a"), (copied, "b")):
+        cli("export", folder, "--as", "delta", "--out", out)
+    ours, theirs = (load_delta(Path(name)).changes for name in "ab")
+    for path, change in ours.items():
+        assert torch.equal(change, theirs[path])
+
+
+def test_a_run_without_a_turn_has_nothing_to_carry_away(cli, refused, copied):
+    cli("rollback", copied, "--to-turn", "0")
+    for form in ("model", "delta", "lora"):
+        sentence = refused("export", copied, "--as", form, "--out", "x")
+        assert sentence.startswith("No turn stands in mine")
+    assert not Path("x").exists()

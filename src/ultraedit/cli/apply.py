@@ -64,7 +64,7 @@ def apply(
         raise ConfigError("--out is missing. Give the name of a folder for the edited model.")
     with progress() as observer:
         observer.stage("Getting ready")
-        from ultraedit.store.applying import apply_to
+        from ultraedit.apply import apply_to
 
         done = apply_to(
             base, deltas or [], subtract or [], out, device=device or "auto", observer=observer

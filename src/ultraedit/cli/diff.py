@@ -12,7 +12,7 @@ from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
 
 if TYPE_CHECKING:
-    from ultraedit.store.comparing import Difference
+    from ultraedit.compare import Difference
 
 SHOWN = 2
 """How many singular values the table has; --json has more."""
@@ -35,7 +35,7 @@ def diff(a: A, b: B, json: o.Json = False) -> None:
     """
     with progress() as observer:
         observer.stage("Getting ready")
-        from ultraedit.store.comparing import compare
+        from ultraedit.compare import compare
 
         found = compare(a, b, observer)
     if not found.same_base:

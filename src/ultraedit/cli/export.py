@@ -13,11 +13,10 @@ from ultraedit.cli._progress import progress
 from ultraedit.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from ultraedit.store.export import Adapter
+    from ultraedit.export import Adapter
 
 FORMS = ("model", "delta", "lora")
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder of a run.")]
 Form = Annotated[
     str | None,
     typer.Option(
@@ -75,7 +74,7 @@ Score = Annotated[
 
 
 def export(
-    folder: Folder,
+    folder: o.RunArgument,
     form: Form = None,
     out: Out = None,
     rank: Rank = None,
@@ -94,33 +93,41 @@ def export(
     form, out = _check(form, out, {"--rank": rank, "--energy": energy, "--score": score})
     with progress() as observer:
         observer.stage("Getting ready")
-        from ultraedit.store import open_run
-        from ultraedit.store.export import export_delta, export_lora, export_model
+        from ultraedit.export import export_delta, export_lora, export_model
         from ultraedit.store.lora import KEPT
 
-        run = open_run(folder)
         adapter = None
         if form == "model":
-            export_model(run, out, observer)
+            delta = export_model(folder, out, observer)
         elif form == "delta":
-            export_delta(run, out)
+            delta = export_delta(folder, out, observer)
         else:
-            adapter = export_lora(
-                run,
+            delta, adapter = export_lora(
+                folder,
                 out,
                 rank=_rank(rank),
                 kept=KEPT if energy is None else energy,
                 score=score is not False,
                 observer=observer,
             )
-    result = {"run": str(folder), "form": form, "out": str(out), "model": run.config.model}
+    result = {
+        "run": str(folder),
+        "form": form,
+        "out": str(out),
+        "model": delta.base,
+        "edits": delta.edits,
+        "turns": delta.turns,
+    }
     facts = {} if adapter is None else _facts(adapter)
     if json:
         _output.write_json(result | facts)
         return
+    from ultraedit.report import format_count
+
     if adapter is not None:
         _show(facts)
-    _output.pairs({form: out, "base model": run.config.model})
+    edits = f"{format_count(delta.edits, 'edit')} in {format_count(delta.turns, 'turn')}"
+    _output.pairs({form: out, "base model": delta.base, "edited": edits})
 
 
 def _check(form: str | None, out: Path | None, lora: dict[str, object]) -> tuple[str, Path]:

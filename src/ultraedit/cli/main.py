@@ -18,15 +18,23 @@ from ultraedit.cli import (
     editors,
     eval,
     export,
+    find,
+    history,
     models,
+    prune,
     report,
+    revert,
+    rollback,
     run,
+    show,
+    verify,
 )
 from ultraedit.cli._errors import Commands, drop_output
 from ultraedit.cli._help import add, page
 from ultraedit.cli._output import show_log
 
 WRITE = "Write facts into a model"
+RUNS = "Look into a run, and take edits back"
 ASK = "See what a model says"
 CARRY = "Carry the edits away"
 LOOK_UP = "See what there is"
@@ -49,6 +57,13 @@ add(app, "run", run.run, WRITE)
 add(app, "ask", ask.ask, ASK)
 add(app, "eval", eval.evaluate, ASK)
 add(app, "report", report.report, ASK)
+add(app, "history", history.history, RUNS)
+add(app, "show", show.show, RUNS)
+add(app, "find", find.find, RUNS)
+add(app, "rollback", rollback.rollback, RUNS)
+add(app, "revert", revert.revert, RUNS)
+add(app, "prune", prune.prune, RUNS)
+add(app, "verify", verify.verify, RUNS)
 add(app, "export", export.export, CARRY)
 add(app, "apply", apply.apply, CARRY)
 add(app, "diff", diff.diff, CARRY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,8 +28,17 @@ class Provenance:
     settings: Mapping[str, Any]
     """The settings of the run, as ``config.json`` has them."""
 
+    appended: Sequence[Mapping[str, Any]] = ()
+    """Settings of the jobs that added more facts later."""
+
+    taken_out: bool = False
+    """Whether single edits were taken out again."""
+
     options: Mapping[str, Any] = field(default_factory=dict)
     """The editor's options, defaults filled in."""
+
+    scored: int = 0
+    """Number of edits that the scores are of."""
 
     before: Mapping[str, Any] | None = None
     """Scores of the unedited model, as `types.Scores` has them; None where there are none."""
@@ -151,7 +161,7 @@ def _body(run: Provenance) -> Iterator[str]:
         ["base model", code(delta.base)],
         ["its fingerprint", code(delta.fingerprint)],
         ["its precision", code(delta.dtype)],
-        ["data", code(str(settings["data"]))],
+        ["data", "<br>".join(code(job["data"]) for job in (settings, *run.appended))],
         ["editor", code(delta.editor)],
         *([escape(name), code(str(value))] for name, value in run.options.items()),
         ["edits per turn", f"{settings['edits_per_turn']:,}"],
@@ -160,16 +170,26 @@ def _body(run: Provenance) -> Iterator[str]:
     yield table(["", ""], rows, "ll")
     if run.after is not None:
         yield "## Scores"
-        yield _scores(run.before or {}, run.after)
+        yield _scores(run)
     yield "## How to reproduce"
-    command = reproduce_command(settings, "again")
     yield f"With ultraedit {escape(delta.version)}:"
-    yield f"```sh\n{command}\n```"
+    commands = [reproduce_command(settings, "again"), *map(_append_command, run.appended)]
+    yield "```sh\n" + "\n".join(commands) + "\n```"
+    if run.taken_out:
+        yield "Then single edits were taken out, which `ultraedit history` of the run lists."
     yield "## Limits"
     yield _LIMITS
 
 
-def _scores(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+def _append_command(settings: Mapping[str, Any]) -> str:
+    words = ["ultraedit", "edit", settings["data"], "--append", "again"]
+    for name in ("edits_per_turn", "limit"):
+        if settings.get(name) is not None:
+            words += [f"--{name.replace('_', '-')}", str(settings[name])]
+    return shlex.join(words)
+
+
+def _scores(run: Provenance) -> str:
     rows = [
         [
             escape(row.name),
@@ -178,15 +198,16 @@ def _scores(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
             format_percent(row.generated_before),
             format_percent(row.generated_after),
         ]
-        for row in scores_table({"before": before, "after": after})
+        for row in scores_table({"before": run.before or {}, "after": run.after or {}})
         if row.forced or row.generated
     ]
     header = ["", "before", "after", "free before", "free after"]
     return (
         table(header, rows, "lrrrr")
-        + "\n\nTeacher-forced token accuracy; free: exact match of greedy answers. Efficacy is "
-        "asked on the edits, generalization on their rephrases, specificity (gold answers) and "
-        "agreement (answers of the base model) on unrelated questions."
+        + f"\n\nOver {format_count(run.scored, 'edit')}. Teacher-forced token accuracy; free: "
+        "exact match of greedy answers. Efficacy is asked on the edits, generalization on their "
+        "rephrases, specificity (gold answers) and agreement (answers of the base model) on "
+        "unrelated questions."
     )
 
 

@@ -41,7 +41,11 @@ class FolderLock:
                 raise ConfigError(
                     f"{folder} is in use by {_holder(folder)}. Wait until that ends, or stop it."
                 ) from None
-        write_text(folder / HOLDER, json.dumps(_ourselves()) + "\n")
+        try:
+            write_text(folder / HOLDER, json.dumps(_ourselves()) + "\n")
+        except BaseException:
+            self._lock.release()
+            raise
 
     def release(self) -> None:
         """Let others have the folder."""

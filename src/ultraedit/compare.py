@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ultraedit.export import read_delta
 from ultraedit.models import load, load_config
-from ultraedit.store import open_run
+from ultraedit.store import JOURNAL
 from ultraedit.store.delta import Delta, apply_delta, load_delta
 from ultraedit.store.diff import ModuleDiff, diff_changes, diff_models
-from ultraedit.store.export import delta_of
 from ultraedit.types import Nobody, Observer
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def compare(a: str, b: str, observer: Observer | None = None) -> Difference:
     """
     observer = observer or Nobody()
     observer.stage("Reading")
-    ours, theirs = _read(a), _read(b)
+    ours, theirs = _read(a, observer), _read(b, observer)
     if ours is not None and theirs is not None:
         same = ours.fingerprint == theirs.fingerprint
         observer.stage("Comparing the changes")
@@ -57,21 +56,12 @@ def compare(a: str, b: str, observer: Observer | None = None) -> Difference:
     return Difference("weights", True, tuple(diff_models(one.model, other.model)))
 
 
-def _read(name: str) -> Delta | None:
+def _read(name: str, observer: Observer) -> Delta | None:
     """The change that a name stands for, or None where it stands for a model."""
     path = Path(name).expanduser()
     if path.is_file() and path.suffix.lower() != ".gguf":
         return load_delta(path)
-    return delta_of(open_run(path)) if _is_run(path) else None
-
-
-def _is_run(folder: Path) -> bool:
-    """Whether a folder is that of a run. Models have a ``config.json`` too, but of another kind."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and "settings" in config
+    return read_delta(path, observer) if (path / JOURNAL).exists() else None
 
 
 def _model(name: str, delta: Delta | None, observer: Observer) -> LanguageModel:
