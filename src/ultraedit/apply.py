@@ -10,7 +10,7 @@ from ultraedit.errors import ConfigError
 from ultraedit.models import load, save
 from ultraedit.store.card import applied_card
 from ultraedit.store.delta import Delta, apply_delta, load_delta
-from ultraedit.store.tensors import refuse_taken
+from ultraedit.store.tensors import refuse_existing
 from ultraedit.types import Nobody, Observer
 
 
@@ -49,7 +49,7 @@ def apply_to(
             be read or written. Nothing is left behind then.
     """
     observer = observer or Nobody()
-    refuse_taken(out)
+    refuse_existing(out)
     if not add and not subtract:
         raise ConfigError("There is no delta to apply. Give one after the base model.")
     observer.stage("Reading the deltas")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ultraedit.export import read_delta
+from ultraedit.export import edited_model, read_delta
 from ultraedit.models import load, load_config
 from ultraedit.store import JOURNAL
 from ultraedit.store.delta import Delta, apply_delta, load_delta
@@ -46,30 +46,38 @@ def compare(a: str, b: str, observer: Observer | None = None) -> Difference:
     """
     observer = observer or Nobody()
     observer.stage("Reading")
-    ours, theirs = _read(a, observer), _read(b, observer)
+    ours, theirs = _read_change(a, observer), _read_change(b, observer)
     if ours is not None and theirs is not None:
         same = ours.fingerprint == theirs.fingerprint
         observer.stage("Comparing the changes")
         return Difference("changes", same, tuple(diff_changes(ours.changes, theirs.changes)))
-    one, other = (_model(name, delta, observer) for name, delta in ((a, ours), (b, theirs)))
+    one, other = (_read_model(name, change, observer) for name, change in ((a, ours), (b, theirs)))
     observer.stage("Comparing the models")
     return Difference("weights", True, tuple(diff_models(one.model, other.model)))
 
 
-def _read(name: str, observer: Observer) -> Delta | None:
+def _read_change(name: str, observer: Observer) -> Delta | None:
     """The change that a name stands for, or None where it stands for a model."""
     path = Path(name).expanduser()
     if path.is_file() and path.suffix.lower() != ".gguf":
         return load_delta(path)
-    return read_delta(path, observer) if (path / JOURNAL).exists() else None
+    return read_delta(path, observer) if _is_run(path) else None
 
 
-def _model(name: str, delta: Delta | None, observer: Observer) -> LanguageModel:
-    observer.stage(f"Loading {name if delta is None else delta.base}")
-    if delta is None:
+def _read_model(name: str, change: Delta | None, observer: Observer) -> LanguageModel:
+    """The model that a name stands for, or the one that a change makes of its base."""
+    path = Path(name).expanduser()
+    if change is not None and _is_run(path):
+        return edited_model(path, observer)  # knows where its base lies, wherever we are
+    observer.stage(f"Loading {name if change is None else change.base}")
+    if change is None:
         # As it is stored, which float32 holds too where a CPU refuses it.
         stored = str(load_config(name).dtype).removeprefix("torch.")
         return load(name, dtype="bfloat16" if stored == "bfloat16" else "float32", device="cpu")
-    model = load(delta.base, dtype=delta.dtype, device="cpu")
-    apply_delta(model, [delta])
+    model = load(change.base, dtype=change.dtype, device="cpu")
+    apply_delta(model, [change])
     return model
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / JOURNAL).exists()

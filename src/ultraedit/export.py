@@ -21,7 +21,7 @@ from ultraedit.store import JOURNAL, Journal, read_snapshot
 from ultraedit.store.card import Provenance, adapter_card, model_card
 from ultraedit.store.delta import Delta, apply_delta, save_delta
 from ultraedit.store.lora import KEPT, Compressed, Rank, compress, merged, save_lora
-from ultraedit.store.tensors import refuse_taken
+from ultraedit.store.tensors import refuse_existing
 from ultraedit.types import Edit, Nobody, Observer, Scores
 from ultraedit.workflow import load_base, open_host
 
@@ -53,13 +53,24 @@ def read_delta(path: Path, observer: Observer | None = None) -> Delta:
         return _delta(journal, observer or Nobody())
 
 
+def edited_model(path: Path, observer: Observer | None = None) -> LanguageModel:
+    """Load the base model of a run and put its change on it.
+
+    Raises:
+        UltraEditError: If the run or its base model cannot be read.
+    """
+    observer = observer or Nobody()
+    with closing(Journal.open(path / JOURNAL)) as journal:
+        return _edited_model(journal, _delta(journal, observer), observer)
+
+
 def export_delta(path: Path, out: Path, observer: Observer | None = None) -> Delta:
     """Write the change of a run as one safetensors file.
 
     Raises:
         UltraEditError: If the run cannot be read, or the file not be written.
     """
-    refuse_taken(out, empty_folder=False)
+    refuse_existing(out, empty_folder=False)
     delta = read_delta(path, observer)
     save_delta(delta, out)
     return delta
@@ -72,11 +83,10 @@ def export_model(path: Path, out: Path, observer: Observer | None = None) -> Del
         UltraEditError: If the run or its base model cannot be read, or the folder not be written.
     """
     observer = observer or Nobody()
-    refuse_taken(out)
+    refuse_existing(out)
     with closing(Journal.open(path / JOURNAL)) as journal:
         delta = _delta(journal, observer)
-        model = _load_base(journal, observer)
-        apply_delta(model, [delta])
+        model = _edited_model(journal, delta, observer)
         observer.stage("Saving the edited model")
         save(model, out, card=model_card(_provenance(journal, delta)))
     return delta
@@ -105,7 +115,7 @@ def export_lora(
         UltraEditError: If the run or its base model cannot be read, or the folder not be written.
     """
     observer = observer or Nobody()
-    refuse_taken(out)
+    refuse_existing(out)
     with closing(Journal.open(path / JOURNAL)) as journal:
         delta = _delta(journal, observer)
         observer.stage("Decomposing the changes")
@@ -158,6 +168,12 @@ def _changes(journal: Journal, observer: Observer) -> Mapping[str, Tensor]:
 def _load_base(journal: Journal, observer: Observer) -> LanguageModel:
     observer.stage("Loading the base model")
     return load_base(journal, resolved_again(journal))
+
+
+def _edited_model(journal: Journal, delta: Delta, observer: Observer) -> LanguageModel:
+    model = _load_base(journal, observer)
+    apply_delta(model, [delta])
+    return model
 
 
 def _scored(

@@ -284,3 +284,12 @@ def test_a_run_without_a_turn_has_nothing_to_carry_away(cli, refused, copied):
         sentence = refused("export", copied, "--as", form, "--out", "x")
         assert sentence.startswith("No turn stands in mine")
     assert not Path("x").exists()
+
+
+def test_a_run_finds_its_base_from_any_folder(cli, tiny, monkeypatch):
+    shutil.copytree(tiny, "base")
+    do_run("base", "facts.jsonl", "run")
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    cli("export", "../run", "--as", "model", "--out", "edited")
+    assert printed(cli, "diff", "../run", "edited")["modules"] == []

@@ -17,7 +17,7 @@ from ultraedit.errors import ConfigError, DataError, StorageError
 from ultraedit.files import staged
 from ultraedit.models import find_modules, fingerprint
 from ultraedit.patch import EditedWeights
-from ultraedit.store.tensors import read_tensors, refuse_taken, write_tensors
+from ultraedit.store.tensors import read_tensors, refuse_existing, write_tensors
 from ultraedit.types import Additive
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def save_delta(delta: Delta, path: Path) -> None:
     """
     changes = {name: change.float() for name, change in sorted(delta.changes.items())}
     header = {_MARK: str(FORMAT), "sha256": _sha256(changes)} | delta.about
-    refuse_taken(path, empty_folder=False)
+    refuse_existing(path, empty_folder=False)
     with staged(path) as stage:
         write_tensors(stage, changes, header)
 

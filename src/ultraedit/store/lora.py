@@ -18,7 +18,7 @@ from torch import Tensor
 from ultraedit.errors import ConfigError
 from ultraedit.files import staged
 from ultraedit.store.spectrum import nearest, numerical_rank, rank_for, spectrum
-from ultraedit.store.tensors import refuse_taken, write_tensors
+from ultraedit.store.tensors import refuse_existing, write_tensors
 from ultraedit.types import LowRank
 
 Rank = int | Literal["auto"]
@@ -105,7 +105,7 @@ def save_lora(
         ConfigError: If there is something at `folder` already.
         StorageError: If it cannot be written.
     """
-    refuse_taken(folder)
+    refuse_existing(folder)
     with staged(folder) as stage:
         stage.mkdir()
         write_tensors(stage / "adapter_model.safetensors", _tensors(modules), {})

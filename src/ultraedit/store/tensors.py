@@ -49,7 +49,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from None
 
 
-def refuse_taken(path: Path, *, empty_folder: bool = True) -> None:
+def refuse_existing(path: Path, *, empty_folder: bool = True) -> None:
     """Check that something new may have a name, touching nothing.
 
     Args:
