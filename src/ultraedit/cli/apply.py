@@ -91,5 +91,5 @@ def apply(
     _output.line()
     _output.pairs({"edited model": out, "precision": done.deltas[0].dtype})
     _output.line()
-    command = shlex.join(["ultraedit", "ask", str(out), "...", "--beside", base])
+    command = shlex.join(["ultraedit", "ask", str(out), "Your question", "--beside", base])
     _output.line(f"Try next: {command}")
