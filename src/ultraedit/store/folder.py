@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ultraedit.errors import ConfigError, StorageError
-from ultraedit.files import explained, sha256, sweep, write_text
+from ultraedit.files import explained, sha256, sweep, write_bytes, write_text
 from ultraedit.store import snapshots
 from ultraedit.store.entries import StoredFile
 from ultraedit.store.journal import Change, Journal
@@ -107,7 +107,7 @@ class RunFolder:
         journal = self.path / JOURNAL
         if journal.exists() and not journal.with_name(f"{JOURNAL}-wal").exists():
             with suppress(OSError):
-                write_text(self.path / SEAL, f"{sha256(journal)}  {JOURNAL}\n")
+                write_bytes(self.path / SEAL, seal_of(journal))
         self._lock.release()
 
     @property
@@ -271,6 +271,11 @@ class RunFolder:
             except OSError:
                 file.truncate(length)  # A disk that filled up midway took a part of the line.
                 raise
+
+
+def seal_of(journal: Path) -> bytes:
+    """What the seal of a journal holds, as ``sha256sum --check`` reads it."""
+    return f"{sha256(journal)}  {JOURNAL}\n".encode()
 
 
 def is_result(path: Path) -> bool:
