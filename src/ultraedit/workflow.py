@@ -215,6 +215,8 @@ def _work(
                 free_answers=config.free_answers,
             ),
             done=edits_done(journal),
+            before=folder.before(),
+            asked=folder.keep_before,
             start=lambda: restore(host, settings.editor, journal, observer=observer),
             recorder=folder,
             observer=observer,
@@ -249,6 +251,7 @@ def conclude(
     if save_model:
         observer.stage("Saving the edited model")
         result.save(folder.path / "model")
+    folder.drop_before()
     folder.seal()
     folder.journal.end_job()
 
