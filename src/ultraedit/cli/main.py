@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ultraedit.cli import ask, data, demo, edit, editors, eval, models, report, run
+from ultraedit.cli import ask, build_bench, data, demo, edit, editors, eval, models, report, run
 from ultraedit.cli._errors import Commands, drop_output
 from ultraedit.cli._help import add, page
 from ultraedit.cli._output import show_log
@@ -16,6 +16,7 @@ from ultraedit.cli._output import show_log
 WRITE = "Write facts into a model"
 ASK = "See what a model says"
 LOOK_UP = "See what there is"
+BUILD = "Make data"
 
 app = typer.Typer(
     cls=Commands,
@@ -35,6 +36,7 @@ add(app, "run", run.run, WRITE)
 add(app, "ask", ask.ask, ASK)
 add(app, "eval", eval.evaluate, ASK)
 add(app, "report", report.report, ASK)
+add(app, "build-bench", build_bench.build_bench, BUILD)
 app.add_typer(editors.app, name="editors", rich_help_panel=LOOK_UP)
 app.add_typer(models.app, name="models", rich_help_panel=LOOK_UP)
 app.add_typer(data.app, name="data", rich_help_panel=LOOK_UP)

@@ -5,11 +5,12 @@ three questions of it, one that edits the fact and names its subject, one that a
 other words, and one about an unrelated fact. No question holds its answer.
 """
 
-from ultraedit.ultraeditbench.build import BuildSettings, Built, build
+from ultraedit.ultraeditbench.build import build
 from ultraedit.ultraeditbench.checks import Questions
 from ultraedit.ultraeditbench.facts import REASONS, Fact
 from ultraedit.ultraeditbench.pairing import Pair
 from ultraedit.ultraeditbench.relations import Relation, load_relations
+from ultraedit.ultraeditbench.settings import BuildSettings, Built
 from ultraedit.ultraeditbench.writers import Estimate, TemplateWriter, Unwritten, Writer
 
 __all__ = [

@@ -6,79 +6,25 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from ultraedit.errors import ConfigError, DataError, StorageError, UltraEditError
+from ultraedit.errors import DataError, StorageError, UltraEditError
 from ultraedit.types import Nobody, Observer
 from ultraedit.ultraeditbench import card
-from ultraedit.ultraeditbench.checks import Questions, check_language, faults
+from ultraedit.ultraeditbench.checks import Questions, faults
 from ultraedit.ultraeditbench.facts import Fact, Reject, merged, name_faults, reject
 from ultraedit.ultraeditbench.output import Output, claim_folder
 from ultraedit.ultraeditbench.pairing import Pair, Pool
 from ultraedit.ultraeditbench.relations import Relation, load_relations, wording_fault
 from ultraedit.ultraeditbench.seen import Seen
+from ultraedit.ultraeditbench.settings import BuildSettings, Built
 from ultraedit.ultraeditbench.shuffle import Group, Shuffle
 from ultraedit.ultraeditbench.sources import Source, find_sources, sha256
 from ultraedit.ultraeditbench.triples import Triple, Unreadable
 from ultraedit.ultraeditbench.writers import Estimate, Unwritten, Writer
-
-UNSTATED = "not stated; see the licence of the triples"
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildSettings:
-    """What to build, but for who writes it."""
-
-    triples: tuple[Path, ...]
-    """Files of triples, or folders of them."""
-
-    out: Path
-    """Folder of the set: new, empty, or with an earlier set, which is replaced."""
-
-    size: int | None = None
-    """How many rows to make. None makes as many as there are."""
-
-    seed: int = 0
-    """Decides which triples are drawn, their order, their wordings and their partners."""
-
-    language: str = "en"
-    """``en``, or ``any`` for questions that are not checked for their language."""
-
-    license: str = UNSTATED
-    """What the data card says of it."""
-
-    patterns: Path | None = None
-    """Wordings of the user's own, as `relations.load_relations` reads them."""
-
-    sample: int = 0
-    """How many random rows to return for the eye."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be built.
-
-        Raises:
-            ConfigError: If a number is out of its range or the language is not known.
-        """
-        if self.size is not None and self.size < 1:
-            raise ConfigError(f"size must be at least 1, got {self.size}. Leave it out for all.")
-        if self.sample < 0:
-            raise ConfigError(f"sample must be 0 or more, got {self.sample}.")
-        check_language(self.language)
-
-
-class Built(NamedTuple):
-    """A set that was built."""
-
-    card: dict[str, Any]
-    """The data card, as ``card.json`` has it."""
-
-    sample: list[dict[str, str]]
-    """Random rows of it."""
-
 
 def build(
     settings: BuildSettings,
@@ -89,9 +35,9 @@ def build(
 ) -> Built:
     """Build a set and leave it in its folder.
 
-    The same triples, settings and replies of the writer give the same bytes, in whatever order the
-    triples are read. Memory does not grow with the triples, nor with the rows: they are shuffled,
-    paired and compared on disk, in a folder inside `settings.out` that is gone at the end.
+    The same files, settings and replies of the writer give the same bytes. Memory does not grow with
+    the triples, nor with the rows: they are shuffled, paired and compared on disk, in a folder
+    inside `settings.out` that is gone at the end.
 
     Args:
         settings: What to build.
@@ -112,8 +58,8 @@ def build(
         raise
     except OSError as error:
         raise StorageError(
-            f"Cannot write to {settings.out}: {error.strerror or error}. Free some space, or choose "
-            f"another folder."
+            f"Cannot write to {settings.out}: {error.strerror or error}. "
+            f"Free some space, or choose another folder."
         ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -229,8 +175,10 @@ class _Build:
 
     def _decoded(self, place: str, record: str) -> Fact:
         number, *values = json.loads(record)
-        row = Triple(*(tuple(v) if isinstance(v, list) else v for v in values))
-        return _fact(place, number, row, self._relation(number, row.relation), self._sources[number])
+        row = Triple._make(tuple(v) if isinstance(v, list) else v for v in values)
+        return _fact(
+            place, number, row, self._relation(number, row.relation), self._sources[number]
+        )
 
     def _pairs(self, start: str) -> Iterator[Pair]:
         """Facts to edit, each with an unrelated one."""

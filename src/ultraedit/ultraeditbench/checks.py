@@ -20,22 +20,27 @@ _MIN_ALIAS = 3
 
 _WORD = re.compile(r"[^\W\d_]+")
 
-_ENGLISH = frozenset(
-    "a about after an and are at be been before by can did do does for from had has have he her "
-    "him his how in into is it its made name of on or play she that the their they this to under "
-    "was were what when where which who whom whose whose why will with work world".split()
-)
 
-_OTHER = frozenset(
-    "aus auf bei das dem den der ein eine einem einer hat im ist mit nach und von war welche "
-    "welchem welchen welcher welches wem wen wer wie wird wo wurde zu zum zur "
-    "au aux dans des du elle est et il la le les où par pour quand que quel quelle quelles quels "
-    "qui quoi sont sur un une "
-    "como con cuál cuáles cuándo de del dónde el en es fue los las por qué quién quiénes se su "
-    "che chi cui dal della delle di dove fu gli nel nella quale sono è "
-    "da do das dos em foi na no onde o os qual quem são uma "
-    "een het hoe in is van voor waar wat welk wie".split()
-) - set("do in is".split())
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_ENGLISH = _words("""
+    a about after an and are at be been before by can did do does for from had has have he her him
+    his how in into is it its made name of on or play she that the their they this to under was
+    were what when where which who whom whose why will with work world
+""")
+
+_OTHER = _words("""
+    aus auf bei das dem den der ein eine einem einer hat im ist mit nach und von war welche welchem
+    welchen welcher welches wem wen wer wie wird wo wurde zu zum zur
+    au aux dans des du elle est et il la le les où par pour quand que quel quelle quelles quels qui
+    quoi sont sur un une
+    como con cuál cuáles cuándo de del dónde el en es fue los las por qué quién quiénes se su
+    che chi cui dal della delle di dove fu gli nel nella quale sono è
+    da dos em foi na no onde o os qual quem são uma
+    een het hoe van voor waar wat welk wie
+""")
 
 
 class Questions(NamedTuple):
@@ -58,7 +63,9 @@ def check_language(name: str) -> None:
         ConfigError: If it is neither ``en`` nor ``any``.
     """
     if name not in LANGUAGES:
-        raise ConfigError(f"language must be en or any, got {name!r}. {did_you_mean(name, LANGUAGES)}")
+        raise ConfigError(
+            f"language must be en or any, got {name!r}. {did_you_mean(name, LANGUAGES)}"
+        )
 
 
 def faults(pair: Pair, questions: Questions, language: str) -> tuple[str, ...]:
@@ -107,7 +114,7 @@ def _faults(pair: Pair, questions: Questions, language: str) -> Iterator[str]:
 
 def _is_question(question: str, own_words: str) -> bool:
     """One line that begins as a sentence does and ends in its only question mark."""
-    first = question.lstrip("\"'“‘«(¿")[:1]
+    first = next((letter for letter in question if letter.isalnum()), "")
     return (
         question.endswith("?")
         and own_words.count("?") == 1

@@ -63,6 +63,7 @@ class Labels:
         return list(dict.fromkeys(filter(None, map(tidy, cells[1:]))))
 
     def __len__(self) -> int:
+        """How many entities have a name."""
         return len(self._ids)
 
     def _lines(self, handle: Iterator[bytes]) -> Iterator[tuple[int, int]]:

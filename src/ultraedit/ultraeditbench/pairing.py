@@ -37,6 +37,7 @@ class Pool:
         self._reader: Iterator[Fact] = iter(())
 
     def __len__(self) -> int:
+        """How many facts were put in."""
         return self._size
 
     def add(self, fact: Fact) -> None:

@@ -53,6 +53,7 @@ class Relations:
         return self._rows.get(folded) or Relation(folded, label or name)
 
     def __iter__(self) -> Iterator[Relation]:
+        """Each relation once."""
         return iter(dict.fromkeys(self._rows.values()))
 
 
@@ -82,9 +83,7 @@ def _own() -> Mapping[str, Relation]:
     return rows
 
 
-def _named(
-    name: str, entry: Any, known: Mapping[str, Relation], where: str
-) -> dict[str, Relation]:
+def _named(name: str, entry: Any, known: Mapping[str, Relation], where: str) -> dict[str, Relation]:
     """A relation under each of its names."""
     table = entry if isinstance(entry, dict) else {"questions": entry}
     before = known.get(name.casefold())

@@ -44,6 +44,7 @@ class Shuffle:
         self._number = 0
 
     def __len__(self) -> int:
+        """How many records were added."""
         return self._number
 
     def add(self, key: str, record: str) -> None:

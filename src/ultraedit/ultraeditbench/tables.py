@@ -121,7 +121,7 @@ def _parts(cells: Sequence[str], path: Path) -> tuple[list[str | None], bool]:
 def _triple(number: int, values: dict[str, Any]) -> Triple | Unreadable:
     """A triple from the values of a row, by part."""
     try:
-        found = {
+        found: dict[str, Any] = {
             part: _texts(value, part) if part in _LISTS else _one(value, part)
             for part, value in values.items()
             if value is not None
@@ -136,7 +136,7 @@ def _triple(number: int, values: dict[str, Any]) -> Triple | Unreadable:
         if not value:
             return Unreadable(number, f"no {name}")
     found.pop("relation", None)
-    return Triple(number, str(subject), str(relation), objects, **found)
+    return Triple(number, subject, relation, objects, **found)
 
 
 def _one(value: Any, part: str) -> str:
