@@ -83,9 +83,7 @@ def make(tmp_path, write):
         if not isinstance(triples, Path):
             triples = write("triples.tsv", tsv(people() if triples is None else triples))
         out = tmp_path / name
-        build(
-            BuildSettings(triples=(triples,), out=out, **settings), writer or TemplateWriter()
-        )
+        build(BuildSettings(triples=(triples,), out=out, **settings), writer or TemplateWriter())
         return read_set(out)
 
     return _make

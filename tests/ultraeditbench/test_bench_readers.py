@@ -187,7 +187,14 @@ def wikidata5m(write, *names: str, packed: bool = False) -> Path:
 def test_wikidata5m_is_read_as_it_is_published(write, read, packed):
     rows = read(wikidata5m(write, "all_triplet", packed=packed))
     assert rows[0] == Triple(
-        1, "Ada Lovelace", "P19", ("London",), "Q7259", "Q84", ("Countess of Lovelace",), ("Londres",)
+        1,
+        "Ada Lovelace",
+        "P19",
+        ("London",),
+        "Q7259",
+        "Q84",
+        ("Countess of Lovelace",),
+        ("Londres",),
     )
     assert (rows[1].subject, rows[1].objects) == ("London", ())  # Q145 has no name
     assert rows[2] == Unreadable(3, "2 columns, expected 3 ids")

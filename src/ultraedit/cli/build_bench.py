@@ -139,10 +139,15 @@ def _confirm(cost: Estimate, yes: bool, observer: Observer) -> None:
         f"{cost.requests:,} requests with about {cost.input_tokens:,} tokens asked and "
         f"{cost.output_tokens:,} replied, {price}; {cost.answered:,} replies are there already."
     )
-    if yes or not cost.requests or not sys.stdin.isatty():
+    if yes or not cost.requests or not _is_terminal():
         return
     with paused(observer):
         typer.confirm("Begin?", abort=True, err=True)
+
+
+def _is_terminal() -> bool:
+    """Whether somebody can answer."""
+    return sys.stdin.isatty()
 
 
 def _show(built: Built, out: Path, size: int | None, seconds: float) -> None:

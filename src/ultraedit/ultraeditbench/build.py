@@ -26,6 +26,7 @@ from ultraedit.ultraeditbench.sources import Source, find_sources, sha256
 from ultraedit.ultraeditbench.triples import Triple, Unreadable
 from ultraedit.ultraeditbench.writers import Estimate, Unwritten, Writer
 
+
 def build(
     settings: BuildSettings,
     writer: Writer,
@@ -35,9 +36,9 @@ def build(
 ) -> Built:
     """Build a set and leave it in its folder.
 
-    The same files, settings and replies of the writer give the same bytes. Memory does not grow with
-    the triples, nor with the rows: they are shuffled, paired and compared on disk, in a folder
-    inside `settings.out` that is gone at the end.
+    The same files, settings and replies of the writer give the same bytes. Memory does not grow
+    with the triples, nor with the rows: they are shuffled, paired and compared on disk, in a
+    folder inside `settings.out` that is gone at the end.
 
     Args:
         settings: What to build.
@@ -142,13 +143,14 @@ class _Build:
     def _share(self) -> int:
         """How many triples are kept from being edited.
 
-        One for each row where there are enough; at least one in twenty, or a quarter of a small
-        input, and then each serves several rows.
+        One for each row, but no more than half of what is to spare: the other half makes up for
+        rows that are rejected. At least one in twenty, or a quarter of a small input. Where they
+        are fewer than the rows, each serves several.
         """
         total = len(self._shuffle)
         least = max(total // 20, min(total // 4, 50), 1)
         size = self._settings.size
-        return least if size is None else max(least, min(size, total - size * 5 // 4))
+        return least if size is None else max(least, min(size, (total - size * 5 // 4) // 2))
 
     def _hold_out(self, start: str) -> None:
         """Set the end of the random order apart for unrelated questions."""

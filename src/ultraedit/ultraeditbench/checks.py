@@ -135,4 +135,4 @@ def _is_english(own_words: str) -> bool:
 
 
 def _bare(question: str) -> str:
-    return "".join(_WORD.findall(question.casefold()))
+    return "".join(letter for letter in question.casefold() if letter.isalnum())
