@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -154,11 +155,13 @@ def _show(built: Built, out: Path, size: int | None, seconds: float) -> None:
     """Print the sample, what was kept and left out, and where the set is."""
     counts = built.card["counts"]
     if built.sample:
-        columns = ("prompt", "rephrase_prompt", "ans", "loc", "loc_ans")
-        rows = [[row[name] for name in columns] for row in built.sample]
-        title = f"{len(rows)} random rows of {counts['kept']:,}"
-        _output.table(columns, rows, title=title, spaced=True)
-        _output.line()
+        title = f"{len(built.sample)} random rows of {counts['kept']:,}"
+        _output.table(
+            ["", "asked as", "question", "answer"],
+            _sample_lines(built.sample),
+            title=title,
+            whole=["asked as"],
+        )
     if built.card["rejected"]:
         rejected = [(reason, f"{n:,}") for reason, n in built.card["rejected"].items()]
         _output.table(["rejected", "rows"], rejected, right=["rows"])
@@ -170,6 +173,15 @@ def _show(built: Built, out: Path, size: int | None, seconds: float) -> None:
             f"{counts['kept']:,} rows instead of {size:,}: the triples give no more. Add files of "
             f"triples, or see {out}/rejected.jsonl for what was left out."
         )
+
+
+def _sample_lines(rows: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, ...]]:
+    """The three questions of each row below each other, and an empty line."""
+    for number, row in enumerate(rows, 1):
+        yield str(number), "edit", row["prompt"], row["ans"]
+        yield "", "equivalent", row["rephrase_prompt"], ""
+        yield "", "unrelated", row["loc"], row["loc_ans"]
+        yield ("",) * 4
 
 
 def _show_use(writer: Writer) -> None:
