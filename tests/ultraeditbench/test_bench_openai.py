@@ -312,6 +312,7 @@ def test_the_estimate_counts_what_is_there_and_what_is_missing(ask):
         ({"attempts": 0}, "attempts must be at least 1, got 0"),
         ({"timeout": 0.0}, "timeout must be more than 0 seconds, got 0"),
         ({"price_in": -1.0, "price_out": 1.0}, "price_in must be 0 or more"),
+        ({"base_url": "localhost:8000"}, "base_url must begin with http://"),
         ({"price_in": 1.0}, "Give both --price-in and --price-out"),
     ],
 )

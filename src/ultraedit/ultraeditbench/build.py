@@ -51,10 +51,10 @@ def build(
         DataError: If the triples cannot be read, or none of them makes a row.
         StorageError: If the disk does not take the set. An earlier set stays.
     """
+    is_new = not settings.out.exists()
     scratch = claim_folder(settings.out)
     try:
-        with_disk = _Build(settings, writer, scratch, observer or Nobody())
-        return with_disk.run(confirm)
+        return _Build(settings, writer, scratch, observer or Nobody()).run(confirm)
     except UltraEditError:
         raise
     except OSError as error:
@@ -64,6 +64,8 @@ def build(
         ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        if is_new and not any(settings.out.iterdir()):
+            settings.out.rmdir()
 
 
 class _Build:

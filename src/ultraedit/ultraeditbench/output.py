@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ultraedit.errors import ConfigError
+from ultraedit.files import explained
 from ultraedit.ultraeditbench.facts import Reject
 
 LINES = "ultraeditbench.jsonl"
@@ -45,6 +46,7 @@ def claim_folder(out: Path) -> Path:
 
     Raises:
         ConfigError: If it is a file, or holds anything else.
+        StorageError: If it cannot be made.
     """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file, expected a folder for the set. Choose another name.")
@@ -57,7 +59,8 @@ def claim_folder(out: Path) -> Path:
         )
     scratch = out / SCRATCH
     shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
+    with explained(scratch):
+        scratch.mkdir(parents=True)
     return scratch
 
 

@@ -74,6 +74,11 @@ class Endpoint:
                 raise ConfigError(f"{name} must be 0 or more, got {getattr(self, name)}.")
         if self.timeout <= 0:
             raise ConfigError(f"timeout must be more than 0 seconds, got {self.timeout:g}.")
+        if self.base_url and not self.base_url.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"base_url must begin with http:// or https://, got {self.base_url!r}, as in "
+                f"http://localhost:8000/v1."
+            )
         if (self.price_in is None) != (self.price_out is None):
             raise ConfigError(
                 "Give both --price-in and --price-out, or neither: the cost of a build is the sum "
