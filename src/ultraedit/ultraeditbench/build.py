@@ -150,9 +150,9 @@ class _Build:
         are fewer than the rows, each serves several.
         """
         total = len(self._shuffle)
-        least = max(total // 20, min(total // 4, 50), 1)
-        size = self._settings.size
-        return least if size is None else max(least, min(size, (total - size * 5 // 4) // 2))
+        size = self._settings.size or total
+        least = max(min(total // 20, size), min(total // 4, 50), 1)
+        return max(least, min(size, (total - size * 5 // 4) // 2))
 
     def _hold_out(self, start: str) -> None:
         """Set the end of the random order apart for unrelated questions."""

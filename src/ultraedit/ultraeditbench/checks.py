@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -19,6 +18,8 @@ LANGUAGES = ("en", "any")
 _MIN_ALIAS = 3
 
 _WORD = re.compile(r"[^\W\d_]+")
+_MARK = re.compile(r"[\W_]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def _words(text: str) -> frozenset[str]:
@@ -120,19 +121,22 @@ def _is_question(question: str, own_words: str) -> bool:
         and own_words.count("?") == 1
         and question == " ".join(question.split())
         and not first.islower()
-        and not any(unicodedata.category(letter) == "Cc" for letter in question)
+        and not _CONTROL.search(question)
     )
 
 
 def _is_english(own_words: str) -> bool:
     """A rough look: Latin letters, and more of English's small words than of its neighbours'."""
     words = _WORD.findall(own_words.lower())
-    letters = "".join(words)
-    latin = sum(letter < "\u0250" for letter in letters)
     english = sum(word in _ENGLISH for word in words)
     other = sum(word in _OTHER for word in words)
-    return 2 * latin > len(letters) and english > other
+    return english > other and (own_words.isascii() or _is_latin("".join(words)))
+
+
+def _is_latin(letters: str) -> bool:
+    """Whether most of the letters are of the Latin alphabet, accents included."""
+    return 2 * sum(letter < "\u0250" for letter in letters) > len(letters)
 
 
 def _bare(question: str) -> str:
-    return "".join(letter for letter in question.casefold() if letter.isalnum())
+    return _MARK.sub("", question.casefold())
