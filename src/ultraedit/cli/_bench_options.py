@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,12 @@ from ultraedit.cli._options import _option
 SET = "What to build"
 WRITING = "Who writes the questions"
 LLM = "Language model"
+
+
+def _shown(name: str, panel: str, text: str, metavar: str) -> Any:
+    """An option whose default stands in its help."""
+    return typer.Option(name, help=text, rich_help_panel=panel, metavar=metavar, show_envvar=False)
+
 
 Triples = Annotated[
     list[Path],
@@ -49,7 +55,7 @@ Patterns = Annotated[
 ]
 Language = Annotated[
     str,
-    _option("--language", SET, "Reject questions that are not English; en unless given.", "en|any"),
+    _shown("--language", SET, "Reject questions that are not in this language.", "en|any"),
 ]
 License = Annotated[
     str | None,
@@ -62,11 +68,10 @@ Sample = Annotated[
 ]
 WriterName = Annotated[
     str,
-    _option(
+    _shown(
         "--writer",
         WRITING,
-        "template uses a question per relation, openai asks an endpoint, local a model of yours; "
-        "template unless given.",
+        "template uses a question per relation, openai asks an endpoint, local a model of yours.",
         "template|openai|local",
     ),
 ]
@@ -84,18 +89,14 @@ BaseUrl = Annotated[
     str | None,
     _option("--base-url", LLM, "Address of the endpoint; OpenAI's own unless given.", "URL"),
 ]
-Concurrency = Annotated[
-    int, _option("--concurrency", LLM, "Most requests at once; 8 unless given.", "N")
-]
+Concurrency = Annotated[int, _shown("--concurrency", LLM, "Most requests at once.", "N")]
 Timeout = Annotated[
     float,
-    _option("--timeout", LLM, "Seconds until a request is made again; 60 unless given.", "SECONDS"),
+    _shown("--timeout", LLM, "Seconds until a request is made again.", "SECONDS"),
 ]
 Attempts = Annotated[
     int,
-    _option(
-        "--attempts", LLM, "Times a request is made before the build stops; 6 unless given.", "N"
-    ),
+    _shown("--attempts", LLM, "Times a request is made before the build stops.", "N"),
 ]
 PriceIn = Annotated[
     float | None,

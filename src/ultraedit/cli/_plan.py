@@ -13,7 +13,7 @@ from ultraedit.cli._progress import progress
 if TYPE_CHECKING:
     from ultraedit.config import RunConfig
     from ultraedit.models import LanguageModel
-    from ultraedit.workflow import Settings
+    from ultraedit.settings import Settings
 
 
 def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
@@ -28,6 +28,7 @@ def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
         from ultraedit.editors import make_editor
         from ultraedit.models import find_modules
         from ultraedit.models.modules import shape_of
+        from ultraedit.settings import resolve
         from ultraedit.store import refuse_taken
 
         make_editor(config.editor, config.options)
@@ -35,7 +36,7 @@ def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
         refuse_taken(out)
         observer.stage("Loading the model")
         loaded = models.load(config.model, dtype=config.dtype, device=config.device)
-        settings = workflow.resolve(config, loaded)
+        settings = resolve(config, loaded)
         found = find_modules(loaded.model, settings.modules, name=config.model)
         tokens = _answer_tokens(loaded, edits)
     sizes = [len(edits[start : start + config.edits_per_turn]) for start in _starts(config, edits)]
@@ -51,9 +52,9 @@ def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
         "edits_per_turn": config.edits_per_turn,
         "edits_in_last_turn": sizes[-1],
         "editor": config.editor,
-        "preset": settings.preset.name,
+        "preset": settings.preset,
         "options": _options(config, settings),
-        "modules_from": f"preset {settings.preset.name}" if config.modules is None else "given",
+        "modules_from": f"preset {settings.preset}" if config.modules is None else "given",
         "modules": [
             {"path": path, "d_in": shape_of(module).d_in, "d_out": shape_of(module).d_out}
             for path, module in found.items()
@@ -105,16 +106,13 @@ def _starts(config: RunConfig, edits: list[Any]) -> range:
 
 def _options(config: RunConfig, settings: Settings) -> list[dict[str, Any]]:
     """Every option of the editor, and who decided on it."""
-    from ultraedit.workflow import offered
-
-    presets = offered(settings.preset)
     listed = []
     for field in fields(settings.editor):  # type: ignore[arg-type]
         value = getattr(settings.editor, field.name)
         if field.name in config.options:
             source = "given"
-        elif field.name in presets:
-            source = f"preset {settings.preset.name}"
+        elif field.name in settings.offered:
+            source = f"preset {settings.preset}"
         elif field.default is None and value is not None:
             source = f"protocol {getattr(settings.editor, 'protocol', '')}".strip()
         else:

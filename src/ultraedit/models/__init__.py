@@ -5,6 +5,7 @@ that need it.
 """
 
 from ultraedit.models.aliases import ALIASES, Alias, list_models
+from ultraedit.models.fingerprint import fingerprint
 from ultraedit.models.language_model import LanguageModel
 from ultraedit.models.loading import load, load_config
 from ultraedit.models.modules import ModuleGroup, describe_modules, find_modules
@@ -21,6 +22,7 @@ __all__ = [
     "describe_modules",
     "find_modules",
     "find_preset",
+    "fingerprint",
     "list_models",
     "list_presets",
     "load",
