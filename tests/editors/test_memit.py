@@ -67,7 +67,7 @@ def test_one_turn_follows_the_papers_algorithm_layer_by_layer():
     low, high = host.modules
     prompts = editor.prompts(turn.edits, state)
     plain = [lookups[0] for lookups in prompts]
-    found = host.search_offsets(high, _goals(editor, turn, state), editor._search())
+    found = host.search_offsets(high, editor.goals(turn.edits, state), editor.search)
     z = (found.outputs + found.offsets).double()
 
     def solved(path, divisor):
@@ -84,23 +84,12 @@ def test_one_turn_follows_the_papers_algorithm_layer_by_layer():
     assert not torch.allclose(solved(high, 1).float(), second, rtol=1e-2)  # the patch matters
 
 
-def _goals(editor, turn, state):
-    from ultraedit.editors._locate import _essence
-    from ultraedit.types import OffsetGoal
-
-    prompts = editor.prompts(turn.edits, state)
-    return [
-        OffsetGoal(lookups, edit.target, _essence(lookups[0]))
-        for lookups, edit in zip(prompts, turn.edits, strict=True)
-    ]
-
-
 def test_the_wanted_states_make_the_model_say_the_targets():
     host, editor = host_of("memit"), make("memit")
     turn = Turn(1, tuple(EDITS[:4]))
     state = editor.init(host)
     found = host.search_offsets(
-        list(host.modules)[-1], _goals(editor, turn, state), editor._search()
+        list(host.modules)[-1], editor.goals(turn.edits, state), editor.search
     )
     assert float(found.losses.mean()) < 5.0  # about 6.2 = ln 512 without an offset
     assert found.steps.tolist() == [11] * 4
