@@ -161,4 +161,5 @@ def compacted(rows: Tensor) -> Tensor:
     """
     if len(rows) <= rows.shape[1]:
         return rows
-    return torch.linalg.qr(rows.double(), mode="r").R.to(rows.dtype)
+    factor: Tensor = torch.linalg.qr(rows.double(), mode="r").R
+    return factor.to(rows.dtype)
