@@ -169,3 +169,24 @@ def test_the_source_of_the_statistics_is_remarked():
     host = host_of("memit")
     remarks = make("memit").remarks(host, {})
     assert remarks["statistics"].endswith("tokens of prompts of the edits")
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_memit_writes_real_edits_into_a_real_model_as_its_preset_says(smollm2, shared_data):
+    from ultraedit.data import read
+    from ultraedit.evaluate import evaluate
+    from ultraedit.models import find_preset
+
+    edits = read(f"counterfact:{shared_data / 'counterfact' / 'counterfact_20k.json'}", limit=8)
+    preset = find_preset(smollm2, "counterfact", "memit")
+    statistics = OfPrompts([edit.prompt for edit in edits])
+    host = ModelHost(smollm2, preset.modules, "float32", statistics)
+    editor = make_editor("memit", dict(preset.options))
+    before = evaluate(host, edits, free_answers=0)
+    patch, _ = editor.step(host, Turn(1, tuple(edits)), editor.init(host))
+    with host.patched(patch):
+        after = evaluate(host, edits, reference=before.reference, free_answers=0)
+    assert before.scores.efficacy < 0.3
+    assert after.scores.efficacy > 0.85
+    assert after.scores.agreement > 0.7
