@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ultraedit.editors import name_of
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.errors import ConfigError, DataError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
@@ -16,6 +17,7 @@ from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, Progress, run_turns
 from ultraedit.models import Preset, find_preset, save
 from ultraedit.models.generation import generate
+from ultraedit.second_moments import PROMPTS, OfPrompts, Statistics
 from ultraedit.types import (
     Carried,
     CheckpointRecord,
@@ -94,6 +96,7 @@ def edit(
     edits_per_turn: int = 100,
     evaluate_every: int | None = None,
     free_answers: int | None = None,
+    statistics: Statistics | None = None,
     recorder: Recorder | None = None,
     observer: Observer | None = None,
 ) -> EditResult:
@@ -107,6 +110,8 @@ def edit(
         edits_per_turn: How many edits are applied together. The last turn may be short.
         evaluate_every: Score all edits so far after every so many turns; None for the end alone.
         free_answers: How many edits are also asked freely; None for all, 0 for none.
+        statistics: Where editors that need second moments of the layers' inputs have them from.
+            None takes the prompts of the first edits.
         recorder: Told of every turn and evaluation as it happens.
         observer: Told how far the job is.
 
@@ -122,11 +127,15 @@ def edit(
         edits_per_turn=edits_per_turn, evaluate_every=evaluate_every, free_answers=free_answers
     )
     if editor is None or modules is None:
-        preset = choose_preset(language_model, None, modules)
+        preset = choose_preset(
+            language_model, None, modules, name_of(getattr(editor, "inner", editor))
+        )
         modules = preset.modules if modules is None else modules
         if editor is None:
             editor = UltraEdit(eta=preset.eta or "auto", ridge=preset.ridge)
-    host = ModelHost(language_model, modules, getattr(editor, "master", "float32"))
+    edits = list(edits)
+    statistics = statistics or OfPrompts([edit.prompt for edit in edits[:PROMPTS]])
+    host = ModelHost(language_model, modules, getattr(editor, "master", "float32"), statistics)
     return carry_out(host, editor, edits, schedule, recorder=recorder, observer=observer)
 
 
@@ -235,7 +244,10 @@ class _Both:
 
 
 def choose_preset(
-    model: LanguageModel | PretrainedConfig, data_format: str | None, modules: Sequence[str] | None
+    model: LanguageModel | PretrainedConfig,
+    data_format: str | None,
+    modules: Sequence[str] | None,
+    editor: str | None = None,
 ) -> Preset:
     """Find the preset of a model, which only has to know its modules where the user does not.
 
@@ -243,12 +255,13 @@ def choose_preset(
         model: The model, or its config.
         data_format: Name of the data format, such as ``zsre``; None for no particular one.
         modules: Patterns that the user chose; None where the preset chooses.
+        editor: Name of the editor; None for UltraEdit.
 
     Raises:
         ConfigError: If nobody knows which modules to edit.
     """
     try:
-        return find_preset(model, data_format)
+        return find_preset(model, data_format, editor)
     except ConfigError:
         if modules is None:
             raise

@@ -28,6 +28,7 @@ from ultraedit.cli import (
     rollback,
     run,
     show,
+    stats,
     verify,
 )
 from ultraedit.cli._errors import Commands, drop_output
@@ -72,6 +73,7 @@ add(app, "diff", diff.diff, CARRY)
 add(app, "build-bench", build_bench.build_bench, BUILD)
 app.add_typer(editors.app, name="editors", rich_help_panel=LOOK_UP)
 app.add_typer(models.app, name="models", rich_help_panel=LOOK_UP)
+app.add_typer(stats.app, name="stats", rich_help_panel=LOOK_UP)
 app.add_typer(data.app, name="data", rich_help_panel=LOOK_UP)
 
 
