@@ -144,6 +144,8 @@ def carry_out(
     schedule: Schedule,
     *,
     done: int = 0,
+    before: Evaluation | None = None,
+    asked: Callable[[Evaluation], None] | None = None,
     start: Callable[[], Progress] | None = None,
     recorder: Recorder | None = None,
     observer: Observer | None = None,
@@ -156,6 +158,8 @@ def carry_out(
         edits: All edits of the list.
         schedule: How to cut them, and when to score.
         done: How many of them an earlier process has made.
+        before: What the unedited model says, if it was asked before.
+        asked: Told what it says, if it is asked now.
         start: Brings the model to where that process, or an earlier list, left it, and says
             where that is. Called after the unedited model was asked. None starts anew.
         recorder: Told of every turn and evaluation as it happens.
@@ -196,14 +200,18 @@ def carry_out(
         both.checkpoint(record)
         return found
 
-    before = check(0, edits, None, free=True)
+    if before is None:
+        before = check(0, edits, None, free=True)
+        if asked is not None:
+            asked(before)
+    reference = before.reference
     progress = Progress(editor.init(host)) if start is None else start()
     earlier = progress.edits - done
 
     def check_if_due(turn: int) -> None:
         made = progress.edits - earlier
         if done <= made < len(edits) and made and schedule.is_due(turn):
-            check(turn, edits[:made], before.reference, free=False)
+            check(turn, edits[:made], reference, free=False)
             observer.stage("Editing", len(edits) - made)
 
     def after_turn(turn: Turn, _: Progress) -> None:
@@ -214,7 +222,7 @@ def carry_out(
     observer.stage("Editing", len(edits) - done)
     left = turns(edits[done:], schedule.edits_per_turn, progress.turns + 1)
     run_turns(host, editor, left, both, progress, after_turn)
-    after = check(progress.turns, edits, before.reference, free=True)
+    after = check(progress.turns, edits, reference, free=True)
     return EditResult(host.language_model, before, after, tuple(kept.turns), progress, len(edits))
 
 

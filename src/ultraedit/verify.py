@@ -11,7 +11,7 @@ from ultraedit.errors import UltraEditError
 from ultraedit.files import sha256
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.replay import restore
-from ultraedit.store import JOURNAL, SEAL, Journal, is_result
+from ultraedit.store import JOURNAL, SEAL, Journal, is_result, seal_of
 from ultraedit.types import Nobody, Observer
 from ultraedit.workflow import open_host
 
@@ -84,10 +84,8 @@ def verify(path: Path, observer: Observer | None = None) -> Verified:
 
 def _broken_seal(path: Path) -> Iterator[Damage]:
     seal, journal = path / SEAL, path / JOURNAL
-    if seal.is_file() and journal.is_file():
-        noted = seal.read_bytes().split()
-        if noted != [sha256(journal).encode(), JOURNAL.encode()]:
-            yield Damage(JOURNAL, f"its bytes are not those that {SEAL} names")
+    if seal.is_file() and journal.is_file() and seal.read_bytes() != seal_of(journal):
+        yield Damage(JOURNAL, f"its bytes are not those that {SEAL} names")
 
 
 def _unsealed(path: Path) -> str:

@@ -139,7 +139,7 @@ def refuse_beside(option: str, others: Mapping[str, Any]) -> None:
     given = [name for name, value in others.items() if value is not None and value is not False]
     if given:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise ConfigError(f"{option} goes on with the settings of that run: leave out {flags}.")
+        raise ConfigError(f"{option} takes the settings of that run: leave out {flags}.")
 
 
 def start(config: RunConfig, out: Path | None, *, dry_run: bool, json: bool) -> None:

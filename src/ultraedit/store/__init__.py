@@ -1,7 +1,7 @@
 """What a run leaves on disk: its journal, its snapshots and its results."""
 
 from ultraedit.store.entries import Checkpoint, Entry, Job, StoredEdit, StoredFile
-from ultraedit.store.folder import SEAL, RunFolder, is_result, refuse_taken
+from ultraedit.store.folder import SEAL, RunFolder, is_result, refuse_taken, seal_of
 from ultraedit.store.journal import Journal
 from ultraedit.store.schema import JOURNAL
 from ultraedit.store.snapshots import read_snapshot
@@ -19,4 +19,5 @@ __all__ = [
     "is_result",
     "read_snapshot",
     "refuse_taken",
+    "seal_of",
 ]

@@ -69,7 +69,7 @@ CREATE TABLE checkpoints (
 );
 CREATE TABLE files (
     path TEXT PRIMARY KEY,    -- within the run folder
-    role TEXT NOT NULL,       -- 'snapshot' for good, 'latest' until the next, else 'result'
+    role TEXT NOT NULL,       -- as in entries.StoredFile
     turn INTEGER REFERENCES turns (id) ON DELETE CASCADE,
     bytes INTEGER NOT NULL,
     sha256 TEXT NOT NULL
@@ -143,17 +143,14 @@ def is_blank(path: Path) -> bool:
 
 
 def _open(path: Path, write: bool) -> sqlite3.Connection:
-    address = path.resolve().as_uri()
     if write:
-        return sqlite3.connect(f"{address}?mode=rw", uri=True, isolation_level=None)
-    connection = sqlite3.connect(f"{address}?mode=ro", uri=True, isolation_level=None)
-    try:
-        connection.execute("SELECT count(*) FROM sqlite_master")
-        return connection
-    except sqlite3.OperationalError:
-        # A log of changes is read through a file beside it, which a read-only folder refuses.
-        connection.close()
-        return sqlite3.connect(f"{address}?immutable=1", uri=True, isolation_level=None)
+        how = "mode=rw"
+    elif path.with_name(f"{path.name}-wal").exists():
+        how = "mode=ro"  # someone writes to it, or was killed
+    else:
+        how = "immutable=1"  # leaves nothing beside it, and does in a read-only folder too
+    address = f"{path.resolve().as_uri()}?{how}"
+    return sqlite3.connect(address, uri=True, isolation_level=None)
 
 
 def _configure(connection: sqlite3.Connection) -> None:
