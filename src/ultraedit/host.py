@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ultraedit import trace
-from ultraedit.encoding import Encoded, encode
+from ultraedit.encoding import Encoded, encode, locate
 from ultraedit.errors import ConfigError
 from ultraedit.models import find_modules
 from ultraedit.models.generation import generate
-from ultraedit.models.modules import shape_of
+from ultraedit.models.modules import decoder_blocks, shape_of
 from ultraedit.patch import EditedWeights
 from ultraedit.types import (
     Edit,
+    Editor,
     LayerSignal,
+    Lookup,
     Master,
     ModuleShape,
     Observer,
+    OffsetGoal,
+    Offsets,
+    OffsetSearch,
+    Patch,
     SecondMoment,
+    State,
     SupervisedAt,
     Turn,
+    ViewingEditor,
     WeightGradients,
 )
 
@@ -68,6 +78,9 @@ class ModelHost:
         self.weights = EditedWeights(self._modules, master)
         self._statistics = statistics
         self._moments: dict[str, SecondMoment] = {}
+        self.trunk: trace.Trunk | None = None
+        """What lies below the lowest edited layer, where `use_trunk` has set it up."""
+        self._trunk_for_edits = False
 
     @property
     def modules(self) -> Mapping[str, ModuleShape]:
@@ -83,7 +96,42 @@ class ModelHost:
     def signals(self, turn: Turn) -> dict[str, LayerSignal]:
         """Run the turn's edits forward and backward at the current weights, changing nothing."""
         items = self.encode([(edit.prompt, edit.target) for edit in turn.edits])
-        return trace.layer_signals(self.language_model.model, self._modules, items)
+        trunk = self._trunk_of(items) if self._trunk_for_edits else None
+        return trace.layer_signals(self.language_model.model, self._modules, items, trunk)
+
+    def use_trunk(
+        self,
+        *,
+        budget_bytes: int = trace.BUDGET_BYTES,
+        folder: str | os.PathLike[str] | None = None,
+        for_edits: bool = True,
+    ) -> None:
+        """Compute what lies below the lowest edited layer once per sequence, and keep it.
+
+        For a job that asks the same questions again. Where the lowest edited layer is in the
+        first block, or the model cannot be cut there, everything runs as before.
+
+        Args:
+            budget_bytes: Most memory for hidden states. Past it they go to a file.
+            folder: Where that file is. None takes the system's folder for temporary files.
+            for_edits: Whether the turns too begin there. False where evaluations do not ask the
+                edits themselves.
+        """
+        self.drop_trunk()
+        blocks = self._blocks
+        first = trace.lowest_block(blocks, list(self._modules))
+        if first:
+            self.trunk = trace.Trunk(blocks, first, budget_bytes=budget_bytes, folder=folder)
+            self._trunk_for_edits = for_edits
+
+    def drop_trunk(self) -> None:
+        """Forget what the trunk has kept, and run the whole model from now on."""
+        if self.trunk is not None:
+            self.trunk.close()
+        self.trunk = None
+
+    def _trunk_of(self, items: Sequence[Encoded]) -> trace.Trunk | None:
+        return self.trunk if self.trunk is not None and self.trunk.works_for(items) else None
 
     def weight(self, path: str) -> Tensor:
         """Current weight of an edited layer, float32, shape (d_in, d_out). Not to be written."""
@@ -136,23 +184,112 @@ class ModelHost:
                 self._moments = self._statistics.moments(self.language_model, self._modules)
         return self._moments[path]
 
+    def change(self, path: str) -> Tensor:
+        """Accumulated change of an edited layer, float32, (d_in, d_out). Not to be written."""
+        return self.weights.changes[path]
+
+    def layer_number(self, path: str) -> int:
+        """Number of the decoder layer that an edited layer is in, from 0.
+
+        Raises:
+            ConfigError: If it is in none.
+        """
+        number = self._blocks.index_of(path)
+        if number is None:
+            raise ConfigError(f"{path} is in none of the decoder layers, which this editor needs.")
+        return number
+
+    @property
+    def _blocks(self) -> trace.Blocks:
+        return trace.Blocks(self.language_model.model, decoder_blocks(self.language_model.model))
+
+    def inputs_at(self, paths: Sequence[str], lookups: Sequence[Lookup]) -> dict[str, Tensor]:
+        """Inputs of edited layers at single tokens, by path. float32, shape (n, d_in)."""
+        modules = {path: self._modules[path] for path in paths}
+        return trace.values_at(self.language_model.model, self._places(lookups), inputs=modules)
+
+    def outputs_at(self, path: str, lookups: Sequence[Lookup]) -> Tensor:
+        """Outputs of the *decoder layer* that an edited layer is in. float32, shape (n, d)."""
+        layer = self._blocks.list[self.layer_number(path)]
+        places = self._places(lookups)
+        return trace.values_at(self.language_model.model, places, outputs={path: layer})[path]
+
+    def _places(self, lookups: Sequence[Lookup]) -> list[trace.Place]:
+        model = self.language_model
+        found = locate(model.tokenizer, lookups, max_length=model.context_length)
+        return [trace.Place(*each) for each in found]
+
+    def search_offsets(
+        self, path: str, goals: Sequence[OffsetGoal], search: OffsetSearch
+    ) -> Offsets:
+        """Search offsets of the outputs of the *decoder layer* that an edited layer is in.
+
+        Args:
+            path: The edited layer.
+            goals: What each offset should bring about, at the last token of its spans.
+            search: How to search.
+
+        Raises:
+            ConfigError: If it is the last decoder layer, whose outputs no other token reads.
+        """
+        number = self.layer_number(path)
+        blocks = self._blocks
+        if number == len(blocks) - 1:
+            raise ConfigError(
+                f"{path} is in the last layer, whose output at the subject no later token reads. "
+                "Choose lower layers with --modules, such as 'layers.[4-8].mlp.down_proj'."
+            )
+        upper = trace.Upper(blocks, number)
+        return trace.search_offsets(upper, [self._goal(goal) for goal in goals], search)
+
+    def _goal(self, goal: OffsetGoal) -> trace.Goal:
+        items = self.encode([(lookup.text, goal.target) for lookup in goal.prompts])
+        places = self._places([*goal.prompts, goal.essence])
+        essence = Encoded(places[-1].ids[: places[-1].at + 1], (0,))
+        return trace.Goal(
+            tuple(trace.Row(item, place.at) for item, place in zip(items, places, strict=False)),
+            trace.Row(essence, places[-1].at),
+        )
+
+    def patched(self, patch: Patch) -> AbstractContextManager[None]:
+        """The model as if a patch were applied too, and exactly as it was afterwards."""
+        return self.weights.applied(patch)
+
+    @contextmanager
+    def viewed(self, editor: Editor, state: State) -> Iterator[None]:
+        """The model as an editor wants it asked, and exactly as it was afterwards.
+
+        Nothing but the model itself for all editors except those with a `view`, such as PRUNE.
+        """
+        if isinstance(editor, ViewingEditor):
+            with self.patched(editor.view(self, state)):
+                yield
+        else:
+            yield
+
     @torch.no_grad()
     def predict(
-        self, items: Sequence[Encoded], observer: Observer | None = None
+        self,
+        items: Sequence[Encoded],
+        observer: Observer | None = None,
+        *,
+        keep: bool = True,
     ) -> list[tuple[int, ...]]:
         """The model's top choice at every supervised position, under teacher forcing.
 
         Args:
             items: Encoded questions with their answers.
             observer: Told of each answer.
+            keep: Whether the same will be asked again: then a trunk keeps what lies below.
 
         Returns:
             Per item as many token ids as its answer has.
         """
         predicted: list[tuple[int, ...]] = [()] * len(items)
         model = self.language_model.model
-        for indices, batch in trace.batches(model, items):
-            chosen = trace.supervised_logits(model, batch).argmax(dim=-1).cpu()
+        for indices, batch, below in trace.passes(model, items, self._trunk_of(items), keep=keep):
+            with below:
+                chosen = trace.supervised_logits(model, batch).argmax(dim=-1).cpu()
             sizes = [len(items[index].answer_ids) for index in indices]
             for index, ids in zip(indices, torch.split(chosen, sizes), strict=True):
                 predicted[index] = tuple(ids.tolist())

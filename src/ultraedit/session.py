@@ -127,7 +127,9 @@ def edit(
         edits_per_turn=edits_per_turn, evaluate_every=evaluate_every, free_answers=free_answers
     )
     if editor is None or modules is None:
-        preset = choose_preset(language_model, None, modules, name_of(editor))
+        preset = choose_preset(
+            language_model, None, modules, name_of(getattr(editor, "inner", editor))
+        )
         modules = preset.modules if modules is None else modules
         if editor is None:
             editor = UltraEdit(eta=preset.eta or "auto", ridge=preset.ridge)

@@ -9,6 +9,7 @@ of shape (n, d_out).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -117,6 +118,68 @@ class SecondMoment(NamedTuple):
     """The text, such as ``wikipedia.jsonl.gz, 1,000 samples`` or ``prompts of the edits``."""
 
 
+class Lookup(NamedTuple):
+    """A place where an editor looks into a text: the last token of a span of it."""
+
+    text: str
+    start: int
+    """First character of the span, such as the subject."""
+
+    end: int
+    """First character after it."""
+
+
+class OffsetGoal(NamedTuple):
+    """What an offset should bring about, for one edit."""
+
+    prompts: tuple[Lookup, ...]
+    """Prompts after which the model should say the target. The first is the plain one."""
+
+    target: str
+
+    essence: Lookup
+    """A text on what the span is, after whose span the model should say what it said before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OffsetSearch:
+    """How offsets are searched. `trace.offsets` has the loss."""
+
+    lr: float
+    """Step size of Adam."""
+
+    steps: int
+    """Most losses that are looked at; there is one step less."""
+
+    weight_decay: float
+    """Weight of ``||delta|| / ||h||^2`` in the loss."""
+
+    kl: float
+    """Weight of the divergence on the essence text."""
+
+    clamp: float
+    """Most length of an offset, relative to the output that it is added to."""
+
+    stop: float = 0.05
+    """An edit whose loss is below has found its offset."""
+
+
+class Offsets(NamedTuple):
+    """What a search found, a row per edit."""
+
+    outputs: Tensor
+    """Outputs of the layer at the lookup token of the plain prompt. float32, shape (n, d)."""
+
+    offsets: Tensor
+    """What to add to them. float32, shape (n, d)."""
+
+    losses: Tensor
+    """Loss of each edit where it was last looked at. Shape (n,)."""
+
+    steps: Tensor
+    """Steps that each edit took. int64, shape (n,)."""
+
+
 SupervisedAt = Literal["answer", "last-prompt"]
 """Where the tokens of an answer are wanted. ``answer``: each at its own position, given the prompt
 and the answer before it. ``last-prompt``: all of them at the last token of the prompt."""
@@ -208,6 +271,36 @@ class Host(Protocol):
         """Second moment of an edited layer's inputs in the *unedited* model, over a text."""
         ...
 
+    def change(self, path: str) -> Tensor:
+        """Accumulated change of an edited layer, float32, (d_in, d_out). Not to be written."""
+        ...
+
+    def layer_number(self, path: str) -> int:
+        """Number of the decoder layer that an edited layer is in, from 0."""
+        ...
+
+    def inputs_at(self, paths: Sequence[str], lookups: Sequence[Lookup]) -> dict[str, Tensor]:
+        """Inputs of edited layers at single tokens, by path. float32, shape (n, d_in)."""
+        ...
+
+    def outputs_at(self, path: str, lookups: Sequence[Lookup]) -> Tensor:
+        """Outputs of the *decoder layer* that an edited layer is in. float32, shape (n, d)."""
+        ...
+
+    def search_offsets(
+        self, path: str, goals: Sequence[OffsetGoal], search: OffsetSearch
+    ) -> Offsets:
+        """Search offsets of the outputs of the *decoder layer* that an edited layer is in."""
+        ...
+
+    def patched(self, patch: Patch) -> AbstractContextManager[None]:
+        """The model as if a patch were applied too, and exactly as it was afterwards."""
+        ...
+
+    def answer(self, prompts: Sequence[str], max_new_tokens: Sequence[int]) -> list[str]:
+        """Let the model go on after prompts: greedily, to the end of the line."""
+        ...
+
 
 @runtime_checkable
 class Editor(Protocol):
@@ -224,6 +317,40 @@ class Editor(Protocol):
 
     def step(self, host: Host, turn: Turn, state: State) -> tuple[Patch, State]:
         """Weight changes for one turn, and the state that follows it."""
+        ...
+
+
+@runtime_checkable
+class ViewingEditor(Protocol):
+    """An editor whose changes are asked about in another form than that in which they add up."""
+
+    def view(self, host: Host, state: State) -> Patch:
+        """What to lay over the edited model for an evaluation, or before it is saved.
+
+        It is not fed back: the next turn sees the model without it.
+        """
+        ...
+
+
+@runtime_checkable
+class CheckingEditor(Protocol):
+    """An editor that can say before the first turn whether edits suit it."""
+
+    def check(self, edits: Sequence[Edit]) -> None:
+        """Refuse edits that it could not make.
+
+        Raises:
+            DataError: If there are any, naming them.
+        """
+        ...
+
+
+@runtime_checkable
+class RemarkingEditor(Protocol):
+    """An editor with something to say about how it worked, for the record of a run."""
+
+    def remarks(self, host: Host, state: State) -> Mapping[str, str]:
+        """Short sentences by what they are about, such as ``null space`` or ``statistics``."""
         ...
 
 

@@ -11,6 +11,7 @@ import typer
 from ultraedit.cli import (
     apply,
     ask,
+    build_bench,
     data,
     demo,
     diff,
@@ -39,6 +40,7 @@ RUNS = "Look into a run, and take edits back"
 ASK = "See what a model says"
 CARRY = "Carry the edits away"
 LOOK_UP = "See what there is"
+BUILD = "Make data"
 
 app = typer.Typer(
     cls=Commands,
@@ -68,6 +70,7 @@ add(app, "verify", verify.verify, RUNS)
 add(app, "export", export.export, CARRY)
 add(app, "apply", apply.apply, CARRY)
 add(app, "diff", diff.diff, CARRY)
+add(app, "build-bench", build_bench.build_bench, BUILD)
 app.add_typer(editors.app, name="editors", rich_help_panel=LOOK_UP)
 app.add_typer(models.app, name="models", rich_help_panel=LOOK_UP)
 app.add_typer(stats.app, name="stats", rich_help_panel=LOOK_UP)

@@ -32,6 +32,8 @@ class EditorRow:
     needs_subject: bool = False
     needs_statistics: bool = False
     """Whether it asks the host for second moments of its layers' inputs."""
+    wraps: bool = False
+    """Whether it works on another editor's changes, its option ``base``."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What this row sets otherwise than its class, which other rows share."""
 
@@ -85,6 +87,57 @@ _ROWS = (
         target="ultraedit.editors.ft:FT",
         options={"batch_size": 10, "shuffle": True, "end_token": True},
     ),
+    EditorRow(
+        name="memit",
+        title="MEMIT",
+        summary="Optimized hidden states at the subject, written into several MLP layers",
+        family="locate then edit",
+        paper="Mass-Editing Memory in a Transformer",
+        year=2022,
+        url="https://arxiv.org/abs/2210.07229",
+        target="ultraedit.editors.memit:MEMIT",
+        needs_subject=True,
+        needs_statistics=True,
+    ),
+    EditorRow(
+        name="alphaedit",
+        title="AlphaEdit",
+        summary="MEMIT in the null space of preserved knowledge, remembering earlier keys",
+        family="locate then edit",
+        paper="AlphaEdit: Null-Space Constrained Knowledge Editing for Language Models",
+        year=2024,
+        url="https://arxiv.org/abs/2410.02355",
+        target="ultraedit.editors.alphaedit:AlphaEdit",
+        needs_subject=True,
+        needs_statistics=True,
+    ),
+    EditorRow(
+        name="rect",
+        title="RECT",
+        summary="Keeps the relatively largest part of another editor's changes (MEMIT's)",
+        family="wrapper",
+        paper="Model Editing Harms General Abilities of Large Language Models: "
+        "Regularization to the Rescue",
+        year=2024,
+        url="https://arxiv.org/abs/2401.04700",
+        target="ultraedit.editors.rect:RECT",
+        needs_subject=True,
+        needs_statistics=True,
+        wraps=True,
+    ),
+    EditorRow(
+        name="prune",
+        title="PRUNE",
+        summary="Tames the large singular values of another editor's total change (MEMIT's)",
+        family="wrapper",
+        paper="Perturbation-Restrained Sequential Model Editing",
+        year=2024,
+        url="https://arxiv.org/abs/2405.16821",
+        target="ultraedit.editors.prune:PRUNE",
+        needs_subject=True,
+        needs_statistics=True,
+        wraps=True,
+    ),
 )
 
 EDITORS: dict[str, EditorRow] = {row.name: row for row in _ROWS}
@@ -103,6 +156,19 @@ def find_editor(name: str) -> EditorRow:
     return EDITORS[name]
 
 
+def base_of(name: str, options: Mapping[str, Any]) -> str | None:
+    """The editor that an editor wraps under these options; None if it wraps none.
+
+    Raises:
+        ConfigError: If there is no editor of that name.
+    """
+    row = find_editor(name)
+    if not row.wraps:
+        return None
+    (default,) = (field.default for field in fields(row.load()) if field.name == "base")  # type: ignore[arg-type]
+    return find_editor(str(options.get("base", default))).name
+
+
 def name_of(editor: Editor | None) -> str | None:
     """Name of an editor's row, the most particular one that it fits; None if it is in no row."""
     if editor is None:
@@ -117,12 +183,13 @@ def name_of(editor: Editor | None) -> str | None:
     return max(rows, key=lambda row: len(row.options)).name if rows else None
 
 
-def make_editor(name: str, options: dict[str, Any]) -> Editor:
+def make_editor(name: str, options: Mapping[str, Any]) -> Editor:
     """Build an editor from options as a user gives them, text or numbers.
 
     Args:
         name: Name of its row.
-        options: Values by field name; text is converted to the field's type.
+        options: Values by field name; text is converted to the field's type. For a wrapper
+            ``base.NAME`` is option NAME of the editor that it wraps.
 
     Raises:
         ConfigError: If the editor, an option or a value is not known.
@@ -130,6 +197,11 @@ def make_editor(name: str, options: dict[str, Any]) -> Editor:
     row = find_editor(name)
     cls: Any = row.load()
     known = [field.name for field in fields(cls)]
+    if row.wraps:
+        inner = {k.removeprefix("base."): v for k, v in options.items() if k.startswith("base.")}
+        options = {k: v for k, v in options.items() if not k.startswith("base.")}
+        if inner:
+            options["base_options"] = {**options.get("base_options", {}), **inner}
     for key in options:
         if key not in known:
             raise ConfigError(

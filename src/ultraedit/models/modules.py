@@ -115,6 +115,17 @@ def _linear_types() -> tuple[type[nn.Module], ...]:
     return (nn.Linear, Conv1D)
 
 
+def decoder_blocks(model: PreTrainedModel) -> nn.ModuleList:
+    """The list of decoder layers, in the order in which they run.
+
+    Raises:
+        ConfigError: If the model has no such list.
+    """
+    blocks = model.get_submodule(_decoder_path(model))
+    assert isinstance(blocks, nn.ModuleList)
+    return blocks
+
+
 def _decoder_path(model: PreTrainedModel) -> str:
     """Path of the list of decoder layers, such as ``model.layers`` or ``transformer.h``.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -106,7 +106,12 @@ def list_presets() -> tuple[Preset, ...]:
     return tuple(_shipped(family, row) for family, row in rows)
 
 
-def load_preset(name: str | Path) -> Preset:
+def has_presets(editor: str) -> bool:
+    """Whether an editor has presets of its own, so that UltraEdit's numbers are not for it."""
+    return editor in _editors()
+
+
+def load_preset(name: str | Path, editor: str | None = None) -> Preset:
     """Read a preset from a TOML file, or take a shipped one by name.
 
     A file holds ``modules`` (a pattern or a list of them) and may hold ``eta``, ``ridge``,
@@ -114,15 +119,19 @@ def load_preset(name: str | Path) -> Preset:
 
     Args:
         name: A path that exists or ends in ``.toml``, or a name such as ``gpt-j-6b/zsre`` or
-            ``gpt-j-6b/ft-l``. The family alone, ``gpt-j-6b``, stands for its default row.
+            ``gpt-j-6b/ft-l``. The family alone, ``gpt-j-6b``, stands for the editor's own row, or
+            else for its default row.
+        editor: Name of the editor; None for UltraEdit.
 
     Raises:
         ConfigError: If there is no such preset, or the file cannot be used.
     """
     path = Path(name).expanduser()
     if path.is_file() or path.suffix == ".toml":
-        return Preset(name=str(path), **check_row(_read_toml(path), str(path)))
+        return _from_file(path, editor)
     family, _, row = str(name).partition("/")
+    if not row and editor is not None and family in _editors().get(editor, {}).get("models", {}):
+        row = editor
     row = row or _families().get(family, {}).get("default", "")
     if _row(family, row) is not None:
         return _shipped(family, row)
@@ -131,6 +140,16 @@ def load_preset(name: str | Path) -> Preset:
         f"Unknown preset {str(name)!r}: it is neither a TOML file nor the name of a preset. "
         f"{did_you_mean(str(name), known)}"
     )
+
+
+def _from_file(path: Path, editor: str | None) -> Preset:
+    """A user's preset. Where the editor has presets of its own, what it sets is all options."""
+    table = _read_toml(path)
+    preset = Preset(name=str(path), **check_row(table, str(path)))
+    if editor is None or not has_presets(editor):
+        return preset
+    given = {key: table[key] for key in ("eta", "ridge", "protocol") if key in table}
+    return replace(preset, options=given | dict(preset.options))
 
 
 def _row(family: str, name: str) -> Mapping[str, Any] | None:

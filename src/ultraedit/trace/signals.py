@@ -8,9 +8,9 @@ at the supervised positions alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from ultraedit.encoding import Batch, Encoded, collate, longest_first, token_batches
 from ultraedit.errors import ConfigError, NumericalError
 from ultraedit.types import LayerSignal
+
+if TYPE_CHECKING:
+    from ultraedit.trace.trunk import Trunk
 
 MAX_TOKENS = {"cpu": 512, "cuda": 8192}
 """Tokens of one forward pass by kind of device, padding included. On two CPU cores 2,048 took a
@@ -56,10 +59,42 @@ def batches(model: nn.Module, items: Sequence[Encoded]) -> Iterator[tuple[list[i
     """
     vocabulary = model.get_output_embeddings().weight.shape[0]  # type: ignore[operator]
     device = model.get_input_embeddings().weight.device  # type: ignore[operator]
-    tokens = MAX_TOKENS.get(device.type, MAX_TOKENS["cpu"])
     budget = max(1, MAX_LOGITS // vocabulary)
-    for indices in token_batches(items, max_tokens=tokens, max_answer_tokens=budget):
+    for indices in token_batches(items, max_tokens=max_tokens(device), max_answer_tokens=budget):
         yield indices, collate([items[index] for index in indices]).to(device)
+
+
+def max_tokens(device: torch.device) -> int:
+    """Tokens of one forward pass on a device, padding included."""
+    return MAX_TOKENS.get(device.type, MAX_TOKENS["cpu"])
+
+
+def passes(
+    model: nn.Module, items: Sequence[Encoded], trunk: Trunk | None = None, *, keep: bool = True
+) -> Iterator[tuple[list[int], Batch, AbstractContextManager[None]]]:
+    """Cut encoded pairs into batches, longest first, each with a context to run it in.
+
+    Args:
+        model: The language model.
+        items: Encoded pairs.
+        trunk: Where to begin above, with states computed once. None runs the whole model.
+        keep: Whether the trunk's states will be asked for again.
+
+    Yields:
+        The indices of the items, their batch on the model's device, and the context.
+    """
+    if trunk is None:
+        for indices, batch in batches(model, items):
+            yield indices, batch, nullcontext()
+        return
+    order = longest_first(items)
+    ordered = [items[index] for index in order]
+    for window in trunk.windows(ordered):
+        part = ordered[window.start : window.stop]
+        states = trunk.states(part, keep=keep)
+        for places, batch in batches(model, part):
+            indices = [order[window.start + place] for place in places]
+            yield indices, batch, trunk.feeding([states[place] for place in places])
 
 
 def supervised_logits(model: nn.Module, batch: Batch) -> Tensor:
@@ -73,7 +108,10 @@ def supervised_logits(model: nn.Module, batch: Batch) -> Tensor:
 
 
 def layer_signals(
-    model: nn.Module, modules: Mapping[str, nn.Module], items: Sequence[Encoded]
+    model: nn.Module,
+    modules: Mapping[str, nn.Module],
+    items: Sequence[Encoded],
+    trunk: Trunk | None = None,
 ) -> dict[str, LayerSignal]:
     """Trace the edited layers at the supervised tokens of encoded edits.
 
@@ -84,6 +122,7 @@ def layer_signals(
         model: The language model, its weights frozen.
         modules: The edited linear layers by path.
         items: The edits, encoded.
+        trunk: What has the states below the lowest edited layer, or computes them once.
 
     Returns:
         Per path its `LayerSignal`, rows in the order that `LayerSignal` defines.
@@ -94,9 +133,10 @@ def layer_signals(
     """
     record = _Record(modules)
     with record.attached(), torch.enable_grad():
-        for _, batch in batches(model, items):
+        for _, batch, below in passes(model, items, trunk):
             record.positions = batch.positions
-            logits = supervised_logits(model, batch)
+            with below:
+                logits = supervised_logits(model, batch)
             torch.autograd.backward(logits, _cross_entropy_gradient(logits, batch.labels))
     segments = torch.tensor(
         [rank for rank, index in enumerate(longest_first(items)) for _ in items[index].answer_ids]
