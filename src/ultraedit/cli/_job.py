@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ultraedit.config import RunConfig
     from ultraedit.workflow import RunResult
 
-EDITOR_FLAGS = ("eta", "ridge", "protocol")
+EDITOR_FLAGS = ("eta", "ridge", "protocol", "net")
 """Options of editors that have a flag of their own. All others are given with ``--set``."""
 
 

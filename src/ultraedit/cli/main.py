@@ -29,6 +29,7 @@ from ultraedit.cli import (
     run,
     show,
     stats,
+    train,
     verify,
 )
 from ultraedit.cli._errors import Commands, drop_output
@@ -57,6 +58,7 @@ app = typer.Typer(
 add(app, "demo", demo.demo, WRITE)
 add(app, "edit", edit.edit, WRITE)
 add(app, "run", run.run, WRITE)
+add(app, "train", train.train, WRITE)
 add(app, "ask", ask.ask, ASK)
 add(app, "eval", eval.evaluate, ASK)
 add(app, "report", report.report, ASK)
