@@ -14,14 +14,18 @@ from ultraedit import trace
 from ultraedit.encoding import Encoded, encode, locate
 from ultraedit.errors import ConfigError
 from ultraedit.models import find_modules
+from ultraedit.models.fingerprint import fingerprint
 from ultraedit.models.generation import generate
 from ultraedit.models.modules import decoder_blocks, shape_of
 from ultraedit.patch import EditedWeights
 from ultraedit.types import (
     Edit,
     Editor,
+    GradientSink,
+    Judgement,
     LayerSignal,
     Lookup,
+    LossTerm,
     Master,
     ModuleShape,
     Observer,
@@ -32,6 +36,7 @@ from ultraedit.types import (
     SecondMoment,
     State,
     SupervisedAt,
+    Tokens,
     Turn,
     ViewingEditor,
     WeightGradients,
@@ -93,11 +98,11 @@ class ModelHost:
             self.language_model.tokenizer, pairs, max_length=self.language_model.context_length
         )
 
-    def signals(self, turn: Turn) -> dict[str, LayerSignal]:
+    def signals(self, turn: Turn, tokens: Tokens = "answer") -> dict[str, LayerSignal]:
         """Run the turn's edits forward and backward at the current weights, changing nothing."""
         items = self.encode([(edit.prompt, edit.target) for edit in turn.edits])
         trunk = self._trunk_of(items) if self._trunk_for_edits else None
-        return trace.layer_signals(self.language_model.model, self._modules, items, trunk)
+        return trace.layer_signals(self.language_model.model, self._modules, items, tokens, trunk)
 
     def use_trunk(
         self,
@@ -136,6 +141,22 @@ class ModelHost:
     def weight(self, path: str) -> Tensor:
         """Current weight of an edited layer, float32, shape (d_in, d_out). Not to be written."""
         return self.weights.weight(path)
+
+    def judge(
+        self, patch: Patch, terms: Sequence[LossTerm], sink: GradientSink | None = None
+    ) -> list[Judgement]:
+        """Value of each term as if a patch were applied, and gradients at the patched weights."""
+        model, modules = self.language_model.model, self._modules
+        found = []
+        for term in terms:
+            items = self.encode(term.pairs)
+            trunk = self._trunk_of(items) if self._trunk_for_edits else None
+            found.append(trace.judge(model, modules, patch, term, items, sink, trunk))
+        return found
+
+    def fingerprint(self) -> str:
+        """Name of the model's weights as they are now."""
+        return fingerprint(self.language_model.model)
 
     def weight_gradients(
         self,

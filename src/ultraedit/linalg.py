@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -87,6 +88,47 @@ def ridge_update(
     gram = keys.T @ keys  # (d_in, d_in)
     gram.diagonal().add_(ridge)
     return solve_positive_definite(gram, keys.T @ targets, name=name)
+
+
+class RidgeGradient(NamedTuple):
+    """How a loss changes with what a ridge update was made of."""
+
+    targets: Tensor
+    """Gradient at the targets V. Shape (n, d_out)."""
+
+    log_ridge: Tensor
+    """Derivative by the logarithm of the penalty. Shape ()."""
+
+
+def ridge_gradient(
+    keys: Tensor, targets: Tensor, pull: Tensor, ridge: float, *, name: str = "system"
+) -> RidgeGradient:
+    r"""Pull a gradient at the update of `ridge_update` back to its targets and its penalty.
+
+    MALMEN (Tan et al., 2024), section 3.3, in the n x n form. With A the gradient at the update
+    and :math:`Q = K K^T + \lambda I`,
+
+        dL/dV = Q^-1 (K A)        dL/dlog(lambda) = -lambda <Q^-1 (K A), Q^-1 V>
+
+    so A (d_in, d_out) itself is not needed, nor anything of d_in x d_in.
+
+    Args:
+        keys: K. Shape (n, d_in).
+        targets: V. Shape (n, d_out).
+        pull: ``K A``, the gradient at the update seen through the keys. Shape (n, d_out).
+        ridge: Penalty lambda, positive.
+        name: What is being solved, for messages.
+
+    Returns:
+        The two gradients.
+    """
+    rows = keys.double() if len(keys) <= PRECISE_ROWS else keys
+    gram = rows @ rows.T  # (n, n)
+    gram.diagonal().add_(ridge)
+    both = solve_positive_definite(gram, torch.cat([pull, targets], dim=1), name=name)
+    at_targets, solution = both.split([pull.shape[1], targets.shape[1]], dim=1)
+    log_ridge = -ridge * (at_targets.double() * solution.double()).sum()
+    return RidgeGradient(at_targets, log_ridge)
 
 
 def weighted_ridge_update(

@@ -20,12 +20,14 @@ from ultraedit.models.generation import generate
 from ultraedit.second_moments import PROMPTS, OfPrompts, Statistics
 from ultraedit.types import (
     Carried,
+    CheckingEditor,
     CheckpointRecord,
     Edit,
     Editor,
     Nobody,
     Observer,
     Recorder,
+    RemarkingEditor,
     Turn,
     TurnRecord,
     turns,
@@ -41,7 +43,8 @@ if TYPE_CHECKING:
 class EditResult:
     """An edited model, and how it did before and after."""
 
-    language_model: LanguageModel
+    host: ModelHost
+    editor: Editor
     before: Evaluation
     after: Evaluation
     turns: tuple[TurnRecord, ...]
@@ -49,13 +52,26 @@ class EditResult:
     scored: int
     """Number of edits that the scores are of."""
 
+    @property
+    def language_model(self) -> LanguageModel:
+        """The edited model."""
+        return self.host.language_model
+
+    @property
+    def remarks(self) -> dict[str, str]:
+        """What the editor has to say about how it worked, by what it is about."""
+        if isinstance(self.editor, RemarkingEditor):
+            return dict(self.editor.remarks(self.host, self.progress.state))
+        return {}
+
     def save(self, folder: str | PathLike[str]) -> None:
         """Save the edited model where plain transformers can load it.
 
         Raises:
             StorageError: If it cannot be written whole.
         """
-        save(self.language_model, Path(folder))
+        with self.host.viewed(self.editor, self.progress.state):
+            save(self.language_model, Path(folder))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +218,8 @@ def carry_out(
         both.checkpoint(record)
         return found
 
+    if isinstance(editor, CheckingEditor):
+        editor.check(edits)
     if before is None:
         before = check(0, edits, None, free=True)
         if asked is not None:
@@ -213,7 +231,8 @@ def carry_out(
     def check_if_due(turn: int) -> None:
         made = progress.edits - earlier
         if done <= made < len(edits) and made and schedule.is_due(turn):
-            check(turn, edits[:made], reference, free=False)
+            with host.viewed(editor, progress.state):
+                check(turn, edits[:made], reference, free=False)
             observer.stage("Editing", len(edits) - made)
 
     def after_turn(turn: Turn, _: Progress) -> None:
@@ -224,8 +243,9 @@ def carry_out(
     observer.stage("Editing", len(edits) - done)
     left = turns(edits[done:], schedule.edits_per_turn, progress.turns + 1)
     run_turns(host, editor, left, both, progress, after_turn)
-    after = check(progress.turns, edits, reference, free=True)
-    return EditResult(host.language_model, before, after, tuple(kept.turns), progress, len(edits))
+    with host.viewed(editor, progress.state):
+        after = check(progress.turns, edits, reference, free=True)
+    return EditResult(host, editor, before, after, tuple(kept.turns), progress, len(edits))
 
 
 class _Both:

@@ -8,7 +8,7 @@ of shape (n, d_out).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -103,6 +103,50 @@ class LayerSignal(NamedTuple):
     segments: Tensor
     """Rank of the row's edit in the order above. int64, shape (n,), non-decreasing from 0.
     ``segments // 10`` is the micro-batch that the released code would have put it in."""
+
+    supervised: Tensor | None = None
+    """Which rows are supervised tokens, where the others were asked for too. bool, shape (n,)."""
+
+
+Tokens = Literal["answer", "all"]
+"""Rows of a signal: the supervised tokens of the edits, or every token that the model reads."""
+
+
+class LossTerm(NamedTuple):
+    """One term of a loss that judges a patch."""
+
+    pairs: tuple[tuple[str, str], ...]
+    """Prompts and answers."""
+
+    weight: float
+    """Factor of the term."""
+
+    kind: Literal["answer", "drift"]
+    """``answer``: cross-entropy of the answers. ``drift``: KL divergence, at the answers' tokens,
+    of the patched model from the model as it stands."""
+
+    average: Literal["edit", "micro-batch"] = "edit"
+    """``edit``: mean over the tokens of a pair, summed over pairs and divided by `micro_batch`.
+    ``micro-batch``: mean over the tokens of a micro-batch, summed over these. The two are about
+    the same size; in the second, a pair's weight depends on its neighbours."""
+
+    micro_batch: int = 10
+    """Pairs per micro-batch."""
+
+    backward: Literal["edited", "reverted"] = "edited"
+    """Weights that the gradient flows back through: the patched ones, or those without the
+    patch, as in RLEdit's released code."""
+
+
+class Judgement(NamedTuple):
+    """What a `LossTerm` says of a patch."""
+
+    loss: float
+    """Its value, the factor left out."""
+
+    agreement: float
+    """Share of the tokens where the patched model's top choice is the answer's (``answer``), or
+    that of the model as it stands (``drift``)."""
 
 
 class SecondMoment(NamedTuple):
@@ -220,6 +264,11 @@ class Additive:
 Patch = Additive
 """What a turn changes. Memory editors will add a replacement kind (docs/design/001)."""
 
+GradientSink: TypeAlias = "Callable[[str, Tensor, Tensor], None]"
+"""Takes the gradient at an edited weight in its factors, batch after batch: the path, the layer's
+inputs (m, d_in) and the gradients at its outputs (m, d_out). The gradient is the sum of
+``inputs.T @ gradients``; nobody has to form it."""
+
 State: TypeAlias = "dict[str, Tensor]"
 """All that an editor must remember between turns, as named tensors.
 
@@ -240,12 +289,22 @@ class Host(Protocol):
         """The edited layers by path, in the order in which they were chosen."""
         ...
 
-    def signals(self, turn: Turn) -> dict[str, LayerSignal]:
+    def signals(self, turn: Turn, tokens: Tokens = "answer") -> dict[str, LayerSignal]:
         """Run the turn's edits forward and backward at the current weights, changing nothing."""
         ...
 
     def weight(self, path: str) -> Tensor:
         """Current weight of an edited layer, float32, shape (d_in, d_out). Not to be written."""
+        ...
+
+    def judge(
+        self, patch: Patch, terms: Sequence[LossTerm], sink: GradientSink | None = None
+    ) -> list[Judgement]:
+        """Value of each term as if a patch were applied, and gradients at the patched weights."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Name of the model's weights as they are now."""
         ...
 
     def weight_gradients(

@@ -25,7 +25,7 @@ from ultraedit.session import EditResult, Schedule, carry_out
 from ultraedit.settings import Settings, describe, resolve, resolved_again
 from ultraedit.store import JOURNAL, Job, Journal, RunFolder
 from ultraedit.store.randomness import random_state
-from ultraedit.types import Edit, Master, Nobody, Observer
+from ultraedit.types import CheckingEditor, Edit, Master, Nobody, Observer
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
     edits = read_edits(config)
     observer.stage("Loading the model")
     settings = resolve(config, models.load_config(config.model))
+    if isinstance(settings.editor, CheckingEditor):
+        settings.editor.check(edits)
     _seed(config.seed)
     described = describe(config, settings)
     values = described | {"random": random_state().hex()}
@@ -296,9 +298,10 @@ def score(
         host, settings = open_host(journal, observer)
         base = evaluate(host, edits, free_answers=free_answers, observer=observer)
         progress = restore(host, settings.editor, journal, observer=observer)
-        found = evaluate(
-            host, edits, reference=base.reference, free_answers=free_answers, observer=observer
-        )
+        with host.viewed(settings.editor, progress.state):
+            found = evaluate(
+                host, edits, reference=base.reference, free_answers=free_answers, observer=observer
+            )
         return progress.turns, len(edits), found
     finally:
         journal.close()
@@ -342,6 +345,7 @@ def summarize(
         "before": asdict(result.before.scores),
         "after": asdict(result.after.scores),
         "resolved": describe(config, settings)["resolved"],
+        "remarks": result.remarks,
     }
 
 

@@ -9,6 +9,12 @@ FAST: dict[str, Any] = {"steps": 12, "lr": 1.0, "clamp": 10.0, "contexts": 1}
 
 CASES: dict[str, dict[str, Any]] = {
     "ultraedit": {"eta": "auto", "alpha": 2.0},
+    "mend": {"alpha": 2.0},
+    "mend-original": {"alpha": 2.0},
+    "malmen": {"alpha": 2.0},
+    "rledit": {"alpha": 2.0},
+    "stableedit": {"eta": "auto", "alpha": 2.0},
+    "simie": {"damping": 0.1, "base.eta": "auto", "base.alpha": 2.0},
     "memit": {"ridge": 0.1, **FAST},
     "alphaedit": {"ridge": 1e-4, "kept": 0.8, **FAST},
     "rect": {"keep": 0.9, "base.ridge": 0.1, **{f"base.{k}": v for k, v in FAST.items()}},

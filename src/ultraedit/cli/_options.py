@@ -93,6 +93,15 @@ Protocol = Annotated[
         "paper|official",
     ),
 ]
+Net = Annotated[
+    str | None,
+    _option(
+        "--net",
+        HOW,
+        "Trained net of the editor, from `ultraedit train`; untrained unless given.",
+        "FILE",
+    ),
+]
 Assignments = Annotated[
     list[str] | None,
     _option(

@@ -75,7 +75,7 @@ def find_preset(
     preset of its base. Without a row for the format it is the family's default row; without
     a family the MLP outputs between 0.90 and 0.95 of the depth, where the paper edits Mistral.
     An editor with a file of its own gets its family's row there, whatever the format, and without
-    one the depth that the file names; any other editor edits what UltraEdit does.
+    one the depth that the file names, if it names one; any other editor edits what UltraEdit does.
 
     Args:
         model: The model, or its config.
@@ -91,7 +91,8 @@ def find_preset(
         table = _editors()[editor]
         if family is not None and family in table["models"]:
             return _shipped(family, editor)
-        return _by_relative_depth(model, tuple(table["depth"]))
+        if "depth" in table:
+            return _by_relative_depth(model, tuple(table["depth"]))
     if family is None:
         return _by_relative_depth(model)
     table = _families()[family]

@@ -2,6 +2,7 @@
 
 from ultraedit.trace.blocks import Blocks
 from ultraedit.trace.gradients import weight_gradients
+from ultraedit.trace.judging import judge
 from ultraedit.trace.lookups import Place, values_at
 from ultraedit.trace.moments import MomentSums, add_moments
 from ultraedit.trace.offsets import Goal, search_offsets
@@ -21,6 +22,7 @@ __all__ = [
     "add_moments",
     "batches",
     "head_at",
+    "judge",
     "layer_signals",
     "lowest_block",
     "passes",
