@@ -93,10 +93,10 @@ class ModelHost:
         """
         self.drop_trunk()
         blocks = trace.Blocks(self.language_model.model, decoder_blocks(self.language_model.model))
-        first = trace.lowest_block(blocks, list(self._modules))
-        if first:
-            self.trunk = trace.Trunk(blocks, first, budget_bytes=budget_bytes, folder=folder)
-            self._trunk_for_edits = for_edits
+        self.trunk = trace.trunk_of(
+            blocks, list(self._modules), budget_bytes=budget_bytes, folder=folder
+        )
+        self._trunk_for_edits = for_edits
 
     def drop_trunk(self) -> None:
         """Forget what the trunk has kept, and run the whole model from now on."""
@@ -133,7 +133,7 @@ class ModelHost:
         model = self.language_model.model
         for indices, batch, below in trace.passes(model, items, self._trunk_of(items), keep=keep):
             with below:
-                chosen = trace.supervised_logits(model, batch).argmax(dim=-1).cpu()
+                chosen = trace.supervised_logits(model, batch).max(dim=-1).indices.cpu()
             sizes = [len(items[index].answer_ids) for index in indices]
             for index, ids in zip(indices, torch.split(chosen, sizes), strict=True):
                 predicted[index] = tuple(ids.tolist())

@@ -2,7 +2,7 @@
 
 from ultraedit.trace.blocks import Blocks
 from ultraedit.trace.signals import batches, head_at, layer_signals, passes, supervised_logits
-from ultraedit.trace.trunk import BUDGET_BYTES, Trunk, lowest_block
+from ultraedit.trace.trunk import BUDGET_BYTES, Trunk, trunk_of
 
 __all__ = [
     "BUDGET_BYTES",
@@ -11,7 +11,7 @@ __all__ = [
     "batches",
     "head_at",
     "layer_signals",
-    "lowest_block",
     "passes",
     "supervised_logits",
+    "trunk_of",
 ]

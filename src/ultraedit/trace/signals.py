@@ -94,7 +94,8 @@ def passes(
         states = trunk.states(part, keep=keep)
         for places, batch in batches(model, part):
             indices = [order[window.start + place] for place in places]
-            yield indices, batch, trunk.feeding([states[place] for place in places])
+            rows = [states[place] for place in places]
+            yield indices, batch, trunk.feeding(rows, batch.positions)
 
 
 def supervised_logits(model: nn.Module, batch: Batch) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ WINDOW_BATCHES = 32
 
 EVEN_ROWS, EVEN_TOKENS = 4, 64
 """A CPU's batch has a multiple of so many rows and at least so many tokens. Below, products of
-matrices and vector loops take other paths, which round differently (LOG.md, 2026-12-01)."""
+matrices and vector loops take other paths, which round differently (LOG.md, 2026-11-22)."""
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 """How far logits may differ from those of the plain path, relative to the largest; elsewhere 0.1.
@@ -51,6 +51,7 @@ class Trunk:
         blocks: Blocks,
         first: int,
         *,
+        narrow: bool = False,
         budget_bytes: int = BUDGET_BYTES,
         folder: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -59,11 +60,14 @@ class Trunk:
         Args:
             blocks: The model's decoder blocks.
             first: The lowest edited block. At least 1.
+            narrow: Whether the MLP of the last block may run at the wanted positions alone: not
+                where it is edited itself, since a trace looks for every token there.
             budget_bytes: Most memory for states that are kept. Past it they go to a file.
             folder: Where that file is. None takes the system's folder for temporary files.
         """
         self.blocks = blocks
         self.first = first
+        self.narrow = narrow
         self.store = StateStore(budget_bytes, folder)
         self.computed = 0
         """Sequences that were run through the trunk."""
@@ -121,14 +125,16 @@ class Trunk:
         ]
 
     @contextmanager
-    def feeding(self, states: Sequence[Tensor]) -> Iterator[None]:
+    def feeding(self, states: Sequence[Tensor], positions: Tensor) -> Iterator[None]:
         """Let the model begin at the lowest edited block.
 
         Args:
             states: Per row of the batch that the model will be given its states, from `states`.
+            positions: Where its logits are wanted, in the flattened batch. Shape (n,).
         """
         padded = pad_sequence(list(states), batch_first=True).to(self.device)
-        with self.blocks.resumed(self.first, padded):
+        last = self.blocks.last_mlp_at(positions) if self.narrow else nullcontext()
+        with self.blocks.resumed(self.first, padded), last:
             yield
 
     def close(self) -> None:
@@ -159,7 +165,7 @@ class Trunk:
             states = self.states([item], keep=False)
             # Other tokens run in between, lest a block finds what the plain pass has left.
             self.blocks.states_at(self.first, batch.input_ids.flip(1))
-            with self.feeding(states):
+            with self.feeding(states, batch.positions):
                 ours = supervised_logits(model, batch).float()
             apart = float((ours - plain).abs().max() / plain.abs().max())
         except Exception as error:
@@ -172,19 +178,30 @@ class Trunk:
         return True
 
 
-def lowest_block(blocks: Blocks, paths: Sequence[str]) -> int | None:
-    """The lowest block that holds an edited module.
+def trunk_of(
+    blocks: Blocks,
+    paths: Sequence[str],
+    *,
+    budget_bytes: int = BUDGET_BYTES,
+    folder: str | os.PathLike[str] | None = None,
+) -> Trunk | None:
+    """The trunk below a set of edited modules.
 
     Args:
         blocks: The model's decoder blocks.
         paths: The edited modules.
+        budget_bytes: Most memory for states that are kept. Past it they go to a file.
+        folder: Where that file is. None takes the system's folder for temporary files.
 
     Returns:
-        Its number from 0; None if a module lies outside all blocks, where nobody knows what
-        is below it.
+        None if nothing lies below: a module is in the first block, or lies outside all blocks,
+        where nobody knows what is below it.
     """
     found = [index for index in map(blocks.index_of, paths) if index is not None]
-    return min(found) if found and len(found) == len(paths) else None
+    if not found or len(found) < len(paths) or min(found) == 0:
+        return None
+    narrow = max(found) < len(blocks) - 1
+    return Trunk(blocks, min(found), narrow=narrow, budget_bytes=budget_bytes, folder=folder)
 
 
 def _batches(
