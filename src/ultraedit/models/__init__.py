@@ -5,11 +5,12 @@ that need it.
 """
 
 from ultraedit.models.aliases import ALIASES, Alias, list_models
-from ultraedit.models.language_model import LanguageModel
-from ultraedit.models.loading import load, load_config
+from ultraedit.models.language_model import LanguageModel, empty_model
+from ultraedit.models.loading import load, load_config, load_tokenizer
 from ultraedit.models.modules import ModuleGroup, describe_modules, find_modules
 from ultraedit.models.patterns import split_patterns
 from ultraedit.models.preset import Preset, find_preset, list_presets, load_preset
+from ultraedit.models.resolve import resolve
 from ultraedit.models.saving import save
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ModuleGroup",
     "Preset",
     "describe_modules",
+    "empty_model",
     "find_modules",
     "find_preset",
     "list_models",
@@ -26,6 +28,8 @@ __all__ = [
     "load",
     "load_config",
     "load_preset",
+    "load_tokenizer",
+    "resolve",
     "save",
     "split_patterns",
 ]

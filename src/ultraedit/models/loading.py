@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ultraedit.errors import ConfigError
 from ultraedit.models.aliases import ALIASES
 from ultraedit.models.hardware import choose_device, choose_dtype
 from ultraedit.models.language_model import LanguageModel
-from ultraedit.models.reading import read, read_config
+from ultraedit.models.reading import read, read_config, read_tokenizer
 from ultraedit.models.resolve import Source, install_hint, resolve
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 _log = logging.getLogger("ultraedit")
 
@@ -67,15 +68,33 @@ def load_config(name: str) -> PretrainedConfig:
     """Read what a model says of itself, without its weights; a GGUF is unpacked if it is new.
 
     Args:
-        name: What `load` would load.
+        name: What `load` would load, or a ``config.json`` alone.
 
     Raises:
         ConfigError: If there is no such model, or it has no config that can be read.
         StorageError: If an unpacked GGUF cannot be written to the cache folder.
     """
+    path = Path(name).expanduser()
+    if path.suffix == ".json" and path.is_file():
+        return read_config(str(path), offline=True)
     source = resolve(name)
     with _hinting(name, source):
         return read_config(source.location, offline=source.offline)
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """Read a model's tokenizer, without its weights; a GGUF is unpacked if it is new.
+
+    Args:
+        name: What `load` would load.
+
+    Raises:
+        ConfigError: If there is no such model, or it has no tokenizer that can be read.
+        StorageError: If an unpacked GGUF cannot be written to the cache folder.
+    """
+    source = resolve(name)
+    with _hinting(name, source):
+        return read_tokenizer(source.location, offline=source.offline)
 
 
 @contextmanager

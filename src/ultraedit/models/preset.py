@@ -9,10 +9,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from ultraedit.errors import ConfigError, did_you_mean
-from ultraedit.models.language_model import LanguageModel, intermediate_size, text_config
+from ultraedit.models.language_model import (
+    LanguageModel,
+    empty_model,
+    intermediate_size,
+    text_config,
+)
 from ultraedit.models.modules import describe_modules
 from ultraedit.models.patterns import format_numbers
 from ultraedit.models.preset_rows import check_row
@@ -152,7 +155,9 @@ def _by_relative_depth(model: LanguageModel | PretrainedConfig) -> Preset:
     Never the last layer, whose output no later layer reads, and two layers where there are
     enough.
     """
-    groups = describe_modules(model.model if isinstance(model, LanguageModel) else _empty(model))
+    groups = describe_modules(
+        model.model if isinstance(model, LanguageModel) else empty_model(model)
+    )
     kinds = {group.kind for group in groups}
     kind = next((kind for kind in MLP_OUTPUTS if kind in kinds), None)
     if kind is None:
@@ -176,11 +181,3 @@ def relative_depth(count: int) -> range:
     last = max(0, min(round(0.95 * count), count - 2))
     first = max(0, min(round(0.90 * count), last - 1))
     return range(first, last + 1)
-
-
-def _empty(config: PretrainedConfig) -> Any:
-    """The model of a config without memory for its weights."""
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config)

@@ -81,6 +81,25 @@ def read_config(source: str, *, offline: bool) -> PretrainedConfig:
     return config
 
 
+def read_tokenizer(source: str, *, offline: bool) -> PreTrainedTokenizerBase:
+    """Read the tokenizer of a model alone.
+
+    Args:
+        source: A model folder or a Hugging Face id.
+        offline: Whether to look in the local cache alone.
+
+    Raises:
+        ConfigError: If it cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    with readable(source, "a model with a tokenizer"), quiet():
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            source, local_files_only=offline, trust_remote_code=False
+        )
+    return tokenizer
+
+
 @contextmanager
 def readable(source: str, kind: str) -> Iterator[None]:
     """Turn whatever transformers raises over bad files into one sentence.

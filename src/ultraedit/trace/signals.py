@@ -132,13 +132,13 @@ def layer_signals(
         ConfigError: If a module does not see every token, or is not reached at all.
         NumericalError: If the loss is not finite.
     """
-    record = _Record(modules)
+    record = Record(modules)
     with record.attached(), torch.enable_grad():
         for _, batch, below in passes(model, items, trunk):
             record.positions = batch.positions
             with below:
                 logits = supervised_logits(model, batch)
-            torch.autograd.backward(logits, _cross_entropy_gradient(logits, batch.labels))
+            torch.autograd.backward(logits, cross_entropy_gradient(logits, batch.labels))
     segments = torch.tensor(
         [rank for rank, index in enumerate(longest_first(items)) for _ in items[index].answer_ids]
     )
@@ -146,7 +146,7 @@ def layer_signals(
 
 
 @torch.no_grad()
-def _cross_entropy_gradient(logits: Tensor, labels: Tensor) -> Tensor:
+def cross_entropy_gradient(logits: Tensor, labels: Tensor) -> Tensor:
     """Gradient of the summed cross-entropy at the logits: softmax minus one-hot. (n, vocabulary).
 
     Written out because the loss itself is not needed, and autograd would keep two more
@@ -154,7 +154,7 @@ def _cross_entropy_gradient(logits: Tensor, labels: Tensor) -> Tensor:
     """
     gradient = torch.softmax(logits, dim=-1, dtype=torch.float32)
     chosen = gradient.gather(1, labels.to(gradient.device).unsqueeze(1))
-    if not bool(torch.isfinite(chosen).all()):
+    if not chosen.is_meta and not bool(torch.isfinite(chosen).all()):
         raise NumericalError(
             "The model's logits are not finite on these edits. If earlier turns were applied, the "
             "model has collapsed: lower `eta` or raise `ridge`; otherwise try float32."
@@ -163,7 +163,7 @@ def _cross_entropy_gradient(logits: Tensor, labels: Tensor) -> Tensor:
     return gradient.to(logits.dtype)
 
 
-class _Record:
+class Record:
     """Collects keys and gradients, batch after batch, through hooks on the edited layers."""
 
     def __init__(self, modules: Mapping[str, nn.Module]) -> None:
@@ -174,6 +174,7 @@ class _Record:
 
     @contextmanager
     def attached(self) -> Iterator[None]:
+        """Listen to every forward and backward pass."""
         handles = [
             module.register_forward_hook(partial(self._forward, path))
             for path, module in self.modules.items()
@@ -195,7 +196,7 @@ class _Record:
     def _rows(self, path: str, values: Tensor) -> Tensor:
         flat = values.reshape(-1, values.shape[-1])
         positions = self.positions.to(values.device)
-        if len(flat) <= int(positions[-1]):
+        if len(flat) <= int(self.positions[-1]):
             raise ConfigError(
                 f"{path} sees {len(flat)} of the tokens only, as a layer inside a mixture of "
                 "experts does. Choose layers that see every token."
@@ -203,6 +204,14 @@ class _Record:
         return flat[positions].float()
 
     def signals(self, segments: Tensor) -> dict[str, LayerSignal]:
+        """Join what was heard.
+
+        Args:
+            segments: Rank of each row's edit. Shape (n,).
+
+        Raises:
+            ConfigError: If a module was never used.
+        """
         silent = [path for path in self.modules if not self.grads[path] and len(segments)]
         if silent:
             raise ConfigError(f"The model never used {', '.join(silent)}. Choose other modules.")
