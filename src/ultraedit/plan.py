@@ -109,6 +109,7 @@ def plan(
     device: torch.device,
     master: Master = "float32",
     timed: bool = True,
+    before: int | None = None,
     name: str = "MODEL",
 ) -> Plan:
     """Predict memory and time of a turn.
@@ -121,6 +122,8 @@ def plan(
         device: Where it would run. It need not be there if it is not timed.
         master: What accumulates the changes.
         timed: Whether to measure the speed of the device, which takes half a second.
+        before: Bytes that the process takes when the model is loaded, if it takes more by now, as
+            with a tokenizer.
         name: What the user calls the model, for error messages.
 
     Raises:
@@ -146,7 +149,9 @@ def plan(
         batch=cost.bytes,
         solve=_solve_bytes(rows, shapes),
         runtime=runtime,
-        loading=runtime + weights + _file_bytes(model, config, device),
+        loading=(runtime if before is None else before)
+        + weights
+        + _file_bytes(model, config, device),
         flops=flops,
         seconds=_seconds(flops, config, dtype, device) if timed else None,
     )

@@ -31,6 +31,7 @@ def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
         from ultraedit.editors import make_editor
         from ultraedit.models import find_modules
         from ultraedit.models.modules import shape_of
+        from ultraedit.plan import runtime_bytes
         from ultraedit.store import refuse_taken
 
         make_editor(config.editor, config.options)
@@ -40,9 +41,10 @@ def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
         described = models.load_config(config.model)
         settings = workflow.resolve(config, described)
         found = find_modules(models.empty_model(described), settings.modules, name=config.model)
+        before = runtime_bytes()
         tokenizer = models.load_tokenizer(config.model)
         items = _encoded(tokenizer, described, edits)
-        predicted = _predicted(config, described, settings, items)
+        predicted = _predicted(config, described, settings, items, before)
     sizes = [len(edits[start : start + config.edits_per_turn]) for start in _starts(config, edits)]
     return {
         "model": config.model,
@@ -145,7 +147,11 @@ def _encoded(tokenizer: Any, config: PretrainedConfig, edits: list[Any]) -> list
 
 
 def _predicted(
-    config: RunConfig, described: PretrainedConfig, settings: Settings, items: list[Encoded]
+    config: RunConfig,
+    described: PretrainedConfig,
+    settings: Settings,
+    items: list[Encoded],
+    before: int,
 ) -> dict[str, Any]:
     """Memory and time of a turn of edits of the mean length."""
     import torch
@@ -164,6 +170,7 @@ def _predicted(
         getattr(torch, settings.dtype),
         torch.device(settings.device),
         master=getattr(settings.editor, "master", "float32"),
+        before=before,
         name=config.model,
     )
 

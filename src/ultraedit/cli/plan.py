@@ -94,6 +94,7 @@ def predict(
     device: Any,
     *,
     master: Any = "float32",
+    before: int | None = None,
     name: str = "MODEL",
 ) -> dict[str, Any]:
     """Plan for a device and for graphics cards: what `plan` and ``--dry-run`` print."""
@@ -102,7 +103,7 @@ def predict(
     from ultraedit import plan as planning
 
     options = {"dtype": dtype, "master": master, "name": name}
-    here = planning.plan(config, patterns, workload, device=device, **options)
+    here = planning.plan(config, patterns, workload, device=device, before=before, **options)
     card = here
     if device.type != "cuda":
         # A card that need not be there: nothing is put on it.
