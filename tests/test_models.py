@@ -16,6 +16,7 @@ from torch import nn
 
 from tests.tiny import ARCHITECTURES, tiny_model, toy_tokenizer
 from ultraedit.errors import ConfigError, StorageError
+from ultraedit.files import staged
 from ultraedit.models import (
     ALIASES,
     LanguageModel,
@@ -28,7 +29,6 @@ from ultraedit.models import (
 )
 from ultraedit.models.quiet import quiet
 from ultraedit.models.resolve import resolve
-from ultraedit.models.staging import staged
 
 
 def logits(lm: LanguageModel, text: str = "The native language of Ada is French.") -> torch.Tensor:
@@ -89,7 +89,7 @@ def test_a_full_disk_while_saving_leaves_the_older_model_whole(tmp_path: Path) -
     # No file may grow beyond this size, which fails a write as a full disk does.
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
     try:
-        with pytest.raises(StorageError, match=rf"Could not write {tmp_path}/model: .*too large"):
+        with pytest.raises(StorageError, match=rf"Cannot write {tmp_path}/model: .*too large"):
             save(tiny_model(seed=2), tmp_path / "model")
         with pytest.raises(StorageError):
             save(tiny_model(seed=2), tmp_path / "new")

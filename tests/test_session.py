@@ -48,7 +48,7 @@ class Log:
     def __init__(self):
         self.records, self.stages, self.steps = [], [], {}
 
-    def turn(self, record):
+    def turn(self, record, turn, carried):
         self.records.append(record)
 
     def checkpoint(self, record):

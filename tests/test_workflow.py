@@ -88,7 +88,7 @@ def test_the_folder_holds_all_that_a_run_leaves(finished):
     plots = [finished.folder / name for name in names if name.endswith(".png")]
     assert len(plots) >= 3
     assert all(plot.read_bytes().startswith(b"\x89PNG") for plot in plots)
-    assert not [name for name in names if name.startswith(".")]
+    assert {name for name in names if name.startswith(".")} == {".lock"}
 
 
 def test_the_summary_has_the_promised_keys_and_numbers_that_fit(finished):
@@ -213,7 +213,7 @@ def test_modules_are_enough_for_a_model_that_no_preset_fits(config, monkeypatch)
     settings = workflow.resolve(config(modules="layers.[1].mlp.up_proj", options={}), lm)
     assert settings.modules == ("layers.[1].mlp.up_proj",)
     assert settings.editor == UltraEdit(eta="auto")
-    assert settings.preset.source == "no preset for this model"
+    assert settings.preset_source == "no preset for this model"
 
 
 def test_any_whole_number_is_a_seed():
@@ -288,7 +288,10 @@ def test_a_run_that_fails_on_its_way_keeps_what_it_did(config, tmp_path, monkeyp
     fail_in_turn(2, monkeypatch, error)
     with pytest.raises(type(error)):
         workflow.run(config(free_answers=0), tmp_path / "run")
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"config.json", "records.jsonl"}
+    names = {path.name for path in (tmp_path / "run").iterdir() if not path.name.startswith(".")}
+    assert names == {
+        *("config.json", "records.jsonl", "journal.sqlite", "journal.sha256", "state"),
+    }
     records = lines(tmp_path / "run" / "records.jsonl")
     assert [(r["kind"], r["turn"]) for r in records] == [("checkpoint", 0), ("turn", 1)]
     assert "resolved" in read(tmp_path / "run" / "config.json")

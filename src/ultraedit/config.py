@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -48,6 +48,15 @@ class RunConfig(BaseModel):
     free_answers: int | None = Field(default=None, ge=0)
     """How many edits are also asked freely, evenly spaced. None for all, 0 for none."""
 
+    evaluate_every: int | None = Field(default=None, ge=1)
+    """Score all edits so far after every so many turns. None for the end alone."""
+
+    evaluate_at: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Score all edits so far after these turns."""
+
+    snapshot_every: int = Field(default=100, ge=1)
+    """Keep all that the run carries on after every so many turns, for quick ways back."""
+
     dtype: str = "auto"
     device: str = "auto"
     seed: int = 0
@@ -59,6 +68,11 @@ class RunConfig(BaseModel):
         from ultraedit.models import split_patterns
 
         return tuple(split_patterns(value)) if isinstance(value, str) else value
+
+    @field_validator("evaluate_at", mode="before")
+    @classmethod
+    def _split_turns(cls, value: Any) -> Any:
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
     @property
     def edit_limit(self) -> int | None:

@@ -1,13 +1,21 @@
-"""Single files that are whole at any moment: written aside, synced, then renamed."""
+"""Files and folders that are whole at any moment: written aside, synced, then renamed."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from ultraedit.errors import StorageError
+
+PARTIAL, REPLACED = ".partial", ".old"
+"""Endings of what is being written, and of what is being replaced."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -25,16 +33,21 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         StorageError: If it cannot be written. What was there before stays.
     """
-    aside = path.with_name(f".{path.name}.part")
-    with explained(path):
-        try:
-            with aside.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
+    with staged(path, parents=False) as stage:
+        stage.write_bytes(content)
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's bytes, in hexadecimal.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -42,11 +55,96 @@ def explained(path: Path) -> Iterator[None]:
     """Turn what the system says about writing into one sentence that names the file.
 
     Raises:
-        StorageError: If the body raises an OSError.
+        StorageError: If the body raises an error of the system, or of safetensors.
     """
     try:
         yield
-    except OSError as error:
+    except StorageError:
+        raise
+    except (OSError, SafetensorError) as error:
+        cause = getattr(error, "strerror", None) or error
         raise StorageError(
-            f"Cannot write {path}: {error.strerror or error}. What was written before is whole."
+            f"Cannot write {path}: {cause}. What was written before is whole; free some space or "
+            "choose another place, and try again."
         ) from error
+
+
+@contextmanager
+def staged(target: Path, *, replace: bool = True, parents: bool = True) -> Iterator[Path]:
+    """Give a new name beside `target` to write to; rename it to `target` when all went well.
+
+    The caller makes a file or a folder of that name. What was at `target` before stays whole
+    until the new one is complete and on the disk, and for good if anything fails.
+
+    Args:
+        target: The final path.
+        replace: Whether to take the place of a folder that is there. If not, the older one wins:
+            for content that is the same whoever writes it, and that others may be reading.
+        parents: Whether to make missing parent folders.
+
+    Yields:
+        The temporary path, in the same folder, so that the rename cannot cross disks.
+
+    Raises:
+        StorageError: If writing failed, naming `target` and the cause.
+    """
+    stage = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
+    with explained(target):
+        try:
+            if parents:
+                target.parent.mkdir(parents=True, exist_ok=True)
+            yield stage
+            _sync(stage)
+            _put_in_place(stage, target, replace)
+        finally:
+            _remove(stage)
+
+
+def sweep(folder: Path) -> None:
+    """Take away what a killed process left half-written in a folder, and put back what it moved.
+
+    To be called only by who alone writes there.
+    """
+    for left in folder.glob(f".*{PARTIAL}"):
+        _remove(left)
+    for old in folder.glob(f".*{REPLACED}"):
+        target = old.with_name(old.name.removeprefix(".").rsplit(".", 2)[0])
+        if target.exists():
+            _remove(old)
+        else:
+            os.rename(old, target)
+
+
+def _put_in_place(stage: Path, target: Path, replace: bool) -> None:
+    """Rename `stage` to `target`, moving an older folder out of the way first.
+
+    A folder cannot be renamed onto one that holds files, so for an instant there is none; the
+    older one is put back if the second rename fails.
+    """
+    old = stage.with_suffix(REPLACED)
+    if replace and stage.is_dir() and target.is_dir():
+        os.rename(target, old)
+    try:
+        os.replace(stage, target)
+    except OSError:
+        if old.is_dir():
+            os.rename(old, target)
+            raise
+        if replace or not target.is_dir():
+            raise
+    _remove(old)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or all files of a folder, are on the disk."""
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file():
+            with file.open("rb+") as handle:
+                os.fsync(handle.fileno())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

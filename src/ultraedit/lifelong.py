@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import resource
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 
 from ultraedit.errors import NumericalError
 from ultraedit.host import ModelHost
-from ultraedit.types import CheckpointRecord, Editor, Recorder, State, Turn, TurnRecord
+from ultraedit.types import (
+    Carried,
+    CheckpointRecord,
+    Editor,
+    Recorder,
+    State,
+    Turn,
+    TurnRecord,
+)
+
+_log = logging.getLogger("ultraedit")
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Names of two settings in glibc's ``malloc.h``."""
@@ -37,8 +50,8 @@ class MemoryRecorder:
     turns: list[TurnRecord] = field(default_factory=list)
     checkpoints: list[CheckpointRecord] = field(default_factory=list)
 
-    def turn(self, record: TurnRecord) -> None:
-        """Note a finished turn."""
+    def turn(self, record: TurnRecord, turn: Turn, carried: Carried) -> None:
+        """Note a finished turn; nothing is kept of what it changed."""
         self.turns.append(record)
 
     def checkpoint(self, record: CheckpointRecord) -> None:
@@ -70,34 +83,80 @@ def run_turns(
     Raises:
         NumericalError: If a turn gives an update that is not finite. The weights are then those
             of the turn before.
+        KeyboardInterrupt: After Ctrl-C, once the turn at work is recorded.
     """
     progress = progress or Progress(editor.init(host))
     for turn in turns:
-        start = time.perf_counter()
-        try:
-            patch, state = editor.step(host, turn, progress.state)
-            host.weights.apply(patch)
-        except NumericalError as error:
-            raise NumericalError(f"Turn {turn.number}: {error}") from error
-        synchronize()
-        seconds = time.perf_counter() - start
-        progress.state = state
-        progress.turns = turn.number
-        progress.edits += len(turn.edits)
-        progress.seconds += seconds
-        recorder.turn(
-            TurnRecord(
-                turn=turn.number,
-                edits=len(turn.edits),
-                total_edits=progress.edits,
-                seconds=seconds,
-                memory_bytes=peak_memory(),
-                norms={path: host.weights.relative_change(path) for path in host.modules},
-            )
-        )
+        with _whole(turn.number):
+            _take(host, editor, turn, recorder, progress)
         if after_turn is not None:
             after_turn(turn, progress)
     return progress
+
+
+def _take(
+    host: ModelHost, editor: Editor, turn: Turn, recorder: Recorder, progress: Progress
+) -> None:
+    """Apply and record one turn."""
+    start = time.perf_counter()
+    try:
+        patch, state = editor.step(host, turn, progress.state)
+        host.weights.apply(patch)
+    except NumericalError as error:
+        raise NumericalError(f"Turn {turn.number}: {error}") from error
+    synchronize()
+    seconds = time.perf_counter() - start
+    progress.state = state
+    progress.turns = turn.number
+    progress.edits += len(turn.edits)
+    progress.seconds += seconds
+    record = TurnRecord(
+        turn=turn.number,
+        edits=len(turn.edits),
+        total_edits=progress.edits,
+        seconds=seconds,
+        memory_bytes=peak_memory(),
+        norms=norms(host),
+    )
+    recorder.turn(record, turn, Carried(host.weights.changes, state))
+
+
+def norms(host: ModelHost) -> dict[str, float]:
+    """Per module ``||dW|| / ||W0||`` as the weights stand, Frobenius."""
+    return {path: host.weights.relative_change(path) for path in host.modules}
+
+
+@contextmanager
+def _whole(turn: int) -> Iterator[None]:
+    """Hold Ctrl-C back until a turn is applied and recorded; a second one ends it at once.
+
+    Raises:
+        KeyboardInterrupt: After the body, if Ctrl-C was pressed in it.
+    """
+    usual = signal.getsignal(signal.SIGINT)
+    if usual is not signal.default_int_handler:  # ignored, another's, or not the main thread's
+        yield
+        return
+    pressed = False
+
+    def note(*_: object) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+        _log.warning("Ending after turn %d. Press Ctrl-C again to end at once.", turn)
+
+    try:
+        signal.signal(signal.SIGINT, note)
+    except ValueError:  # a thread that is not the main one never sees Ctrl-C
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def synchronize() -> None:

@@ -27,10 +27,11 @@ def weight_view(module: nn.Module) -> Tensor:
 
 
 class EditedWeights:
-    """The weights of the edited modules, with what is needed to go back.
+    """The weights of the edited modules, as unedited weight plus accumulated change.
 
-    Changes are accumulated in a float32 master and rounded to the model's dtype after each
-    patch. A float32 model is its own master, and so is any model with ``master="model"``.
+    The change is kept in float32, and the live weight is *defined* by it: their sum, rounded
+    to the model's dtype. So whoever has the unedited model and the change, such as a run that is
+    resumed or a delta that is applied, gets the same weights to the last bit.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module], master: Master = "float32") -> None:
@@ -38,27 +39,34 @@ class EditedWeights:
 
         Args:
             modules: The edited linear layers by path.
-            master: What accumulates the changes.
+            master: What each patch is added to, and so what it is rounded to.
         """
         self._live = {path: weight_view(module) for path, module in modules.items()}
         self._base = {path: weight.clone() for path, weight in self._live.items()}
-        self._master = {
-            path: weight.float() if master == "float32" else weight
+        self._changes = {
+            path: torch.zeros_like(weight, dtype=torch.float32)
             for path, weight in self._live.items()
         }
+        self._master = master
+
+    @property
+    def changes(self) -> Mapping[str, Tensor]:
+        """Accumulated change of each weight since the unedited model, float32, (d_in, d_out).
+
+        The tensors are those that the next patch adds to: to be read, not kept.
+        """
+        return self._changes
 
     def weight(self, path: str) -> Tensor:
         """Current weight, float32. Shape (d_in, d_out)."""
-        return self._master[path].float()
-
-    def change(self, path: str) -> Tensor:
-        """Accumulated change of one weight since the unedited model, float32, (d_in, d_out)."""
-        return self._master[path].float() - self._base[path].float()
+        if self._master == "model":
+            return self._live[path].float()
+        return self._base[path].float() + self._changes[path]
 
     def relative_change(self, path: str) -> float:
         """Frobenius norm of the accumulated change over that of the unedited weight."""
         base = torch.linalg.matrix_norm(self._base[path].float())
-        return float(torch.linalg.matrix_norm(self.change(path)) / base.clamp(min=1e-30))
+        return float(torch.linalg.matrix_norm(self._changes[path]) / base.clamp(min=1e-30))
 
     @torch.no_grad()
     def apply(self, patch: Patch) -> None:
@@ -75,14 +83,20 @@ class EditedWeights:
         for path, change in patch.changes.items():
             self._check(path, change)
         for path, change in patch.changes.items():
-            master = self._master[path]
-            if isinstance(change, LowRank) and master.dtype == change.left.dtype:
-                master.addmm_(change.left.to(master.device), change.right.to(master.device))
+            if self._master == "model":
+                rounded = _added(self._live[path].clone(), change)
+                self._changes[path] = rounded.float() - self._base[path].float()
             else:
-                dense = change.dense() if isinstance(change, LowRank) else change
-                master += dense.to(master.device, master.dtype)
-            if master is not self._live[path]:
-                self._live[path].copy_(master)
+                _added(self._changes[path], change)
+            self._refresh(path)
+
+    def _refresh(self, path: str) -> None:
+        """Round base plus change to the model's dtype, in the live weight."""
+        live = self._live[path]
+        if live.dtype == torch.float32:
+            torch.add(self._base[path], self._changes[path], out=live)
+        else:
+            live.copy_(self._base[path].float().add_(self._changes[path]))
 
     def _check(self, path: str, change: Tensor | LowRank) -> None:
         if path not in self._live:
@@ -102,20 +116,32 @@ class EditedWeights:
             )
 
     def snapshot(self) -> dict[str, Tensor]:
-        """Copy the accumulated weights, to be given to `restore`."""
+        """Copy the accumulated changes, to be given to `restore`."""
         layout = torch.contiguous_format  # as safetensors wants it
-        return {path: m.clone(memory_format=layout) for path, m in self._master.items()}
+        return {path: c.clone(memory_format=layout) for path, c in self._changes.items()}
 
     @torch.no_grad()
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
-        """Go back to a snapshot, bit for bit."""
-        for path, saved in snapshot.items():
-            self._master[path].copy_(saved)
-            self._live[path].copy_(self._master[path])
+        """Go back, or on, to the changes of a snapshot, bit for bit.
 
+        Raises:
+            ConfigError: If the snapshot is of other modules.
+        """
+        if snapshot.keys() != self._changes.keys():
+            raise ConfigError(
+                f"The snapshot is of {', '.join(snapshot)}; edited here are "
+                f"{', '.join(self._changes)}."
+            )
+        for path, saved in snapshot.items():
+            self._changes[path].copy_(saved)
+            self._refresh(path)
+
+    @torch.no_grad()
     def reset(self) -> None:
         """Go back to the unedited weights, bit for bit."""
-        self.restore(self._base)
+        for path, base in self._base.items():
+            self._changes[path].zero_()
+            self._live[path].copy_(base)  # base + 0 would turn -0 into 0
 
     @contextmanager
     def applied(self, patch: Patch) -> Iterator[None]:
@@ -126,3 +152,11 @@ class EditedWeights:
             yield
         finally:
             self.restore(before)
+
+
+def _added(weight: Tensor, change: Tensor | LowRank) -> Tensor:
+    """Add a change to a tensor in place, through the factors where they have its dtype."""
+    if isinstance(change, LowRank) and weight.dtype == change.left.dtype:
+        return weight.addmm_(change.left.to(weight.device), change.right.to(weight.device))
+    dense = change.dense() if isinstance(change, LowRank) else change
+    return weight.add_(dense.to(weight.device, weight.dtype))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -17,6 +17,7 @@ from ultraedit.lifelong import MemoryRecorder, Progress, run_turns
 from ultraedit.models import Preset, find_preset, save
 from ultraedit.models.generation import generate
 from ultraedit.types import (
+    Carried,
     CheckpointRecord,
     Edit,
     Editor,
@@ -43,6 +44,8 @@ class EditResult:
     after: Evaluation
     turns: tuple[TurnRecord, ...]
     progress: Progress
+    scored: int
+    """Number of edits that the scores are of."""
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Save the edited model where plain transformers can load it.
@@ -53,6 +56,35 @@ class EditResult:
         save(self.language_model, Path(folder))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How a list of edits is cut into turns, and when the model is scored."""
+
+    edits_per_turn: int = 100
+    evaluate_every: int | None = None
+    """Score all edits so far after every so many turns; None for the end alone."""
+    evaluate_at: tuple[int, ...] = ()
+    """Score all edits so far after these turns."""
+    free_answers: int | None = None
+    """How many edits are also asked freely, before and after all turns; None for all."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no schedule can be.
+
+        Raises:
+            ConfigError: If a number is too small.
+        """
+        for name in ("edits_per_turn", "evaluate_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value}.")
+
+    def is_due(self, turn: int) -> bool:
+        """Whether a checkpoint belongs after a turn that is not the last."""
+        every = self.evaluate_every is not None and turn % self.evaluate_every == 0
+        return every or turn in self.evaluate_at
+
+
 def edit(
     language_model: LanguageModel,
     edits: Sequence[Edit],
@@ -60,6 +92,7 @@ def edit(
     *,
     modules: Sequence[str] | None = None,
     edits_per_turn: int = 100,
+    evaluate_every: int | None = None,
     free_answers: int | None = None,
     recorder: Recorder | None = None,
     observer: Observer | None = None,
@@ -72,6 +105,7 @@ def edit(
         editor: The method. None takes UltraEdit with the settings of the model's preset.
         modules: Patterns of the modules to edit. None takes those of the model's preset.
         edits_per_turn: How many edits are applied together. The last turn may be short.
+        evaluate_every: Score all edits so far after every so many turns; None for the end alone.
         free_answers: How many edits are also asked freely; None for all, 0 for none.
         recorder: Told of every turn and evaluation as it happens.
         observer: Told how far the job is.
@@ -84,23 +118,68 @@ def edit(
         ConfigError: If a pattern matches nothing that can be edited.
         NumericalError: If a turn's update is not finite; the turns before it stay applied.
     """
-    edits = list(edits)
-    if not edits:
-        raise DataError("There is no edit to make.")
-    if edits_per_turn < 1:
-        raise ConfigError(f"edits_per_turn must be at least 1, got {edits_per_turn}.")
+    schedule = Schedule(
+        edits_per_turn=edits_per_turn, evaluate_every=evaluate_every, free_answers=free_answers
+    )
     if editor is None or modules is None:
         preset = choose_preset(language_model, None, modules)
         modules = preset.modules if modules is None else modules
         if editor is None:
             editor = UltraEdit(eta=preset.eta or "auto", ridge=preset.ridge)
     host = ModelHost(language_model, modules, getattr(editor, "master", "float32"))
+    return carry_out(host, editor, edits, schedule, recorder=recorder, observer=observer)
+
+
+def carry_out(
+    host: ModelHost,
+    editor: Editor,
+    edits: Sequence[Edit],
+    schedule: Schedule,
+    *,
+    done: int = 0,
+    before: Evaluation | None = None,
+    asked: Callable[[Evaluation], None] | None = None,
+    start: Callable[[], Progress] | None = None,
+    recorder: Recorder | None = None,
+    observer: Observer | None = None,
+) -> EditResult:
+    """Make a list of edits, from the beginning or from where it was interrupted.
+
+    Args:
+        host: The model, unedited.
+        editor: The method.
+        edits: All edits of the list.
+        schedule: How to cut them, and when to score.
+        done: How many of them an earlier process has made.
+        before: What the unedited model says, if it was asked before.
+        asked: Told what it says, if it is asked now.
+        start: Brings the model to where that process, or an earlier list, left it, and says
+            where that is. Called after the unedited model was asked. None starts anew.
+        recorder: Told of every turn and evaluation as it happens.
+        observer: Told how far the job is.
+
+    Returns:
+        The edited model with its scores, and records of the turns that were made here.
+
+    Raises:
+        DataError: If there is no edit, or one is longer than the model's context.
+        NumericalError: If a turn's update is not finite; the turns before it stay applied.
+        KeyboardInterrupt: After Ctrl-C, once the turn at work is recorded.
+    """
+    edits = list(edits)
+    if not edits:
+        raise DataError("There is no edit to make.")
     observer = observer or Nobody()
     kept = MemoryRecorder()
     recorders: list[Recorder] = [kept] if recorder is None else [kept, recorder]
 
-    def check(turn: int, seen: Sequence[Edit], reference: Reference | None) -> Evaluation:
-        start = time.perf_counter()
+    both = _Both(recorders)
+
+    def check(
+        turn: int, seen: Sequence[Edit], reference: Reference | None, *, free: bool
+    ) -> Evaluation:
+        begun = time.perf_counter()
+        free_answers = schedule.free_answers if free else 0
         found = evaluate(
             host, seen, reference=reference, free_answers=free_answers, observer=observer
         )
@@ -108,23 +187,51 @@ def edit(
             turn=turn,
             edits=len(seen),
             overruled=found.overruled,
-            seconds=time.perf_counter() - start,
+            seconds=time.perf_counter() - begun,
             scores=found.scores,
         )
-        for each in recorders:
-            each.checkpoint(record)
+        both.checkpoint(record)
         return found
 
-    def after_turn(turn: Turn, _: Progress) -> None:
-        for each in recorders[1:]:
-            each.turn(kept.turns[-1])
-        observer.advance(len(turn.edits))
+    if before is None:
+        before = check(0, edits, None, free=True)
+        if asked is not None:
+            asked(before)
+    reference = before.reference
+    progress = Progress(editor.init(host)) if start is None else start()
+    earlier = progress.edits - done
 
-    before = check(0, edits, None)
-    observer.stage("Editing", len(edits))
-    progress = run_turns(host, editor, turns(edits, edits_per_turn), kept, after_turn=after_turn)
-    after = check(progress.turns, edits, before.reference)
-    return EditResult(language_model, before, after, tuple(kept.turns), progress)
+    def check_if_due(turn: int) -> None:
+        made = progress.edits - earlier
+        if done <= made < len(edits) and made and schedule.is_due(turn):
+            check(turn, edits[:made], reference, free=False)
+            observer.stage("Editing", len(edits) - made)
+
+    def after_turn(turn: Turn, _: Progress) -> None:
+        observer.advance(len(turn.edits))
+        check_if_due(turn.number)
+
+    check_if_due(progress.turns)  # an interrupted run may have stopped just before it
+    observer.stage("Editing", len(edits) - done)
+    left = turns(edits[done:], schedule.edits_per_turn, progress.turns + 1)
+    run_turns(host, editor, left, both, progress, after_turn)
+    after = check(progress.turns, edits, reference, free=True)
+    return EditResult(host.language_model, before, after, tuple(kept.turns), progress, len(edits))
+
+
+class _Both:
+    """Several recorders as one."""
+
+    def __init__(self, recorders: Sequence[Recorder]) -> None:
+        self._recorders = recorders
+
+    def turn(self, record: TurnRecord, turn: Turn, carried: Carried) -> None:
+        for each in self._recorders:
+            each.turn(record, turn, carried)
+
+    def checkpoint(self, record: CheckpointRecord) -> None:
+        for each in self._recorders:
+            each.checkpoint(record)
 
 
 def choose_preset(

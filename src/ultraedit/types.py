@@ -250,11 +250,28 @@ class Answer(NamedTuple):
     correct: bool
 
 
+class Carried(NamedTuple):
+    """What a run carries from turn to turn: with the unedited model it is the edited one."""
+
+    changes: Mapping[str, Tensor]
+    """Accumulated change of each edited weight, float32, (d_in, d_out)."""
+
+    state: State
+    """The editor's."""
+
+
 class Recorder(Protocol):
     """Where a run leaves its trace. A run folder is one; a list in memory is another."""
 
-    def turn(self, record: TurnRecord) -> None:
-        """Note a finished turn."""
+    def turn(self, record: TurnRecord, turn: Turn, carried: Carried) -> None:
+        """Note a finished turn.
+
+        Args:
+            record: What it did and cost.
+            turn: Its edits.
+            carried: What the next turn starts from. The tensors are those in use: to be written
+                now, or copied.
+        """
         ...
 
     def checkpoint(self, record: CheckpointRecord) -> None:
@@ -284,18 +301,19 @@ class Nobody:
         """Look away."""
 
 
-def turns(edits: Iterable[Edit], edits_per_turn: int) -> Iterable[Turn]:
+def turns(edits: Iterable[Edit], edits_per_turn: int, first: int = 1) -> Iterable[Turn]:
     """Cut a stream of edits into turns. The last one may be short; nothing is dropped.
 
     Args:
         edits: The edits, read as they are needed.
         edits_per_turn: Size of every turn but perhaps the last.
+        first: Number of the first turn.
 
     Yields:
-        The turns, numbered from 1.
+        The turns, numbered from `first`.
     """
     batch: list[Edit] = []
-    number = 1
+    number = first
     for edit in edits:
         batch.append(edit)
         if len(batch) == edits_per_turn:

@@ -1,30 +1,30 @@
-"""A run from its settings to its folder: check, load, edit, score, save, report."""
+"""A run from its settings to its folder: begin one, go on after a crash, add more facts."""
 
 from __future__ import annotations
 
-import platform
 import random
-from dataclasses import asdict, dataclass, fields
-from datetime import datetime, timezone
-from importlib.metadata import version
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from ultraedit import data, models, report
-from ultraedit.config import RunConfig
-from ultraedit.editors import find_editor, make_editor
+from ultraedit.config import RunConfig, make_config
+from ultraedit.editors import make_editor
+from ultraedit.errors import ConfigError, DataError
+from ultraedit.evaluate import Evaluation, evaluate
+from ultraedit.files import sha256
+from ultraedit.host import ModelHost
 from ultraedit.lifelong import keep_freed_memory
-from ultraedit.models.hardware import choose_device, choose_dtype
-from ultraedit.session import EditResult, choose_preset, edit
-from ultraedit.store import RunFolder
-from ultraedit.types import Edit, Editor, Nobody, Observer
-
-if TYPE_CHECKING:
-    from transformers import PretrainedConfig
-
-    from ultraedit.models import LanguageModel, Preset
+from ultraedit.models import LanguageModel
+from ultraedit.models.fingerprint import fingerprint
+from ultraedit.replay import restore
+from ultraedit.session import EditResult, Schedule, carry_out
+from ultraedit.settings import Settings, describe, resolve, resolved_again
+from ultraedit.store import JOURNAL, Job, Journal, RunFolder
+from ultraedit.store.randomness import random_state
+from ultraedit.types import Edit, Nobody, Observer
 
 
 @dataclass(frozen=True)
@@ -53,32 +53,83 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
             be written.
     """
     observer = observer or Nobody()
-    keep_freed_memory()
     make_editor(config.editor, config.options)
     edits = read_edits(config)
-    folder = RunFolder(out)
+    observer.stage("Loading the model")
+    settings = resolve(config, models.load_config(config.model))
+    _seed(config.seed)
+    described = describe(config, settings)
+    values = described | {"random": random_state().hex()}
+    folder = RunFolder.create(out, values, _job_settings(config))
     try:
-        folder.write_json("config.json", describe(config))
-        observer.stage("Loading the model")
-        settings = resolve(config, models.load_config(config.model))
-        folder.write_json("config.json", describe(config, settings))
-        language_model = models.load(config.model, dtype=config.dtype, device=config.device)
-        _seed(config.seed)
-        result = edit(
-            language_model,
-            edits,
-            settings.editor,
-            modules=settings.modules,
-            edits_per_turn=config.edits_per_turn,
-            free_answers=config.free_answers,
-            recorder=folder,
-            observer=observer,
-        )
-        return _conclude(config, settings, result, folder, observer)
+        folder.write_json("config.json", described)
+        return _work(folder, config, settings, edits, observer)
     except BaseException:
         if not folder.begun:
             folder.discard()
         raise
+    finally:
+        folder.close()
+
+
+def resume(path: Path, observer: Observer | None = None) -> RunResult | None:
+    """Go on with a run that was interrupted, after its last whole turn.
+
+    Args:
+        path: Its folder.
+        observer: Told how far the run is.
+
+    Returns:
+        The finished run; None if it was finished before.
+
+    Raises:
+        UltraEditError: If the folder holds no run or is in use, or the facts or the model are
+            no longer what they were.
+    """
+    observer = observer or Nobody()
+    folder = RunFolder.open(path)
+    try:
+        job = folder.journal.job()
+        if job.ended is not None:
+            return None
+        config = make_config(dict(job.settings))
+        edits = _same_edits(config, job, folder)
+        return _work(folder, config, resolved_again(folder.journal), edits, observer)
+    finally:
+        folder.close()
+
+
+def append(path: Path, changes: dict[str, Any], observer: Observer | None = None) -> RunResult:
+    """Add facts to a run: further turns with its editor, its statistics and its model.
+
+    Args:
+        path: The run's folder.
+        changes: Settings of these turns where they differ from the run's: the data, its limits,
+            edits_per_turn and what is evaluated.
+        observer: Told how far the job is.
+
+    Raises:
+        UltraEditError: If the folder holds no run, one that was interrupted, or one that is in
+            use, or the facts cannot be used.
+    """
+    observer = observer or Nobody()
+    folder = RunFolder.open(path)
+    try:
+        refuse_interrupted(folder)
+        first = folder.journal.jobs()[0].settings
+        config = make_config(dict(first) | {"limit": None, "turns": None} | changes)
+        edits = read_edits(config)
+        settings = resolved_again(folder.journal)
+        before = folder.journal.head()
+        folder.journal.begin_job(_job_settings(config))
+        try:
+            return _work(folder, config, settings, edits, observer)
+        except BaseException:
+            if folder.journal.head() == before:
+                folder.journal.end_job()  # nothing was added: the run stands as it stood
+            raise
+    finally:
+        folder.close()
 
 
 def read_edits(config: RunConfig) -> list[Edit]:
@@ -90,110 +141,224 @@ def read_edits(config: RunConfig) -> list[Edit]:
     return data.read(config.data, limit=config.edit_limit, seed=config.seed)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What a run uses once defaults are filled in, and where the defaults came from."""
-
-    editor: Editor
-    modules: tuple[str, ...]
-    preset: Preset
-    dtype: str
-    device: str
-
-
-def resolve(config: RunConfig, model: LanguageModel | PretrainedConfig) -> Settings:
-    """Fill in what the user left open from a preset; what the user chose wins.
-
-    Args:
-        config: The settings as they were given.
-        model: The model, or its config, which says enough.
+def refuse_interrupted(folder: RunFolder) -> None:
+    """Check that a run is finished.
 
     Raises:
-        ConfigError: If there is no such preset, or its values do not suit the editor.
+        ConfigError: If it is not.
     """
-    if config.preset is not None:
-        preset = models.load_preset(config.preset)
-    else:
-        format = data.parse_spec(config.data).format
-        preset = choose_preset(model, format, config.modules)
-    known = {field.name for field in fields(find_editor(config.editor).load())}  # type: ignore[arg-type]
-    suitable = {key: value for key, value in offered(preset).items() if key in known}
-    options = suitable | config.options
-    device = choose_device(config.device)
-    return Settings(
-        editor=make_editor(config.editor, options),
-        modules=preset.modules if config.modules is None else config.modules,
-        preset=preset,
-        dtype=str(choose_dtype(config.dtype, device)).removeprefix("torch."),
-        device=str(device),
-    )
+    if folder.journal.job().ended is None:
+        path, head = folder.path, folder.journal.head()
+        raise ConfigError(
+            f"{path} was interrupted after turn {head}. Finish it with `ultraedit run --resume "
+            f"{path}`, or end it there with `ultraedit rollback {path} --to-turn {head}`."
+        )
 
 
-def offered(preset: Preset) -> dict[str, Any]:
-    """The editor options that a preset has a value for, whether or not an editor takes them."""
-    options = {"eta": preset.eta or "auto", "ridge": preset.ridge, "protocol": preset.protocol}
-    return {key: value for key, value in options.items() if value is not None}
+def load_base(journal: Journal, settings: Settings) -> LanguageModel:
+    """Load the unedited model of a run, and check that it still is that model.
+
+    Raises:
+        ConfigError: If there is none of its name, or its weights are others.
+    """
+    config = make_config(dict(journal.job().settings))
+    loaded = models.load(config.model, dtype=settings.dtype, device=settings.device)
+    found, noted = fingerprint(loaded.model), journal.value("fingerprint")
+    if noted is not None and found != noted:
+        raise ConfigError(
+            f"{config.model} is not the model that {journal.path.parent} was begun with: its "
+            f"weights have the fingerprint {found[:15]}..., those of the run {noted[:15]}.... "
+            "Put that model back."
+        )
+    return loaded
 
 
-def describe(config: RunConfig, settings: Settings | None = None) -> dict[str, Any]:
-    """What ``config.json`` holds: the settings, what they became, and the versions at work."""
-    described: dict[str, Any] = {
-        "settings": config.model_dump(mode="json"),
-        "versions": {name: version(name) for name in ("ultraedit", "torch", "transformers")}
-        | {"python": platform.python_version()},
-        "machine": {"system": platform.system(), "processor": platform.machine()},
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-    if settings is not None:
-        described["resolved"] = {
-            "options": asdict(settings.editor),  # type: ignore[call-overload]
-            "modules": list(settings.modules),
-            "preset": settings.preset.name,
-            "preset_source": settings.preset.source,
-            "dtype": settings.dtype,
-            "device": settings.device,
-        }
-    return described
+def open_host(journal: Journal, observer: Observer) -> tuple[ModelHost, Settings]:
+    """Load the unedited model of a run as a host that edits the run's modules.
+
+    Raises:
+        ConfigError: If the model is gone or another, or the settings no longer hold.
+    """
+    settings = resolved_again(journal)
+    observer.stage("Loading the model")
+    return _host(load_base(journal, settings), settings), settings
 
 
-def _seed(seed: int) -> None:
-    random.seed(seed)
-    torch.manual_seed(seed % 2**64)  # torch refuses numbers that do not fit its 64 bits
+def _host(loaded: LanguageModel, settings: Settings) -> ModelHost:
+    return ModelHost(loaded, settings.modules, getattr(settings.editor, "master", "float32"))
 
 
-def summarize(config: RunConfig, settings: Settings, result: EditResult) -> dict[str, Any]:
+def _work(
+    folder: RunFolder,
+    config: RunConfig,
+    settings: Settings,
+    edits: list[Edit],
+    observer: Observer,
+) -> RunResult:
+    """Do what is left of the newest job, and leave its results."""
+    keep_freed_memory()
+    journal = folder.journal
+    observer.stage("Loading the model")
+    loaded = load_base(journal, settings)
+    if journal.value("fingerprint") is None:
+        journal.set_value("fingerprint", fingerprint(loaded.model))
+    host = _host(loaded, settings)
+    try:
+        result = carry_out(
+            host,
+            settings.editor,
+            edits,
+            Schedule(
+                edits_per_turn=config.edits_per_turn,
+                evaluate_every=config.evaluate_every,
+                evaluate_at=config.evaluate_at,
+                free_answers=config.free_answers,
+            ),
+            done=edits_done(journal),
+            before=folder.before(),
+            asked=folder.keep_before,
+            start=lambda: restore(host, settings.editor, journal, observer=observer),
+            recorder=folder,
+            observer=observer,
+        )
+    finally:
+        folder.settle()
+    summary = summarize(config, settings, result, folder)
+    conclude(folder, summary, result, observer, save_model=config.save_model)
+    return RunResult(config, result, summary, folder.path)
+
+
+def edits_done(journal: Journal) -> int:
+    """How many edits of the newest job are made."""
+    job = journal.job().id
+    turns = (t for t in journal.turns() if t.job == job)
+    return sum(turn.record["edits"] for turn in turns)
+
+
+def conclude(
+    folder: RunFolder,
+    summary: dict[str, Any],
+    result: EditResult,
+    observer: Observer,
+    *,
+    save_model: bool,
+) -> None:
+    """Write the summary and the report, then the model, which may fill the disk."""
+    folder.write_json("summary.json", summary)
+    folder.answers(result.after.answers)
+    observer.stage("Writing the report")
+    report.write(folder.path)
+    if save_model:
+        observer.stage("Saving the edited model")
+        result.save(folder.path / "model")
+    folder.drop_before()
+    folder.seal()
+    folder.journal.end_job()
+
+
+def score(
+    path: Path, free_answers: int | None = None, observer: Observer | None = None
+) -> tuple[int, int, Evaluation]:
+    """Score a run where it stands, on all its edits that hold, against its unedited model.
+
+    Args:
+        path: The run folder.
+        free_answers: How many edits are also asked freely; None for all, 0 for none.
+        observer: Told how far it is.
+
+    Returns:
+        The turn, the number of edits, and the evaluation. Where the turn has a checkpoint on
+        record of the same edits, the teacher-forced scores are the same to the last digit.
+
+    Raises:
+        ConfigError: If the folder holds no run, or no edit of it holds.
+        StorageError: If one of its files is damaged.
+    """
+    observer = observer or Nobody()
+    journal = Journal.open(path / JOURNAL)
+    try:
+        edits = [each.edit for each in journal.standing()]
+        if not edits:
+            raise ConfigError(f"No edit of {path} holds: there is nothing to score.")
+        host, settings = open_host(journal, observer)
+        base = evaluate(host, edits, free_answers=free_answers, observer=observer)
+        progress = restore(host, settings.editor, journal, observer=observer)
+        found = evaluate(
+            host, edits, reference=base.reference, free_answers=free_answers, observer=observer
+        )
+        return progress.turns, len(edits), found
+    finally:
+        journal.close()
+
+
+def write_report(path: Path) -> None:
+    """Write the report of a finished run again, from its records.
+
+    Raises:
+        ConfigError: If the folder holds no finished run, or one of its files is damaged.
+        StorageError: If the report cannot be written.
+    """
+    if not (path / JOURNAL).exists():
+        report.write(path)  # which says what is missing
+        return
+    folder = RunFolder.open(path)
+    try:
+        report.write(path)
+        folder.seal()
+    finally:
+        folder.close()
+
+
+def summarize(
+    config: RunConfig, settings: Settings, result: EditResult, folder: RunFolder
+) -> dict[str, Any]:
     """The run in one object: ``summary.json``."""
-    seconds = result.progress.seconds
+    progress = result.progress
+    last = folder.journal.turn(folder.journal.head()).record
     return {
         "model": config.model,
         "data": config.data,
         "editor": config.editor,
-        "edits": result.progress.edits,
-        "turns": result.progress.turns,
+        "edits": progress.edits,
+        "scored": result.scored,
+        "turns": progress.turns,
         "overruled": result.after.overruled,
-        "edit_seconds": seconds,
-        "edits_per_second": result.progress.edits / seconds,
-        "peak_memory_bytes": result.turns[-1].memory_bytes,
+        "edit_seconds": progress.seconds,
+        "edits_per_second": progress.edits / progress.seconds,
+        "peak_memory_bytes": last["memory_bytes"],
         "before": asdict(result.before.scores),
         "after": asdict(result.after.scores),
         "resolved": describe(config, settings)["resolved"],
     }
 
 
-def _conclude(
-    config: RunConfig,
-    settings: Settings,
-    result: EditResult,
-    folder: RunFolder,
-    observer: Observer,
-) -> RunResult:
-    """Write the summary and the report, then the model, which may fill the disk."""
-    summary = summarize(config, settings, result)
-    folder.write_json("summary.json", summary)
-    folder.answers(result.after.answers)
-    observer.stage("Writing the report")
-    report.write(folder.path)
-    if config.save_model:
-        observer.stage("Saving the edited model")
-        result.save(folder.path / "model")
-    return RunResult(config, result, summary, folder.path)
+def _job_settings(config: RunConfig) -> dict[str, Any]:
+    """Settings as a later process finds them, wherever it is started, and the facts' hash."""
+    spec = data.parse_spec(config.data)
+    spec = spec._replace(path=spec.path.resolve())
+    model = Path(config.model).expanduser()
+    located = {"data": str(spec), "model": str(model.resolve()) if model.exists() else config.model}
+    return config.model_dump(mode="json") | located | {"data_sha256": sha256(spec.path)}
+
+
+def _same_edits(config: RunConfig, job: Job, folder: RunFolder) -> list[Edit]:
+    """Read the facts of an interrupted job again.
+
+    Raises:
+        DataError: If they are no longer those that it was begun with.
+    """
+    path = data.parse_spec(config.data).path
+    head = folder.journal.head()
+    end = (
+        f"To end the run where it stands, type `ultraedit rollback {folder.path} --to-turn {head}`."
+    )
+    if not path.is_file():
+        raise DataError(f"The facts of this run are gone: there is no {path}. {end}")
+    if sha256(path) != job.data_sha256:
+        raise DataError(f"{path} has changed since this run was begun. Put it back. {end}")
+    return read_edits(config)
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    torch.manual_seed(seed % 2**64)  # torch refuses numbers that do not fit its 64 bits

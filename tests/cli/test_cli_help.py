@@ -24,13 +24,13 @@ def pages(command=None, path=()):
 
 
 @pytest.mark.parametrize("path", list(pages()), ids=" ".join)
-def test_every_page_has_a_summary_and_two_examples_of_itself(cli, path):
+def test_every_page_has_a_summary_and_examples_of_itself(cli, path):
     page = cli(*path, "-h").stdout
     rows = [line.strip() for line in page.splitlines()]
     summary = next(line for line in rows if line and not line.startswith("Usage:"))
     assert summary[0].isupper()
     examples = [line for line in rows if line.startswith("$ ultraedit")]
-    assert len(examples) == 2
+    assert 2 <= len(examples) <= 3
     assert all(example.startswith(" ".join(("$ ultraedit", *path))) for example in examples)
     assert cli(*path, "--help").stdout == page
 

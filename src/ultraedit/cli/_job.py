@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,17 +84,62 @@ def carry_out(config: RunConfig, out: Path) -> RunResult:
     Raises:
         UltraEditError: If it cannot be done.
     """
-    is_new = not out.exists()
-    with progress() as observer:
+    with progress() as observer, resumable(out):
         observer.stage("Getting ready")
         from ultraedit.workflow import run
 
-        try:
-            return run(config, out, observer)
-        except KeyboardInterrupt:
-            if is_new and out.is_dir():
-                _output.message(f"What was finished lies in {out}; the model was not saved.")
-            raise
+        return run(config, out, observer)
+
+
+def go_on(folder: Path, *, json: bool) -> None:
+    """Finish an interrupted run in front of the user."""
+    with progress() as observer, resumable(folder):
+        observer.stage("Getting ready")
+        from ultraedit.workflow import resume
+
+        done = resume(folder, observer)
+    if done is None:
+        _output.message(f"The run in {folder} is finished: there is nothing to resume.")
+        if json:
+            _output.write_json({"folder": str(folder), "finished": True})
+        return
+    show(done, json=json)
+
+
+def add_to(folder: Path, changes: dict[str, Any], *, json: bool) -> None:
+    """Add facts to a run in front of the user."""
+    with progress() as observer, resumable(folder):
+        observer.stage("Getting ready")
+        from ultraedit.workflow import append
+
+        done = append(folder, changes, observer)
+    show(done, json=json)
+
+
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """Say how to go on with a job that Ctrl-C ends."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if folder.is_dir():
+            _output.message(
+                f"Every finished turn is in {folder}. Go on with:\n"
+                f"  {shlex.join(['ultraedit', 'run', '--resume', str(folder)])}"
+            )
+        raise
+
+
+def refuse_beside(option: str, others: Mapping[str, Any]) -> None:
+    """Refuse settings that an existing run has already.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    given = [name for name, value in others.items() if value is not None and value is not False]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ConfigError(f"{option} takes the settings of that run: leave out {flags}.")
 
 
 def start(config: RunConfig, out: Path | None, *, dry_run: bool, json: bool) -> None:
@@ -104,7 +150,11 @@ def start(config: RunConfig, out: Path | None, *, dry_run: bool, json: bool) -> 
         plan = make_plan(config, out or default_out(config))
         _output.write_json(plan) if json else show_plan(plan)
         return
-    done = carry_out(config, out or default_out(config))
+    show(carry_out(config, out or default_out(config)), json=json)
+
+
+def show(done: RunResult, *, json: bool) -> None:
+    """Print what came of a run."""
     if json:
         _output.write_json({"folder": str(done.folder)} | done.summary)
     else:
@@ -125,6 +175,7 @@ def show_result(done: RunResult) -> None:
     model = folder / "model"
     _output.pairs(
         {
+            "scores of": _scored(summary),
             "edited": f"{edits} in {format_count(summary['turns'], 'turn')}{overruled}",
             "asked freely": _asked_freely(done),
             "speed": f"{format_number(summary['edits_per_second'])} edits per second "
@@ -140,6 +191,13 @@ def show_result(done: RunResult) -> None:
         _output.line(f"Try next: {_question(done)}")
 
 
+def _scored(summary: Mapping[str, Any]) -> str | None:
+    """Which edits the scores are of, where these are not all."""
+    if summary["scored"] == summary["edits"]:
+        return None
+    return f"the {summary['scored']:,} edits that were added now"
+
+
 def _question(done: RunResult) -> str:
     """A command that shows what the edits did."""
     from ultraedit.report import examples
@@ -152,5 +210,5 @@ def _question(done: RunResult) -> str:
 
 def _asked_freely(done: RunResult) -> str:
     """How many edits the scores of free answers are of."""
-    asked, edits = done.config.free_answers, done.summary["edits"]
+    asked, edits = done.config.free_answers, done.summary["scored"]
     return f"{min(edits, asked if asked is not None else edits):,} of these edits"

@@ -28,6 +28,9 @@ def _option(name: str, panel: str, text: str, metavar: str | None = None, **more
 MODEL_HELP = "Folder, .gguf file, alias such as smollm2, or Hugging Face id."
 DATA_HELP = "File of facts as FORMAT:PATH; a .jsonl file needs no format."
 
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="DIR", help="The --out folder of a run.", show_default=False)
+]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 
 Model = Annotated[str | None, _option("--model", WHAT, MODEL_HELP, "MODEL")]
@@ -145,6 +148,34 @@ FreeAnswers = Annotated[
         RESULT,
         "How many edits are also asked freely, which takes most of the time of an evaluation; all "
         "unless given, 0 for none.",
+        "N",
+    ),
+]
+EvaluateEvery = Annotated[
+    int | None,
+    _option(
+        "--evaluate-every",
+        RESULT,
+        "Also score all edits so far after every N turns; only at the end unless given.",
+        "N",
+    ),
+]
+EvaluateAt = Annotated[
+    str | None,
+    _option(
+        "--evaluate-at",
+        RESULT,
+        "Also score all edits so far after these turns, such as 1,10,100.",
+        "TURNS",
+    ),
+]
+SnapshotEvery = Annotated[
+    int | None,
+    _option(
+        "--snapshot-every",
+        RESULT,
+        "Keep the state of every N-th turn: `rollback` gets to a turn from the one before it; 100 "
+        "unless given. One takes the size of the edited weights in float32.",
         "N",
     ),
 ]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ultraedit.config import RunConfig
     from ultraedit.encoding import Encoded
-    from ultraedit.workflow import Settings
+    from ultraedit.settings import Settings
 
 
 def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
@@ -32,6 +32,7 @@ def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
         from ultraedit.models import find_modules
         from ultraedit.models.modules import shape_of
         from ultraedit.plan import runtime_bytes
+        from ultraedit.settings import resolve
         from ultraedit.store import refuse_taken
 
         make_editor(config.editor, config.options)
@@ -39,7 +40,7 @@ def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
         refuse_taken(out)
         observer.stage("Planning")
         described = models.load_config(config.model)
-        settings = workflow.resolve(config, described)
+        settings = resolve(config, described)
         found = find_modules(models.empty_model(described), settings.modules, name=config.model)
         before = runtime_bytes()
         tokenizer = models.load_tokenizer(config.model)
@@ -58,9 +59,9 @@ def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
         "edits_per_turn": config.edits_per_turn,
         "edits_in_last_turn": sizes[-1],
         "editor": config.editor,
-        "preset": settings.preset.name,
+        "preset": settings.preset,
         "options": _options(config, settings),
-        "modules_from": f"preset {settings.preset.name}" if config.modules is None else "given",
+        "modules_from": f"preset {settings.preset}" if config.modules is None else "given",
         "modules": [
             {"path": path, "d_in": shape_of(module).d_in, "d_out": shape_of(module).d_out}
             for path, module in found.items()
@@ -115,16 +116,13 @@ def _starts(config: RunConfig, edits: list[Any]) -> range:
 
 def _options(config: RunConfig, settings: Settings) -> list[dict[str, Any]]:
     """Every option of the editor, and who decided on it."""
-    from ultraedit.workflow import offered
-
-    presets = offered(settings.preset)
     listed = []
     for field in fields(settings.editor):  # type: ignore[arg-type]
         value = getattr(settings.editor, field.name)
         if field.name in config.options:
             source = "given"
-        elif field.name in presets:
-            source = f"preset {settings.preset.name}"
+        elif field.name in settings.offered:
+            source = f"preset {settings.preset}"
         elif field.default is None and value is not None:
             source = f"protocol {getattr(settings.editor, 'protocol', '')}".strip()
         else:

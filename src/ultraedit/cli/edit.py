@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ultraedit.cli import _options as o
-from ultraedit.cli._job import settle, start
+from ultraedit.cli._job import add_to, refuse_beside, settle, start
 
 Facts = Annotated[
     str, typer.Argument(metavar="FACTS", help="A .jsonl file of facts, or FORMAT:PATH.")
+]
+
+Append = Annotated[
+    Path | None,
+    typer.Option(
+        "--append",
+        metavar="DIR",
+        help="Add the facts to the run in this folder, with its model, editor and statistics, as "
+        "further turns.",
+        rich_help_panel=o.WHAT,
+        show_envvar=False,
+    ),
 ]
 
 
@@ -25,6 +38,7 @@ def edit(
     device: o.Device = None,
     free_answers: o.FreeAnswers = None,
     out: o.Out = None,
+    append: Append = None,
     dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:
@@ -33,6 +47,7 @@ def edit(
     Examples:
       ultraedit edit facts.jsonl --model smollm2 --out edited
       ultraedit edit zsre:zsre_10k.json --model ./my-model --limit 500
+      ultraedit edit tomorrow.jsonl --append edited
 
     A line of facts.jsonl is at least {"prompt": "The capital of X is", "target": "Y"}; see
     `ultraedit data show jsonl` for the rest. The edited model is in the folder model/ of --out.
@@ -49,4 +64,11 @@ def edit(
         "device": device,
         "free_answers": free_answers,
     }
+    if append is not None:
+        taken = {"data", "limit", "edits_per_turn", "free_answers"}
+        others = {key: value for key, value in given.items() if key not in taken}
+        refuse_beside("--append", others | {"out": out, "dry_run": dry_run or None})
+        changes = {key: given[key] for key in taken if given[key] is not None}
+        add_to(append, changes, json=json)
+        return
     start(settle(given), out, dry_run=dry_run, json=json)

@@ -8,13 +8,36 @@ from typing import Annotated
 
 import typer
 
-from ultraedit.cli import ask, data, demo, edit, editors, eval, models, plan, report, run
+from ultraedit.cli import (
+    apply,
+    ask,
+    data,
+    demo,
+    diff,
+    edit,
+    editors,
+    eval,
+    export,
+    find,
+    history,
+    models,
+    plan,
+    prune,
+    report,
+    revert,
+    rollback,
+    run,
+    show,
+    verify,
+)
 from ultraedit.cli._errors import Commands, drop_output
 from ultraedit.cli._help import add, page
 from ultraedit.cli._output import show_log
 
 WRITE = "Write facts into a model"
+RUNS = "Look into a run, and take edits back"
 ASK = "See what a model says"
+CARRY = "Carry the edits away"
 LOOK_UP = "See what there is"
 
 app = typer.Typer(
@@ -35,6 +58,16 @@ add(app, "run", run.run, WRITE)
 add(app, "ask", ask.ask, ASK)
 add(app, "eval", eval.evaluate, ASK)
 add(app, "report", report.report, ASK)
+add(app, "history", history.history, RUNS)
+add(app, "show", show.show, RUNS)
+add(app, "find", find.find, RUNS)
+add(app, "rollback", rollback.rollback, RUNS)
+add(app, "revert", revert.revert, RUNS)
+add(app, "prune", prune.prune, RUNS)
+add(app, "verify", verify.verify, RUNS)
+add(app, "export", export.export, CARRY)
+add(app, "apply", apply.apply, CARRY)
+add(app, "diff", diff.diff, CARRY)
 add(app, "plan", plan.plan, LOOK_UP)
 app.add_typer(editors.app, name="editors", rich_help_panel=LOOK_UP)
 app.add_typer(models.app, name="models", rich_help_panel=LOOK_UP)

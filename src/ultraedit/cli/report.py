@@ -20,9 +20,9 @@ def report(folder: Folder, json: o.Json = False) -> None:
       ultraedit report demo-run
       ultraedit report runs/ultraedit-smollm2-zsre-1 --json
     """
-    from ultraedit.report import write
+    from ultraedit.workflow import write_report
 
-    write(folder)
+    write_report(folder)
     pages = {
         "report": str(folder / "report.md"),
         "plots": [str(plot) for plot in sorted(folder.glob("*.png"))],

@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from ultraedit.cli import _options as o
-from ultraedit.cli._job import settle, start
+from ultraedit.cli._job import go_on, refuse_beside, settle, start
+
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        "--resume",
+        metavar="DIR",
+        help="Go on with the run in this folder after its last whole turn. No other setting is "
+        "needed, or taken.",
+        rich_help_panel=o.WHAT,
+        show_envvar=False,
+    ),
+]
 
 
 def run(
@@ -24,8 +41,12 @@ def run(
     device: o.Device = None,
     seed: o.Seed = None,
     free_answers: o.FreeAnswers = None,
+    evaluate_every: o.EvaluateEvery = None,
+    evaluate_at: o.EvaluateAt = None,
+    snapshot_every: o.SnapshotEvery = None,
     out: o.Out = None,
     no_save_model: o.NoSaveModel = False,
+    resume: Resume = None,
     dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:
@@ -34,9 +55,11 @@ def run(
     Examples:
       ultraedit run --model smollm2 --data zsre:zsre_10k.json --limit 300
       ultraedit run --model ./my-model --data facts.jsonl --eta auto --dry-run
+      ultraedit run --resume runs/ultraedit-smollm2-zsre-1
 
-    The folder of the results gets summary.json, records.jsonl, answers.jsonl, report.md with its
-    plots, config.json, which repeats the run with --config, and the edited model in model/.
+    The folder of the results gets journal.sqlite, which `ultraedit history` shows, summary.json,
+    records.jsonl, answers.jsonl, report.md with its plots, config.json, which repeats the run with
+    --config, and the edited model in model/. Ctrl-C ends a run after the turn at work.
     """
     given = {
         "model": model,
@@ -54,7 +77,15 @@ def run(
         "device": device,
         "seed": seed,
         "free_answers": free_answers,
+        "evaluate_every": evaluate_every,
+        "evaluate_at": evaluate_at,
+        "snapshot_every": snapshot_every,
         "save_model": False if no_save_model else None,
     }
+    if resume is not None:
+        others = given | {"config": config, "set": set, "out": out, "dry_run": dry_run or None}
+        refuse_beside("--resume", others)
+        go_on(resume, json=json)
+        return
     settings = settle(given, config=config, assignments=set or ())
     start(settings, out, dry_run=dry_run, json=json)

@@ -5,6 +5,7 @@ that need it.
 """
 
 from ultraedit.models.aliases import ALIASES, Alias, list_models
+from ultraedit.models.fingerprint import fingerprint
 from ultraedit.models.language_model import LanguageModel, empty_model
 from ultraedit.models.loading import load, load_config, load_tokenizer
 from ultraedit.models.modules import ModuleGroup, describe_modules, find_modules
@@ -23,6 +24,7 @@ __all__ = [
     "empty_model",
     "find_modules",
     "find_preset",
+    "fingerprint",
     "list_models",
     "list_presets",
     "load",

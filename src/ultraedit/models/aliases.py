@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ultraedit.errors import ConfigError
-from ultraedit.models.staging import cache_dir, staged
+from ultraedit.files import staged
+from ultraedit.models.cache import cache_dir
 
 
 @dataclass(frozen=True)

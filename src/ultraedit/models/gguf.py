@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ultraedit.errors import ConfigError
+from ultraedit.files import sha256, staged
+from ultraedit.models.cache import cache_dir
 from ultraedit.models.quiet import quiet
 from ultraedit.models.reading import readable
-from ultraedit.models.staging import cache_dir, staged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -38,12 +38,12 @@ def unpacked(path: Path) -> tuple[Path, str]:
         ConfigError: If it is not a GGUF file, or not one of a model that transformers knows.
         StorageError: If the cache cannot be written.
     """
-    sha256 = _sha256(path)
-    folder = cache_dir() / "models" / sha256
+    digest = _sha256(path)
+    folder = cache_dir() / "models" / digest
     if not folder.is_dir():
         _log.info("Converting %s once, which takes about a minute; kept in %s.", path.name, folder)
         _convert(path, folder)
-    return folder, sha256
+    return folder, digest
 
 
 def _convert(path: Path, folder: Path) -> None:
@@ -81,17 +81,14 @@ def forget_quantization(model: PreTrainedModel) -> None:
 
 def _sha256(path: Path) -> str:
     """Hash a file, after a look at its first bytes."""
-    digest = hashlib.sha256()
     with path.open("rb") as handle:
-        if handle.read(4) != b"GGUF":
-            raise ConfigError(
-                f"{path} is not a GGUF file: it does not start with the letters GGUF. "
-                "Download it again, or give a model folder or an alias."
-            )
-        handle.seek(0)
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        magic = handle.read(4)
+    if magic != b"GGUF":
+        raise ConfigError(
+            f"{path} is not a GGUF file: it does not start with the letters GGUF. "
+            "Download it again, or give a model folder or an alias."
+        )
+    return sha256(path)
 
 
 @contextmanager

@@ -14,7 +14,8 @@ def reproduce_command(settings: Mapping[str, Any], out: str) -> str:
     """Spell settings out as an ``ultraedit run`` command that a shell takes as it stands.
 
     Args:
-        settings: The ``settings`` of ``config.json``. What is None was left to its default.
+        settings: The ``settings`` of ``config.json``. What is None or empty was left to its
+            default.
         out: The folder for the new run.
 
     Returns:
@@ -27,8 +28,8 @@ def reproduce_command(settings: Mapping[str, Any], out: str) -> str:
                 words.append(_option(option, choice))
         elif name == "save_model":
             words.extend([] if value else [["--no-save-model"]])
-        elif value is not None:
-            text = ",".join(value) if isinstance(value, list) else str(value)
+        elif value not in (None, []):
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
             words.append([f"--{name.replace('_', '-')}", text])
     words.append(["--out", out])
     return " \\\n  ".join(shlex.join(line) for line in words)

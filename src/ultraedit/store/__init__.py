@@ -1,5 +1,23 @@
-"""What a run leaves on disk."""
+"""What a run leaves on disk: its journal, its snapshots and its results."""
 
-from ultraedit.store.folder import RunFolder, refuse_taken
+from ultraedit.store.entries import Checkpoint, Entry, Job, StoredEdit, StoredFile
+from ultraedit.store.folder import SEAL, RunFolder, is_result, refuse_taken, seal_of
+from ultraedit.store.journal import Journal
+from ultraedit.store.schema import JOURNAL
+from ultraedit.store.snapshots import read_snapshot
 
-__all__ = ["RunFolder", "refuse_taken"]
+__all__ = [
+    "JOURNAL",
+    "SEAL",
+    "Checkpoint",
+    "Entry",
+    "Job",
+    "Journal",
+    "RunFolder",
+    "StoredEdit",
+    "StoredFile",
+    "is_result",
+    "read_snapshot",
+    "refuse_taken",
+    "seal_of",
+]

@@ -1,57 +1,252 @@
-"""The run folder. Each file in it is whole at any moment.
+"""The run folder: a journal, snapshots, and the results that people look at.
 
-Files are written aside, synced, then renamed; ``records.jsonl`` grows by whole lines.
+The journal is the truth. Whatever a killed process left that the journal does not name is swept
+away when the folder is opened next.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
+import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
-from ultraedit.errors import ConfigError
-from ultraedit.files import explained, write_text
-from ultraedit.types import Answer, CheckpointRecord, TurnRecord
+from ultraedit.errors import ConfigError, StorageError
+from ultraedit.evaluate import Evaluation
+from ultraedit.files import explained, sha256, sweep, write_bytes, write_text
+from ultraedit.store import snapshots
+from ultraedit.store.before import before_from_json, before_to_json
+from ultraedit.store.entries import StoredFile
+from ultraedit.store.journal import Change, Journal
+from ultraedit.store.lock import HOLDER, LOCK, FolderLock
+from ultraedit.store.randomness import random_state
+from ultraedit.store.schema import JOURNAL, is_blank
+from ultraedit.types import Answer, Carried, CheckpointRecord, Turn, TurnRecord
+
+SEAL = "journal.sha256"
+"""Hash of the journal, there while nobody writes to it."""
+
+RECORDS = "records.jsonl"
+
+SHARE = 30
+"""The latest snapshot is renewed when the turns since have taken so many times what writing it
+takes: at most a thirtieth of the time goes there, and a resumed run repeats little."""
+
+SOONEST = 5.0
+"""Seconds of turns before the latest snapshot is renewed in any case."""
 
 
 class RunFolder:
-    """A folder that belongs to one run, and a `Recorder` of it."""
+    """A folder that belongs to one run, held by this process, and a `Recorder` of it."""
 
-    def __init__(self, path: Path) -> None:
-        """Claim a folder, making it if it is not there.
+    def __init__(self, path: Path, journal: Journal, lock: FolderLock) -> None:
+        """Hold an open run folder; see `create` and `open`."""
+        self.path = path
+        self.journal = journal
+        self._lock = lock
+        self._made: list[Path] = []
+        self._carried: tuple[int, Carried] | None = None
+        self._saved_at = time.monotonic()
+        self._cost = 0.0
+
+    @classmethod
+    def create(
+        cls, path: Path, values: Mapping[str, Any], settings: Mapping[str, Any]
+    ) -> RunFolder:
+        """Claim a folder for a new run, making it if it is not there.
 
         Args:
             path: A folder that does not exist yet, or is empty.
+            values: What the journal notes of the whole run.
+            settings: Those of its first job.
 
         Raises:
             ConfigError: If it holds another run, or anything else.
             StorageError: If it cannot be made.
         """
         refuse_taken(path)
-        self.path = path
-        self._made = [p for p in (path, *path.parents) if not p.exists()]
+        made = [p for p in (path, *path.parents) if not p.exists()]
         with explained(path):
             path.mkdir(parents=True, exist_ok=True)
+        lock = _claim(path, made)
+        try:
+            journal = Journal.create(path / JOURNAL, values, settings)
+        except BaseException:
+            _remove(path, made)
+            lock.release()
+            raise
+        folder = cls(path, journal, lock)
+        folder._made = made
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Take hold of a run that was begun before, and sweep up what a killed process left.
+
+        Raises:
+            ConfigError: If it holds no run, or another process is at work on it.
+            StorageError: If it cannot be read or written.
+        """
+        Journal.open(path / JOURNAL).close()  # refuses what is no run before touching it
+        lock = FolderLock(path)
+        try:
+            folder = cls(path, Journal.open(path / JOURNAL, write=True), lock)
+            with explained(path):
+                folder._sweep()
+        except BaseException:
+            lock.release()
+            raise
+        return folder
+
+    def close(self) -> None:
+        """Let go of the folder. A journal that has a last word gets its seal."""
+        self.journal.close()
+        journal = self.path / JOURNAL
+        if journal.exists() and not journal.with_name(f"{JOURNAL}-wal").exists():
+            with suppress(OSError):
+                write_bytes(self.path / SEAL, seal_of(journal))
+        self._lock.release()
 
     @property
     def begun(self) -> bool:
         """Whether the run has left a record, and so is worth keeping when it ends early."""
-        records = self.path / "records.jsonl"
-        return records.exists() and records.stat().st_size > 0
+        return bool(self.journal.head() or self.journal.checkpoints())
 
     def discard(self) -> None:
         """Take the folder away again, with all folders that were made for it."""
-        if self.path.exists():
-            for child in self.path.iterdir():
-                shutil.rmtree(child) if child.is_dir() else child.unlink()
-        with suppress(OSError):  # Another run may have put its own folder beside this one.
-            for folder in self._made:
-                folder.rmdir()
+        self.journal.close()
+        _remove(self.path, self._made)
+
+    # What the run records
+
+    def turn(self, record: TurnRecord, turn: Turn, carried: Carried) -> None:
+        """Record a finished turn, and now and then all that is carried on.
+
+        Raises:
+            StorageError: If it cannot be written. The turns before it stay as they are.
+        """
+        every = self.journal.job().settings["snapshot_every"]
+        role = "snapshot" if turn.number % every == 0 else "latest"
+        since = time.monotonic() - self._saved_at
+        due = role == "snapshot" or since > max(SOONEST, SHARE * self._cost)
+        file = self._write_snapshot(turn.number, carried, role) if due else None
+        change = Change(record, turn.edits, random_state())
+        self._drop(self.journal.add_turn(change, file, job=self.journal.job().id))
+        self._carried = None if due else (turn.number, carried)
+        self._append({"kind": "turn"} | asdict(record))
+
+    def revert(self, record: TurnRecord, reverted: tuple[int, ...], carried: Carried) -> None:
+        """Record a turn that took edits out. Its outcome cannot be replayed, so it is kept.
+
+        Raises:
+            StorageError: If it cannot be written. The turns before it stay as they are.
+        """
+        file = self._write_snapshot(record.turn, carried, "snapshot")
+        change = Change(record, (), random_state(), reverted)
+        self._drop(self.journal.add_turn(change, file, job=None))
+
+    def settle(self) -> None:
+        """Keep what the last turn carries on, so that who goes on from here replays nothing.
+
+        Raises:
+            StorageError: If it cannot be written. The run stays as it is and can be resumed.
+        """
+        if self._carried is None:
+            return
+        turn, carried = self._carried
+        saved = self.journal.snapshot_before(turn)
+        if saved is None or saved.turn != turn:
+            file = self._write_snapshot(turn, carried, "latest")
+            self._drop(self.journal.add_snapshot(file, turn))
+        self._carried = None
+
+    def checkpoint(self, record: CheckpointRecord) -> None:
+        """Record an evaluation, unless it is on record.
+
+        Raises:
+            StorageError: If it cannot be written. The records before it stay as they are.
+        """
+        if self.journal.add_checkpoint(record):
+            self._append({"kind": "checkpoint"} | asdict(record))
+
+    def keep_before(self, before: Evaluation) -> None:
+        """Keep what the unedited model says, for the case that this process is killed.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        name = self._before_name()
+        with explained(self.path):
+            (self.path / name).parent.mkdir(exist_ok=True)
+        write_text(self.path / name, before_to_json(before))
+        self.journal.add_file(self._stored(name, "before"))
+
+    def before(self) -> Evaluation | None:
+        """What the unedited model said to this job's questions; None if it was not asked yet.
+
+        Raises:
+            StorageError: If the file is damaged.
+        """
+        name = self._before_name()
+        path = self.path / name
+        stored = next((file for file in self.journal.files() if file.path == name), None)
+        if stored is None or not path.is_file():
+            return None
+        if sha256(path) != stored.sha256:
+            raise StorageError(
+                f"{path} is damaged: its bytes are not those that were written. Delete it; what "
+                "the unedited model says is then asked again."
+            )
+        return before_from_json(path.read_text(encoding="utf-8"))
+
+    def drop_before(self) -> None:
+        """Take away what `keep_before` kept, now that the job is done."""
+        self._drop(self.journal.drop_files("before"))
+
+    def _before_name(self) -> str:
+        return f"{snapshots.FOLDER}/before-{self.journal.job().id}.json"
+
+    def rollback(self, turn: int, carried: Carried) -> None:
+        """Let the run stand at an earlier turn. Those after it stay on record, marked.
+
+        Args:
+            turn: The turn; 0 is the unedited model.
+            carried: What that turn carried on.
+
+        Raises:
+            StorageError: If it cannot be written. The run stays where it stood.
+        """
+        if turn:
+            self._carried = (turn, carried)
+            self.settle()
+        self._drop(self.journal.undo_after(turn))
+        self.drop_before()
+        self.write_records()
+
+    def _write_snapshot(self, turn: int, carried: Carried, role: Any) -> StoredFile:
+        start = time.monotonic()
+        name = snapshots.snapshot_name(turn)
+        snapshots.write_snapshot(self.path / name, carried)
+        stored = self._stored(name, role, turn)
+        self._saved_at = time.monotonic()
+        self._cost = self._saved_at - start
+        return stored
+
+    def _stored(self, name: str, role: Any, turn: int | None = None) -> StoredFile:
+        path = self.path / name
+        with explained(path):
+            return StoredFile(name, role, path.stat().st_size, sha256(path), turn)
+
+    def _drop(self, paths: list[str]) -> None:
+        for path in paths:
+            (self.path / path).unlink(missing_ok=True)
+
+    # The results
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file whole: a reader sees the old one or the new one, never a part.
@@ -61,39 +256,101 @@ class RunFolder:
         """
         write_text(self.path / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
-    def turn(self, record: TurnRecord) -> None:
-        """Append a finished turn to ``records.jsonl``.
-
-        Raises:
-            StorageError: If it cannot be written. The records before it stay as they are.
-        """
-        self._append("records.jsonl", {"kind": "turn"} | asdict(record))
-
-    def checkpoint(self, record: CheckpointRecord) -> None:
-        """Append an evaluation to ``records.jsonl``.
-
-        Raises:
-            StorageError: If it cannot be written. The records before it stay as they are.
-        """
-        self._append("records.jsonl", {"kind": "checkpoint"} | asdict(record))
-
     def answers(self, answers: tuple[Answer, ...]) -> None:
         """Write every free answer, before and after the edits, to ``answers.jsonl``."""
         lines = [json.dumps(answer._asdict(), ensure_ascii=False) for answer in answers]
         write_text(self.path / "answers.jsonl", "".join(f"{line}\n" for line in lines))
 
-    def _append(self, name: str, row: dict[str, Any]) -> None:
+    def seal(self) -> None:
+        """Note the hash of every result: from now on `verify` finds a change in any of them."""
+        self.journal.set_value("results_of", self.journal.head())
+        self.journal.set_results(
+            self._stored(path.relative_to(self.path).as_posix(), "result")
+            for path in sorted(self.path.rglob("*"))
+            if path.is_file() and is_result(path.relative_to(self.path))
+        )
+
+    def drop_results(self) -> None:
+        """Take away what tells of another state of the run: summary, report, answers."""
+        for path in (self.path / "summary.json", self.path / "report.md", *self.path.glob("*.png")):
+            path.unlink(missing_ok=True)
+        (self.path / "answers.jsonl").unlink(missing_ok=True)
+
+    def write_records(self) -> None:
+        """Write ``records.jsonl`` anew from the journal."""
+        lines = [
+            (entry.number, 0, {"kind": "turn"} | dict(entry.record))
+            for entry in self.journal.turns()
+        ]
+        lines += [
+            (each.after_turn, 1, {"kind": "checkpoint"} | dict(each.record))
+            for each in self.journal.checkpoints()
+        ]
+        lines.sort(key=lambda line: line[:2])
+        text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for *_, row in lines)
+        write_text(self.path / RECORDS, text)
+
+    def _sweep(self) -> None:
+        (self.path / SEAL).unlink(missing_ok=True)
+        sweep(self.path)
+        known = {self.path / file.path for file in self.journal.files()}
+        states = self.path / snapshots.FOLDER
+        for path in states.iterdir() if states.is_dir() else ():
+            if path not in known:
+                path.unlink()
+        self.write_records()
+
+    def _append(self, row: dict[str, Any]) -> None:
         line = f"{json.dumps(row, ensure_ascii=False)}\n".encode()
-        path = self.path / name
+        path = self.path / RECORDS
         # Unbuffered, so that nothing is written again, and fails again, when the file is closed.
         with explained(path), path.open("ab", buffering=0) as file:
             length = file.tell()
             try:
                 _write_all(file, line)
-                os.fsync(file.fileno())
             except OSError:
                 file.truncate(length)  # A disk that filled up midway took a part of the line.
                 raise
+
+
+def seal_of(journal: Path) -> bytes:
+    """What the seal of a journal holds, as ``sha256sum --check`` reads it."""
+    return f"{sha256(journal)}  {JOURNAL}\n".encode()
+
+
+def is_result(path: Path) -> bool:
+    """Whether a file of a run folder is one of its results, by its path within the folder."""
+    return (
+        path.parts[0] != snapshots.FOLDER
+        and not path.name.startswith((JOURNAL, "."))
+        and path.name not in (SEAL, LOCK, HOLDER)
+    )
+
+
+def _claim(path: Path, made: list[Path]) -> FolderLock:
+    """Lock a folder for a new run; take it away again if that fails and it was made for it."""
+    try:
+        lock = FolderLock(path)
+    except StorageError:
+        if path in made:
+            _remove(path, made)
+        raise
+    try:
+        refuse_taken(path)  # another process may have had it until a moment ago
+    except ConfigError:
+        lock.release()
+        raise
+    return lock
+
+
+def _remove(path: Path, made: list[Path]) -> None:
+    """Empty a folder, and take it away with those around it that were made for it."""
+    if path.exists():
+        for child in path.iterdir():
+            shutil.rmtree(child) if child.is_dir() else child.unlink()
+    with suppress(OSError):  # Another run may have put its own folder beside this one.
+        for folder in made:
+            folder.rmdir()
 
 
 def _write_all(file: RawIOBase, content: bytes) -> None:
@@ -108,10 +365,17 @@ def refuse_taken(path: Path) -> None:
     Raises:
         ConfigError: If it holds another run, or anything else.
     """
-    if (path / "config.json").exists():
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"{path} is a file. Choose a new or empty folder for --out.")
+    if (path / JOURNAL).exists() and not is_blank(path / JOURNAL):
         raise ConfigError(
-            f"{path} already holds a run. Choose another --out, or delete that folder first."
+            f"{path} already holds a run. Choose another --out, go on with that run by --resume "
+            "or `ultraedit edit --append`, or delete the folder first."
         )
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        what = "is not empty" if path.is_dir() else "is a file"
-        raise ConfigError(f"{path} {what}. Choose a new or empty folder for --out.")
+    if path.exists() and any(not _is_leftover(child) for child in path.iterdir()):
+        raise ConfigError(f"{path} is not empty. Choose a new or empty folder for --out.")
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether a file is what a process leaves that was killed before its run began."""
+    return path.name.startswith(JOURNAL) or path.name in (LOCK, HOLDER)

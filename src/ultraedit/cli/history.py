@@ -1,0 +1,92 @@
+"""``ultraedit history``: the turns of a run, with what each did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ultraedit.cli import _options as o
+from ultraedit.cli import _output
+
+if TYPE_CHECKING:
+    from ultraedit.store import Entry, Journal
+
+
+def history(folder: o.RunArgument, json: o.Json = False) -> None:
+    r"""List the turns of a run, those that were rolled back too.
+
+    Examples:
+      ultraedit history edited
+      ultraedit history edited --json
+    """
+    from ultraedit.store import JOURNAL, Journal
+
+    journal = Journal.open(folder / JOURNAL)
+    checkpoints = {c.record["turn"]: c.record["scores"] for c in journal.checkpoints()}
+    snapshots = {file.turn for file in journal.files() if file.turn is not None}
+    turns = [
+        {
+            "turn": entry.number,
+            "kind": entry.kind,
+            "edits": entry.record["edits"],
+            "total_edits": entry.record["total_edits"],
+            "finished": entry.finished,
+            "seconds": entry.record["seconds"],
+            "norms": entry.record["norms"],
+            "scores": None if entry.undone else checkpoints.get(entry.number),
+            "snapshot": entry.number in snapshots and entry.undone is None,
+            "undone": entry.undone,
+        }
+        for entry in journal.turns(undone=True)
+    ]
+    state = _state(journal)
+    journal.close()
+    if json:
+        _output.write_json({"folder": str(folder)} | state | {"turns": turns})
+        return
+    _show(turns)
+    _output.line()
+    _output.line(_sentence(state))
+
+
+def _state(journal: Journal) -> dict[str, Any]:
+    head = journal.head()
+    last: Entry | None = journal.turn(head) if head else None
+    return {
+        "model": journal.value("settings")["model"],
+        "editor": journal.value("settings")["editor"],
+        "head": head,
+        "edits": last.record["total_edits"] if last else 0,
+        "finished": journal.job().ended is not None,
+    }
+
+
+def _show(turns: list[dict[str, Any]]) -> None:
+    from ultraedit.report import format_count, format_number, format_percent, format_seconds
+
+    _output.table(
+        ["turn", "what", "edits in all", "time", "finished", "largest change", "efficacy", ""],
+        [
+            (
+                turn["turn"],
+                format_count(turn["edits"], "edit") + (" out" if turn["kind"] == "revert" else ""),
+                f"{turn['total_edits']:,}",
+                format_seconds(turn["seconds"]),
+                turn["finished"].replace("T", " ").split(".")[0],
+                format_number(max(turn["norms"].values(), default=None)),
+                format_percent(turn["scores"]["efficacy"]) if turn["scores"] else None,
+                "rolled back" if turn["undone"] else "snapshot" if turn["snapshot"] else None,
+            )
+            for turn in turns
+        ],
+        right=["turn", "edits in all", "time", "largest change", "efficacy"],
+        whole=["finished"],
+    )
+
+
+def _sentence(state: dict[str, Any]) -> str:
+    from ultraedit.report import format_count
+
+    where = f"The run stands at turn {state['head']} with {format_count(state['edits'], 'edit')}"
+    if not state["finished"]:
+        return f"{where}. It was interrupted, or is at work."
+    return f"{where}. The largest change is that of a module, of its unedited norm."

@@ -1,0 +1,233 @@
+"""Take single edits out of a run: solve their turns again without them, keep what others did."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from ultraedit import models
+from ultraedit.config import make_config
+from ultraedit.errors import ConfigError, NumericalError
+from ultraedit.evaluate import Evaluation, evaluate
+from ultraedit.host import ModelHost
+from ultraedit.lifelong import norms, peak_memory
+from ultraedit.replay import restore
+from ultraedit.session import EditResult
+from ultraedit.store import Journal, RunFolder, StoredEdit
+from ultraedit.store.randomness import random_state, restore_random_state
+from ultraedit.types import (
+    Carried,
+    CheckpointRecord,
+    Edit,
+    Editor,
+    LowRank,
+    Nobody,
+    Observer,
+    Scores,
+    State,
+    Turn,
+    TurnRecord,
+)
+from ultraedit.workflow import conclude, open_host, refuse_interrupted, summarize
+
+
+class BeforeAndAfter(NamedTuple):
+    """Scores of some edits around a revert."""
+
+    edits: int
+    before: Scores
+    after: Scores
+
+
+@dataclass(frozen=True)
+class Reverted:
+    """What taking edits out has done."""
+
+    turn: int
+    """The number under which it is on record."""
+    taken_out: tuple[StoredEdit, ...]
+    removed: BeforeAndAfter
+    remaining: BeforeAndAfter | None
+    """None if no edit remains."""
+
+
+def revert(
+    path: Path, names: Sequence[str], turn: int | None = None, observer: Observer | None = None
+) -> Reverted:
+    """Take single edits out of a run, and keep what all others did.
+
+    Each turn with such an edit is solved once with and once without it, both from where the run
+    stood before that turn; the difference is taken off the weights. What later turns added stays,
+    and so do the editor's running statistics, which have seen the edits.
+
+    Args:
+        path: The run folder.
+        names: Ids of the edits.
+        turn: Their turn, where an id occurs in several.
+        observer: Told how far it is.
+
+    Raises:
+        UltraEditError: If there is no such edit, or the folder or the model cannot be used.
+    """
+    observer = observer or Nobody()
+    folder = RunFolder.open(path)
+    try:
+        refuse_interrupted(folder)
+        chosen = find_edits(folder.journal, names, turn)
+        return _revert(folder, chosen, observer)
+    finally:
+        folder.close()
+
+
+def find_edits(journal: Journal, names: Sequence[str], turn: int | None) -> list[StoredEdit]:
+    """Look edits up by their ids.
+
+    Raises:
+        ConfigError: If one is not there, was taken out before, or is there more than once.
+    """
+    path = journal.path.parent
+    chosen = []
+    for name in dict.fromkeys(names):
+        found = [each for each in journal.edits_named(name) if turn in (None, each.turn)]
+        standing = [each for each in found if each.reverted_by is None]
+        if not standing:
+            gone = f" Turn {found[0].reverted_by} took it out." if found else ""
+            where = "" if turn is None else f" in turn {turn}"
+            raise ConfigError(
+                f"No edit with the id {name!r} holds{where} in {path}.{gone} "
+                f"`ultraedit find {path} TEXT` gives the ids of edits with a text."
+            )
+        if len(standing) > 1:
+            places = ", ".join(str(number) for number in sorted({e.turn for e in standing}))
+            advice = "Say which with --turn." if turn is None else "They cannot be told apart."
+            raise ConfigError(
+                f"{len(standing)} edits have the id {name!r}, in turns {places}. {advice}"
+            )
+        chosen += standing
+    return chosen
+
+
+def _revert(folder: RunFolder, chosen: Sequence[StoredEdit], observer: Observer) -> Reverted:
+    journal = folder.journal
+    host, settings = open_host(journal, observer)
+    config = make_config(dict(journal.job().settings))
+    rows = {each.row for each in chosen}
+    removed = _Group(host, [each.edit for each in chosen], 0, observer)
+    kept = [each.edit for each in journal.standing() if each.row not in rows]
+    remaining = _Group(host, kept, config.free_answers, observer) if kept else None
+    progress = restore(host, settings.editor, journal, observer=observer)
+    before = removed.score(), remaining.score() if remaining else None
+    started = time.perf_counter()
+    stood = host.weights.snapshot()
+    share = _share(host, settings.editor, journal, chosen, observer)
+    host.weights.restore({path: change - share[path] for path, change in stood.items()})
+    record = TurnRecord(
+        turn=progress.turns + 1,
+        edits=len(chosen),
+        total_edits=len(kept),
+        seconds=time.perf_counter() - started,
+        memory_bytes=peak_memory(),
+        norms=norms(host),
+    )
+    folder.revert(record, tuple(sorted(rows)), Carried(host.weights.changes, progress.state))
+    progress.turns, progress.edits = record.turn, record.total_edits
+    asked = time.perf_counter()
+    after = removed.score(), remaining.score() if remaining else None
+    folder.drop_results()
+    folder.write_records()
+    saved = (folder.path / "model").is_dir()
+    if remaining is not None and after[1] is not None:
+        folder.checkpoint(
+            CheckpointRecord(
+                turn=record.turn,
+                edits=len(kept),
+                overruled=after[1].overruled,
+                seconds=time.perf_counter() - asked,
+                scores=after[1].scores,
+            )
+        )
+        result = EditResult(host.language_model, remaining.base, after[1], (), progress, len(kept))
+        summary = summarize(config, settings, result, folder)
+        conclude(folder, summary, result, observer, save_model=saved)
+    else:  # nothing is left to score
+        if saved:
+            models.save(host.language_model, folder.path / "model")
+        folder.seal()
+    return Reverted(
+        record.turn,
+        tuple(chosen),
+        BeforeAndAfter(len(chosen), before[0].scores, after[0].scores),
+        BeforeAndAfter(len(kept), before[1].scores, after[1].scores)
+        if before[1] and after[1]
+        else None,
+    )
+
+
+class _Group:
+    """Some edits that are scored together, against what the unedited model says."""
+
+    def __init__(
+        self, host: ModelHost, edits: Sequence[Edit], free_answers: int | None, observer: Observer
+    ) -> None:
+        """Ask the unedited model, which the host must hold now."""
+        self._host, self._edits, self._free = host, edits, free_answers
+        self._observer = observer
+        self.base: Evaluation = evaluate(host, edits, free_answers=free_answers, observer=observer)
+
+    def score(self) -> Evaluation:
+        """Ask the model as it stands."""
+        return evaluate(
+            self._host,
+            self._edits,
+            reference=self.base.reference,
+            free_answers=self._free,
+            observer=self._observer,
+        )
+
+
+def _share(
+    host: ModelHost,
+    editor: Editor,
+    journal: Journal,
+    chosen: Sequence[StoredEdit],
+    observer: Observer,
+) -> dict[str, Tensor]:
+    """What the chosen edits have put into each weight: their turns with them, less without them.
+
+    Leaves the host where the run stood before the last of these turns.
+    """
+    rows = {each.row for each in chosen}
+    share = {path: change.zero_() for path, change in host.weights.snapshot().items()}
+    for number in sorted({each.turn for each in chosen}):
+        progress = restore(host, editor, journal, number - 1, observer)
+        present = [each for each in journal.turn_edits(number) if each.reverted_by is None]
+        random = random_state()
+        for sign, edits in (
+            (1, [each.edit for each in present]),
+            (-1, [each.edit for each in present if each.row not in rows]),
+        ):
+            restore_random_state(random)
+            for path, change in _solve(host, editor, number, edits, progress.state).items():
+                share[path].add_(change, alpha=sign)
+    return share
+
+
+def _solve(
+    host: ModelHost, editor: Editor, number: int, edits: Sequence[Edit], state: State
+) -> dict[str, Tensor]:
+    """The changes of a turn, dense. None of no edits."""
+    if not edits:
+        return {}
+    try:
+        patch, _ = editor.step(host, Turn(number, tuple(edits)), state)
+    except NumericalError as error:
+        raise NumericalError(f"Turn {number} without the edits: {error}") from error
+    return {
+        path: change.dense() if isinstance(change, LowRank) else change
+        for path, change in patch.changes.items()
+    }

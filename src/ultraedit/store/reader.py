@@ -1,0 +1,215 @@
+"""Reading a journal: the turns of a run, its edits, its evaluations and its files."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ultraedit.errors import ConfigError
+from ultraedit.store import schema
+from ultraedit.store.entries import (
+    Checkpoint,
+    Entry,
+    Job,
+    StoredEdit,
+    StoredFile,
+    edit_from_json,
+)
+from ultraedit.types import Turn
+
+
+class JournalReader:
+    """A run's history, to be read. Others may add to it meanwhile."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        """Use an open journal; see `Journal.open`."""
+        self._db = connection
+        self.path = path
+
+    def close(self) -> None:
+        """Close it. What was committed is in the file proper from then on."""
+        with suppress(sqlite3.Error):
+            self._db.close()
+
+    def value(self, name: str) -> Any:
+        """A value of the run; None if there is none."""
+        row = self._one("SELECT value FROM run WHERE name = ?", name)
+        return None if row is None else json.loads(row["value"])
+
+    def jobs(self) -> list[Job]:
+        """The jobs, oldest first. There is at least one: it is made with the tables."""
+        return [
+            Job(
+                row["id"],
+                json.loads(row["settings"]),
+                row["data_sha256"],
+                row["first_turn"],
+                row["begun"],
+                row["ended"],
+            )
+            for row in self._all("SELECT * FROM jobs ORDER BY id")
+        ]
+
+    def job(self) -> Job:
+        """The newest job."""
+        return self.jobs()[-1]
+
+    # Turns
+
+    def head(self) -> int:
+        """Number of the last turn that stands; 0 if none does."""
+        row = self._one("SELECT max(number) AS head FROM turns WHERE undone IS NULL")
+        return 0 if row is None or row["head"] is None else int(row["head"])
+
+    def random_state(self, turn: int) -> bytes | None:
+        """Random state after a turn that stands; None if it was never noted."""
+        row = self._one(
+            "SELECT random FROM turns WHERE random IS NOT NULL AND number <= ? AND undone IS NULL "
+            "ORDER BY number DESC LIMIT 1",
+            turn,
+        )
+        return None if row is None else row["random"]
+
+    def turns(self, *, undone: bool = False) -> list[Entry]:
+        """The turns in their order.
+
+        Args:
+            undone: Whether to list those too that were rolled back, each where it once stood.
+        """
+        which = "" if undone else "WHERE undone IS NULL"
+        rows = self._all(f"SELECT * FROM turns {which} ORDER BY number, id")
+        return [_entry(row) for row in rows]
+
+    def turn(self, number: int) -> Entry:
+        """A turn that stands.
+
+        Raises:
+            ConfigError: If there is none of that number.
+        """
+        row = self._one("SELECT * FROM turns WHERE number = ? AND undone IS NULL", number)
+        if row is None:
+            raise ConfigError(
+                f"There is no turn {number} in {self.path.parent}: its turns are "
+                f"1 to {self.head()}. `ultraedit history {self.path.parent}` lists them."
+            )
+        return _entry(row)
+
+    # Edits
+
+    def turn_edits(self, number: int) -> list[StoredEdit]:
+        """The edits of a turn that stands, in their order."""
+        return list(self._edits("t.number = ? AND t.undone IS NULL", number))
+
+    def turns_between(self, after: int, to: int) -> Iterator[Turn]:
+        """The turns after one and up to another, as they were applied, read as they are needed."""
+        for number in range(after + 1, to + 1):
+            yield Turn(number, tuple(each.edit for each in self.turn_edits(number)))
+
+    def taken_out(self, number: int) -> list[StoredEdit]:
+        """The edits that a turn took out; none unless it is a revert."""
+        return list(self._edits("t.undone IS NULL AND reverted_by = ?", number))
+
+    def standing(self) -> Iterator[StoredEdit]:
+        """The edits that hold, in the order in which they were made."""
+        return self._edits("t.undone IS NULL AND reverted_by IS NULL")
+
+    def edits_named(self, name: str) -> list[StoredEdit]:
+        """Edits of an id, in turns that stand."""
+        return list(self._edits("e.name = ? AND t.undone IS NULL", name))
+
+    def edits_of_prompt(self, prompt: str) -> list[StoredEdit]:
+        """Edits of a prompt, in turns that stand."""
+        return list(self._edits("e.prompt = ? AND t.undone IS NULL", prompt))
+
+    def find(self, text: str) -> list[StoredEdit]:
+        """Edits whose prompt or target has a text in it, whatever its case, rolled back or not."""
+        folded = text.casefold()
+        return list(
+            self._edits("instr(folded(e.prompt), ?) OR instr(folded(e.target), ?)", folded, folded)
+        )
+
+    def _edits(self, where: str, *values: Any) -> Iterator[StoredEdit]:
+        reverted = (
+            "(SELECT min(rt.number) FROM reverts r JOIN turns rt ON rt.id = r.turn "
+            "WHERE r.edit = e.id AND rt.undone IS NULL)"
+        )
+        query = (
+            f"SELECT e.id, e.value, t.number, t.undone, {reverted} AS reverted_by "
+            f"FROM edits e JOIN turns t ON t.id = e.turn WHERE {where} ORDER BY t.number, e.id"
+        )
+        for row in self._rows(query, *values):
+            yield StoredEdit(
+                row["id"],
+                row["number"],
+                edit_from_json(row["value"]),
+                row["reverted_by"],
+                row["undone"],
+            )
+
+    # Evaluations and files
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """The evaluations of turns that stand, in their order."""
+        rows = self._all(
+            "SELECT c.* FROM checkpoints c LEFT JOIN turns t ON t.id = c.turn "
+            "WHERE t.undone IS NULL AND c.after_turn <= ? ORDER BY c.after_turn, c.id",
+            self.head(),
+        )
+        return [
+            Checkpoint(row["job"], row["after_turn"], json.loads(row["record"])) for row in rows
+        ]
+
+    def files(self) -> list[StoredFile]:
+        """Every file that belongs to the run but the journal itself."""
+        rows = self._all(
+            "SELECT f.*, t.number FROM files f LEFT JOIN turns t ON t.id = f.turn ORDER BY f.path"
+        )
+        return [
+            StoredFile(row["path"], row["role"], row["bytes"], row["sha256"], row["number"])
+            for row in rows
+        ]
+
+    def snapshot_before(self, turn: int) -> StoredFile | None:
+        """The newest snapshot of a standing turn that is not after the given one."""
+        found = [f for f in self.files() if f.turn is not None and f.turn <= turn]
+        return max(found, key=lambda file: file.turn or 0, default=None)
+
+    def damage(self) -> str | None:
+        """What SQLite finds wrong with the file; None if nothing."""
+        try:
+            found = self._db.execute("PRAGMA integrity_check").fetchone()[0]
+            broken = self._db.execute("PRAGMA foreign_key_check").fetchall()
+        except sqlite3.DatabaseError as error:
+            return str(error)
+        if found != "ok":
+            return str(found)
+        return f"{len(broken)} rows refer to rows that are not there" if broken else None
+
+    def _one(self, query: str, *values: Any) -> sqlite3.Row | None:
+        with schema.explained(self.path):
+            row: sqlite3.Row | None = self._db.execute(query, values).fetchone()
+        return row
+
+    def _all(self, query: str, *values: Any) -> list[sqlite3.Row]:
+        with schema.explained(self.path):
+            return self._db.execute(query, values).fetchall()
+
+    def _rows(self, query: str, *values: Any) -> Iterator[sqlite3.Row]:
+        with schema.explained(self.path):
+            yield from self._db.execute(query, values)
+
+
+def _entry(row: sqlite3.Row) -> Entry:
+    return Entry(
+        row["id"],
+        row["number"],
+        row["kind"],
+        json.loads(row["record"]),
+        row["finished"],
+        row["undone"],
+        row["job"],
+    )

@@ -1,0 +1,148 @@
+"""Is a run folder what its journal says: every file, and the weights of the saved model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ultraedit import models
+from ultraedit.errors import UltraEditError
+from ultraedit.files import sha256
+from ultraedit.models.fingerprint import fingerprint
+from ultraedit.replay import restore
+from ultraedit.store import JOURNAL, SEAL, Journal, is_result, seal_of
+from ultraedit.types import Nobody, Observer
+from ultraedit.workflow import open_host
+
+
+class Damage(NamedTuple):
+    """Something that is not what it was."""
+
+    file: str
+    """Within the run folder."""
+    problem: str
+
+
+class Verified(NamedTuple):
+    """What was looked at, and what is wrong with it."""
+
+    files: int
+    """Number of files whose bytes were compared with their hashes."""
+    damages: tuple[Damage, ...]
+    weights: str
+    """What was found of the weights, as a sentence."""
+    notes: tuple[str, ...]
+    """What is no damage and good to know."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.damages
+
+
+def verify(path: Path, observer: Observer | None = None) -> Verified:
+    """Check a run folder, changing nothing in it.
+
+    Args:
+        path: The run folder.
+        observer: Told how far it is.
+
+    Returns:
+        What was found. A journal that is damaged beyond reading is a finding too.
+
+    Raises:
+        ConfigError: If the folder holds no run, or one of a newer version of this program.
+    """
+    observer = observer or Nobody()
+    seal = list(_broken_seal(path))
+    notes = [] if (path / SEAL).exists() else [_unsealed(path)]
+    try:
+        journal = Journal.open(path / JOURNAL)
+        damage = journal.damage()
+        if damage is not None:
+            raise UltraEditError(damage)
+        files = journal.files()
+        observer.stage("Comparing files with their hashes", len(files))
+        damages = [*seal, *_broken_files(journal, observer)]
+    except UltraEditError as error:
+        if not (path / JOURNAL).is_file():
+            raise
+        found = seal or [Damage(JOURNAL, f"it cannot be read: {error}")]
+        return Verified(1, tuple(found), "The weights were not compared.", tuple(notes))
+    try:
+        if damages:
+            weights = "The weights were not compared, since files are damaged."
+        else:
+            wrong, weights = _compare_weights(journal, observer)
+            damages += wrong
+        notes += _unknown(journal)
+        return Verified(len(files) + 1, tuple(damages), weights, tuple(notes))
+    finally:
+        journal.close()
+
+
+def _broken_seal(path: Path) -> Iterator[Damage]:
+    seal, journal = path / SEAL, path / JOURNAL
+    if seal.is_file() and journal.is_file() and seal.read_bytes() != seal_of(journal):
+        yield Damage(JOURNAL, f"its bytes are not those that {SEAL} names")
+
+
+def _unsealed(path: Path) -> str:
+    return (
+        f"There is no {SEAL}: a process is at work here or was killed, so the journal was checked "
+        f"for its form alone. `ultraedit run --resume {path}` finishes the run and seals it."
+    )
+
+
+def _broken_files(journal: Journal, observer: Observer) -> Iterator[Damage]:
+    folder = journal.path.parent
+    for file in journal.files():
+        observer.advance()
+        path = folder / file.path
+        try:
+            size = path.stat().st_size
+            if size != file.bytes:
+                yield Damage(file.path, f"it has {size:,} bytes instead of {file.bytes:,}")
+            elif sha256(path) != file.sha256:
+                yield Damage(file.path, "its bytes are not those that were written")
+        except FileNotFoundError:
+            yield Damage(file.path, "it is missing")
+        except OSError as error:
+            yield Damage(file.path, f"it cannot be read: {error.strerror or error}")
+
+
+def _compare_weights(journal: Journal, observer: Observer) -> tuple[list[Damage], str]:
+    """Put the accumulated change on the unedited model, and compare the saved one with that."""
+    saved = journal.path.parent / "model"
+    if not saved.is_dir():
+        return [], "The run keeps no model."
+    head, written = journal.head(), journal.value("results_of")
+    if head != written:
+        return [], (
+            f"The saved model is that of turn {written or 0}, the run stands at turn {head}: "
+            f"`ultraedit rollback {journal.path.parent} --to-turn {head}` saves it anew."
+        )
+    host, settings = open_host(journal, observer)
+    restore(host, settings.editor, journal, observer=observer)
+    expected = fingerprint(host.language_model.model)
+    observer.stage("Loading the saved model")
+    found = models.load(str(saved), dtype=settings.dtype, device=settings.device)
+    if fingerprint(found.model) == expected:
+        return [], f"The saved model is the unedited one plus the change of {head} turns."
+    problem = f"it is not the unedited model plus the change of turn {head}"
+    return [Damage("model", problem)], "The saved model is another one."
+
+
+def _unknown(journal: Journal) -> Iterator[str]:
+    """Files that no record names: the user's own, or what a killed process left."""
+    folder = journal.path.parent
+    known = {file.path for file in journal.files()}
+    names = [
+        path.relative_to(folder)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and is_result(path.relative_to(folder))
+    ]
+    unknown = [name.as_posix() for name in names if name.as_posix() not in known]
+    if unknown and journal.value("results_of") == journal.head():
+        yield f"Not part of the run: {', '.join(unknown)}."
