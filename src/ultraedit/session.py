@@ -14,6 +14,7 @@ from ultraedit.errors import ConfigError, DataError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, Progress, run_turns
+from ultraedit.metrics import turn_means
 from ultraedit.models import Preset, find_preset, save
 from ultraedit.models.generation import generate
 from ultraedit.types import (
@@ -189,6 +190,8 @@ def carry_out(
             overruled=found.overruled,
             seconds=time.perf_counter() - begun,
             scores=found.scores,
+            by_turn=_by_turn(found, schedule) if turn else {},
+            first_turn=first_turn if turn else 1,
         )
         both.checkpoint(record)
         return found
@@ -200,6 +203,7 @@ def carry_out(
     reference = before.reference
     progress = Progress(editor.init(host)) if start is None else start()
     earlier = progress.edits - done
+    first_turn = progress.turns + 1 - -(-done // schedule.edits_per_turn)
 
     def check_if_due(turn: int) -> None:
         made = progress.edits - earlier
@@ -217,6 +221,12 @@ def carry_out(
     run_turns(host, editor, left, both, progress, after_turn)
     after = check(progress.turns, edits, reference, free=True)
     return EditResult(host.language_model, before, after, tuple(kept.turns), progress, len(edits))
+
+
+def _by_turn(found: Evaluation, schedule: Schedule) -> dict[str, tuple[float | None, ...]]:
+    """Scores by name, averaged over the edits of each turn."""
+    size = schedule.edits_per_turn
+    return {name: turn_means(scores, size) for name, scores in found.by_edit.items()}
 
 
 class _Both:
