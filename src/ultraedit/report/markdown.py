@@ -87,8 +87,8 @@ def _retention(run: FinishedRun) -> Iterator[str]:
     young, old = curve[0], curve[-1]
     yield "## Retention"
     yield (
-        f"Efficacy by the turn in which an edit was made and the turn after which it was asked, and "
-        f"by its age: {format_percent(young.score)} {_age(young.age)}, "
+        "Efficacy by the turn in which an edit was made and the turn after which it was asked, "
+        f"and by its age: {format_percent(young.score)} {_age(young.age)}, "
         f"{format_percent(old.score)} {_age(old.age)}."
     )
     yield f"![Efficacy by turn and by age]({RETENTION})"
