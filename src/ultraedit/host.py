@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ultraedit import trace
 from ultraedit.encoding import Encoded, encode
+from ultraedit.errors import ConfigError
 from ultraedit.models import find_modules
 from ultraedit.models.generation import generate
 from ultraedit.models.modules import decoder_blocks, shape_of
+from ultraedit.models.offload import held, is_offloaded
 from ultraedit.patch import EditedWeights
 from ultraedit.types import LayerSignal, Master, ModuleShape, Observer, Turn
 
@@ -51,15 +53,27 @@ class ModelHost:
             if patterns is None
             else find_modules(language_model.model, patterns, name=language_model.name)
         )
+        _refuse_absent(self._modules)
         self.weights = EditedWeights(self._modules, master)
         self.trunk: trace.Trunk | None = None
         """What lies below the lowest edited layer, where `use_trunk` has set it up."""
         self._trunk_for_edits = False
+        self._blocks: trace.Blocks | None = None
+        if self._modules and any(map(is_offloaded, self.blocks.list)):
+            self.use_trunk()
 
     @property
     def modules(self) -> Mapping[str, ModuleShape]:
         """The edited layers by path, in the order in which they were chosen."""
         return {path: shape_of(module) for path, module in self._modules.items()}
+
+    @property
+    def blocks(self) -> trace.Blocks:
+        """The decoder blocks, any part of which can run alone."""
+        if self._blocks is None:
+            model = self.language_model.model
+            self._blocks = trace.Blocks(model, decoder_blocks(model))
+        return self._blocks
 
     def encode(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
         """Tokenize prompts and answers, refusing what the model cannot read whole."""
@@ -92,9 +106,13 @@ class ModelHost:
                 edits themselves.
         """
         self.drop_trunk()
-        blocks = trace.Blocks(self.language_model.model, decoder_blocks(self.language_model.model))
+        fetched = any(map(is_offloaded, self.blocks.list))
         self.trunk = trace.trunk_of(
-            blocks, list(self._modules), budget_bytes=budget_bytes, folder=folder
+            self.blocks,
+            list(self._modules),
+            hold=held if fetched else None,
+            budget_bytes=budget_bytes,
+            folder=folder,
         )
         self._trunk_for_edits = for_edits
 
@@ -150,4 +168,18 @@ class ModelHost:
         """Let the model answer freely: greedy, to the end of the line or of its tokens."""
         return generate(
             self.language_model, prompts, max_new_tokens=max_new_tokens, observer=observer
+        )
+
+
+def _refuse_absent(modules: Mapping[str, nn.Module]) -> None:
+    """Check that every edited weight is in memory.
+
+    Raises:
+        ConfigError: If one lies elsewhere, where it cannot be written to.
+    """
+    absent = [path for path, module in modules.items() if next(module.parameters()).is_meta]
+    if absent:
+        raise ConfigError(
+            f"{absent[0]} is to be edited, but its weight did not fit into memory and stays on the "
+            "disk. Load the model with less on each device, or choose modules in later layers."
         )

@@ -13,6 +13,7 @@ from ultraedit.models.patterns import split_patterns
 from ultraedit.models.preset import Preset, find_preset, list_presets, load_preset
 from ultraedit.models.resolve import resolve
 from ultraedit.models.saving import save
+from ultraedit.models.streaming import load_streamed
 
 __all__ = [
     "ALIASES",
@@ -30,6 +31,7 @@ __all__ = [
     "load",
     "load_config",
     "load_preset",
+    "load_streamed",
     "load_tokenizer",
     "resolve",
     "save",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ultraedit.errors import ConfigError
 from ultraedit.models.aliases import ALIASES
@@ -22,7 +22,11 @@ _log = logging.getLogger("ultraedit")
 
 
 def load(
-    name: str, *, dtype: str = "auto", device: str = "auto", device_map: str | None = None
+    name: str,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    device_map: str | Mapping[str, Any] | None = None,
 ) -> LanguageModel:
     """Load a model by folder, ``.gguf`` file, alias or Hugging Face id, tried in this order.
 
@@ -36,7 +40,7 @@ def load(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. ``auto`` is a GPU if there
             is one.
         device_map: In place of `device`, a rule such as ``auto`` by which transformers spreads a
-            large model over several devices.
+            large model over several devices, or the device of each part.
 
     Returns:
         The model in eval mode, with no weight trainable, and its tokenizer.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ def read(
     *,
     dtype: torch.dtype,
     device: torch.device,
-    device_map: str | None,
+    device_map: str | Mapping[str, Any] | None,
     offline: bool,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Read a model in eval mode with every weight frozen, and its tokenizer.

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from ultraedit.encoding import Encoded, collate
@@ -25,6 +26,11 @@ _log = logging.getLogger("ultraedit")
 BUDGET_BYTES = 2**30
 """Memory for hidden states if nobody says otherwise: 47,000 sequences of 20 tokens of SmolLM2 in
 bfloat16, 6,500 of Mistral-7B."""
+
+STREAM_BYTES = 2**29
+"""How many bytes of states pass through a block each time that it is fetched."""
+
+Hold: TypeAlias = "Callable[[nn.Module], AbstractContextManager[None]]"
 
 WINDOW_BATCHES = 32
 """How many batches' states are at hand at once, whether or not they are kept."""
@@ -52,6 +58,7 @@ class Trunk:
         first: int,
         *,
         narrow: bool = False,
+        hold: Hold | None = None,
         budget_bytes: int = BUDGET_BYTES,
         folder: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -62,12 +69,15 @@ class Trunk:
             first: The lowest edited block. At least 1.
             narrow: Whether the MLP of the last block may run at the wanted positions alone: not
                 where it is edited itself, since a trace looks for every token there.
+            hold: Keeps the weights of a block in memory, where they are elsewhere otherwise:
+                then all sequences pass through one block before the next one is fetched.
             budget_bytes: Most memory for states that are kept. Past it they go to a file.
             folder: Where that file is. None takes the system's folder for temporary files.
         """
         self.blocks = blocks
         self.first = first
         self.narrow = narrow
+        self.hold = hold
         self.store = StateStore(budget_bytes, folder)
         self.computed = 0
         """Sequences that were run through the trunk."""
@@ -78,7 +88,10 @@ class Trunk:
     @property
     def device(self) -> torch.device:
         """Where the lowest edited block takes its states."""
-        return next(self.blocks.list[self.first].parameters()).device
+        weight = next(self.blocks.list[self.first].parameters())
+        if weight.is_meta:  # It is fetched for each pass, and takes its states from anywhere.
+            weight = self.blocks.model.get_input_embeddings().weight  # type: ignore[operator]
+        return weight.device
 
     def works_for(self, items: Sequence[Encoded]) -> bool:
         """Whether the model can be cut here: asked once, of the shortest item, then known."""
@@ -89,6 +102,9 @@ class Trunk:
     def windows(self, items: Sequence[Encoded]) -> Iterator[range]:
         """Cut items, in their order, into parts whose states fit into memory together."""
         limit = WINDOW_BATCHES * max_tokens(self.device)
+        if self.hold is not None:
+            weight = self.blocks.model.get_input_embeddings().weight  # type: ignore[operator]
+            limit = max(limit, STREAM_BYTES // (weight.shape[1] * weight.element_size()))
         start = tokens = 0
         for index, item in enumerate(items):
             if tokens + len(item) > limit and index > start:
@@ -113,7 +129,7 @@ class Trunk:
         missing = {
             item.input_ids: index for index, item in enumerate(items) if found[index] is None
         }
-        fresh = dict(self._compute(list(missing)))
+        fresh = dict(self._compute(list(missing))) if missing else {}
         self.computed += len(fresh)
         self.reused += len(items) - len(fresh)
         if keep:
@@ -147,14 +163,35 @@ class Trunk:
         device = self.blocks.model.get_input_embeddings().weight.device  # type: ignore[operator]
         limit = max_tokens(device)
         exact = device.type == "cpu"
-        for batch in _batches(sequences, limit, same_length=exact):
-            rows = [torch.tensor(ids) for ids in (_evened(batch) if exact else batch)]
-            # Without a mask: no token looks at what comes behind it, padding included.
-            states = self.blocks.states_at(
-                self.first, pad_sequence(rows, batch_first=True).to(device)
-            )
-            for ids, row in zip(batch, states.cpu(), strict=False):
+        batches = list(_batches(sequences, limit, same_length=exact))
+        padded = (
+            pad_sequence(
+                [torch.tensor(ids) for ids in (_evened(batch) if exact else batch)],
+                batch_first=True,
+            ).to(device)
+            for batch in batches
+        )
+        for batch, states in zip(batches, self._run(padded), strict=True):
+            for ids, row in zip(batch, states, strict=False):
                 yield ids, row[: len(ids)].clone()
+
+    def _run(self, padded: Iterable[Tensor]) -> Iterator[Tensor]:
+        """States of batches of token ids, on the CPU.
+
+        Without a mask: no token looks at what comes behind it, padding included.
+        """
+        if self.hold is None:
+            for ids in padded:
+                yield self.blocks.states_at(self.first, ids).cpu()
+            return
+        batches = list(padded)
+        states = [self.blocks.states_at(0, ids).cpu() for ids in batches]
+        for index in range(self.first):
+            with self.hold(self.blocks.list[index]):
+                for place, ids in enumerate(batches):
+                    with self.blocks.resumed(index, states[place].to(ids.device)):
+                        states[place] = self.blocks.states_at(index + 1, ids).cpu()
+        yield from states
 
     @torch.no_grad()
     def _try(self, item: Encoded) -> bool:
@@ -182,6 +219,7 @@ def trunk_of(
     blocks: Blocks,
     paths: Sequence[str],
     *,
+    hold: Hold | None = None,
     budget_bytes: int = BUDGET_BYTES,
     folder: str | os.PathLike[str] | None = None,
 ) -> Trunk | None:
@@ -190,6 +228,7 @@ def trunk_of(
     Args:
         blocks: The model's decoder blocks.
         paths: The edited modules.
+        hold: As in `Trunk`.
         budget_bytes: Most memory for states that are kept. Past it they go to a file.
         folder: Where that file is. None takes the system's folder for temporary files.
 
@@ -201,7 +240,9 @@ def trunk_of(
     if not found or len(found) < len(paths) or min(found) == 0:
         return None
     narrow = max(found) < len(blocks) - 1
-    return Trunk(blocks, min(found), narrow=narrow, budget_bytes=budget_bytes, folder=folder)
+    return Trunk(
+        blocks, min(found), narrow=narrow, hold=hold, budget_bytes=budget_bytes, folder=folder
+    )
 
 
 def _batches(
