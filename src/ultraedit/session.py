@@ -15,6 +15,7 @@ from ultraedit.errors import ConfigError, DataError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, Progress, run_turns
+from ultraedit.metrics import turn_means
 from ultraedit.models import Preset, find_preset, save
 from ultraedit.models.generation import generate
 from ultraedit.second_moments import PROMPTS, OfPrompts, Statistics
@@ -214,6 +215,8 @@ def carry_out(
             overruled=found.overruled,
             seconds=time.perf_counter() - begun,
             scores=found.scores,
+            by_turn=_by_turn(found, schedule) if turn else {},
+            first_turn=first_turn if turn else 1,
         )
         both.checkpoint(record)
         return found
@@ -227,6 +230,7 @@ def carry_out(
     reference = before.reference
     progress = Progress(editor.init(host)) if start is None else start()
     earlier = progress.edits - done
+    first_turn = progress.turns + 1 - -(-done // schedule.edits_per_turn)
 
     def check_if_due(turn: int) -> None:
         made = progress.edits - earlier
@@ -246,6 +250,12 @@ def carry_out(
     with host.viewed(editor, progress.state):
         after = check(progress.turns, edits, reference, free=True)
     return EditResult(host, editor, before, after, tuple(kept.turns), progress, len(edits))
+
+
+def _by_turn(found: Evaluation, schedule: Schedule) -> dict[str, tuple[float | None, ...]]:
+    """Scores by name, averaged over the edits of each turn."""
+    size = schedule.edits_per_turn
+    return {name: turn_means(scores, size) for name, scores in found.by_edit.items()}
 
 
 class _Both:

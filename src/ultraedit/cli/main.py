@@ -22,6 +22,7 @@ from ultraedit.cli import (
     find,
     history,
     models,
+    plan,
     prune,
     report,
     revert,
@@ -73,6 +74,7 @@ add(app, "export", export.export, CARRY)
 add(app, "apply", apply.apply, CARRY)
 add(app, "diff", diff.diff, CARRY)
 add(app, "build-bench", build_bench.build_bench, BUILD)
+add(app, "plan", plan.plan, LOOK_UP)
 app.add_typer(editors.app, name="editors", rich_help_panel=LOOK_UP)
 app.add_typer(models.app, name="models", rich_help_panel=LOOK_UP)
 app.add_typer(stats.app, name="stats", rich_help_panel=LOOK_UP)
