@@ -7,7 +7,7 @@ against what the unedited model says (`Reference`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -78,6 +78,9 @@ class Evaluation:
     reference: Reference
     answers: tuple[Answer, ...]
     overruled: int
+    by_edit: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    """Per name the teacher-forced score of each edit, in their order; None where it has no such
+    question."""
 
 
 def questions(edits: Sequence[Edit]) -> tuple[list[Asked], int]:
@@ -154,7 +157,7 @@ def evaluate(
         baseline.tokens.update((item.asked.question, item.predicted) for item in forced)
     cases = tuple(_answer(question, said, baseline) for question in sample)
     scores = _scores(forced, baseline, _generation_scores(cases) if sample else None)
-    return Evaluation(scores, baseline, cases, overruled)
+    return Evaluation(scores, baseline, cases, overruled, _by_edit(forced, edits))
 
 
 def _sampled(asked: Sequence[Asked], edits: Sequence[Edit], count: int | None) -> list[int]:
@@ -207,6 +210,22 @@ def _generation_scores(answers: Iterable[Answer]) -> GenerationScores:
     }
     agreement = mean(_agrees(a.after, a.before) for a in answers if a.kind == "specificity")
     return GenerationScores(**gold, agreement=agreement)
+
+
+def _by_edit(
+    forced: Sequence[Forced], edits: Sequence[Edit]
+) -> dict[str, tuple[float | None, ...]]:
+    """Average each kind of question over each edit."""
+    found: dict[tuple[str, int], list[float]] = {}
+    for item in forced:
+        if item.asked.target is not None:
+            accuracy = token_accuracy(item.predicted, item.answer)
+            found.setdefault((item.asked.kind, id(item.asked.edit)), []).append(accuracy)
+    return {
+        kind: tuple(mean(found.get((kind, id(edit)), [])) for edit in edits)
+        for kind in ("efficacy", "generalization", "specificity")
+        if any(asked == kind for asked, _ in found)
+    }
 
 
 def _scores(

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ultraedit import trace
 from ultraedit.encoding import Encoded, encode, locate
@@ -17,6 +17,7 @@ from ultraedit.models import find_modules
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.models.generation import generate
 from ultraedit.models.modules import decoder_blocks, shape_of
+from ultraedit.models.offload import held, is_offloaded
 from ultraedit.patch import EditedWeights
 from ultraedit.types import (
     Edit,
@@ -80,17 +81,29 @@ class ModelHost:
             if patterns is None
             else find_modules(language_model.model, patterns, name=language_model.name)
         )
+        _refuse_absent(self._modules)
         self.weights = EditedWeights(self._modules, master)
         self._statistics = statistics
         self._moments: dict[str, SecondMoment] = {}
         self.trunk: trace.Trunk | None = None
         """What lies below the lowest edited layer, where `use_trunk` has set it up."""
         self._trunk_for_edits = False
+        self._blocks: trace.Blocks | None = None
+        if self._modules and any(map(is_offloaded, self.blocks.list)):
+            self.use_trunk()
 
     @property
     def modules(self) -> Mapping[str, ModuleShape]:
         """The edited layers by path, in the order in which they were chosen."""
         return {path: shape_of(module) for path, module in self._modules.items()}
+
+    @property
+    def blocks(self) -> trace.Blocks:
+        """The decoder blocks, any part of which can run alone."""
+        if self._blocks is None:
+            model = self.language_model.model
+            self._blocks = trace.Blocks(model, decoder_blocks(model))
+        return self._blocks
 
     def encode(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
         """Tokenize prompts and answers, refusing what the model cannot read whole."""
@@ -123,11 +136,15 @@ class ModelHost:
                 edits themselves.
         """
         self.drop_trunk()
-        blocks = self._blocks
-        first = trace.lowest_block(blocks, list(self._modules))
-        if first:
-            self.trunk = trace.Trunk(blocks, first, budget_bytes=budget_bytes, folder=folder)
-            self._trunk_for_edits = for_edits
+        fetched = any(map(is_offloaded, self.blocks.list))
+        self.trunk = trace.trunk_of(
+            self.blocks,
+            list(self._modules),
+            hold=held if fetched else None,
+            budget_bytes=budget_bytes,
+            folder=folder,
+        )
+        self._trunk_for_edits = for_edits
 
     def drop_trunk(self) -> None:
         """Forget what the trunk has kept, and run the whole model from now on."""
@@ -215,14 +232,10 @@ class ModelHost:
         Raises:
             ConfigError: If it is in none.
         """
-        number = self._blocks.index_of(path)
+        number = self.blocks.index_of(path)
         if number is None:
             raise ConfigError(f"{path} is in none of the decoder layers, which this editor needs.")
         return number
-
-    @property
-    def _blocks(self) -> trace.Blocks:
-        return trace.Blocks(self.language_model.model, decoder_blocks(self.language_model.model))
 
     def inputs_at(self, paths: Sequence[str], lookups: Sequence[Lookup]) -> dict[str, Tensor]:
         """Inputs of edited layers at single tokens, by path. float32, shape (n, d_in)."""
@@ -231,7 +244,7 @@ class ModelHost:
 
     def outputs_at(self, path: str, lookups: Sequence[Lookup]) -> Tensor:
         """Outputs of the *decoder layer* that an edited layer is in. float32, shape (n, d)."""
-        layer = self._blocks.list[self.layer_number(path)]
+        layer = self.blocks.list[self.layer_number(path)]
         places = self._places(lookups)
         return trace.values_at(self.language_model.model, places, outputs={path: layer})[path]
 
@@ -254,7 +267,7 @@ class ModelHost:
             ConfigError: If it is the last decoder layer, whose outputs no other token reads.
         """
         number = self.layer_number(path)
-        blocks = self._blocks
+        blocks = self.blocks
         if number == len(blocks) - 1:
             raise ConfigError(
                 f"{path} is in the last layer, whose output at the subject no later token reads. "
@@ -310,7 +323,7 @@ class ModelHost:
         model = self.language_model.model
         for indices, batch, below in trace.passes(model, items, self._trunk_of(items), keep=keep):
             with below:
-                chosen = trace.supervised_logits(model, batch).argmax(dim=-1).cpu()
+                chosen = trace.supervised_logits(model, batch).max(dim=-1).indices.cpu()
             sizes = [len(items[index].answer_ids) for index in indices]
             for index, ids in zip(indices, torch.split(chosen, sizes), strict=True):
                 predicted[index] = tuple(ids.tolist())
@@ -327,4 +340,18 @@ class ModelHost:
         """Let the model answer freely: greedy, to the end of the line or of its tokens."""
         return generate(
             self.language_model, prompts, max_new_tokens=max_new_tokens, observer=observer
+        )
+
+
+def _refuse_absent(modules: Mapping[str, nn.Module]) -> None:
+    """Check that every edited weight is in memory.
+
+    Raises:
+        ConfigError: If one lies elsewhere, where it cannot be written to.
+    """
+    absent = [path for path, module in modules.items() if next(module.parameters()).is_meta]
+    if absent:
+        raise ConfigError(
+            f"{absent[0]} is to be edited, but its weight did not fit into memory and stays on the "
+            "disk. Load the model with less on each device, or choose modules in later layers."
         )

@@ -15,17 +15,20 @@ from ultraedit.errors import ConfigError, DataError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, Progress, run_turns
+from ultraedit.metrics import turn_means
 from ultraedit.models import Preset, find_preset, save
 from ultraedit.models.generation import generate
 from ultraedit.second_moments import PROMPTS, OfPrompts, Statistics
 from ultraedit.types import (
     Carried,
+    CheckingEditor,
     CheckpointRecord,
     Edit,
     Editor,
     Nobody,
     Observer,
     Recorder,
+    RemarkingEditor,
     Turn,
     TurnRecord,
     turns,
@@ -41,7 +44,8 @@ if TYPE_CHECKING:
 class EditResult:
     """An edited model, and how it did before and after."""
 
-    language_model: LanguageModel
+    host: ModelHost
+    editor: Editor
     before: Evaluation
     after: Evaluation
     turns: tuple[TurnRecord, ...]
@@ -49,13 +53,26 @@ class EditResult:
     scored: int
     """Number of edits that the scores are of."""
 
+    @property
+    def language_model(self) -> LanguageModel:
+        """The edited model."""
+        return self.host.language_model
+
+    @property
+    def remarks(self) -> dict[str, str]:
+        """What the editor has to say about how it worked, by what it is about."""
+        if isinstance(self.editor, RemarkingEditor):
+            return dict(self.editor.remarks(self.host, self.progress.state))
+        return {}
+
     def save(self, folder: str | PathLike[str]) -> None:
         """Save the edited model where plain transformers can load it.
 
         Raises:
             StorageError: If it cannot be written whole.
         """
-        save(self.language_model, Path(folder))
+        with self.host.viewed(self.editor, self.progress.state):
+            save(self.language_model, Path(folder))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +163,8 @@ def carry_out(
     schedule: Schedule,
     *,
     done: int = 0,
+    before: Evaluation | None = None,
+    asked: Callable[[Evaluation], None] | None = None,
     start: Callable[[], Progress] | None = None,
     recorder: Recorder | None = None,
     observer: Observer | None = None,
@@ -158,6 +177,8 @@ def carry_out(
         edits: All edits of the list.
         schedule: How to cut them, and when to score.
         done: How many of them an earlier process has made.
+        before: What the unedited model says, if it was asked before.
+        asked: Told what it says, if it is asked now.
         start: Brings the model to where that process, or an earlier list, left it, and says
             where that is. Called after the unedited model was asked. None starts anew.
         recorder: Told of every turn and evaluation as it happens.
@@ -194,18 +215,28 @@ def carry_out(
             overruled=found.overruled,
             seconds=time.perf_counter() - begun,
             scores=found.scores,
+            by_turn=_by_turn(found, schedule) if turn else {},
+            first_turn=first_turn if turn else 1,
         )
         both.checkpoint(record)
         return found
 
-    before = check(0, edits, None, free=True)
+    if isinstance(editor, CheckingEditor):
+        editor.check(edits)
+    if before is None:
+        before = check(0, edits, None, free=True)
+        if asked is not None:
+            asked(before)
+    reference = before.reference
     progress = Progress(editor.init(host)) if start is None else start()
     earlier = progress.edits - done
+    first_turn = progress.turns + 1 - -(-done // schedule.edits_per_turn)
 
     def check_if_due(turn: int) -> None:
         made = progress.edits - earlier
         if done <= made < len(edits) and made and schedule.is_due(turn):
-            check(turn, edits[:made], before.reference, free=False)
+            with host.viewed(editor, progress.state):
+                check(turn, edits[:made], reference, free=False)
             observer.stage("Editing", len(edits) - made)
 
     def after_turn(turn: Turn, _: Progress) -> None:
@@ -216,8 +247,15 @@ def carry_out(
     observer.stage("Editing", len(edits) - done)
     left = turns(edits[done:], schedule.edits_per_turn, progress.turns + 1)
     run_turns(host, editor, left, both, progress, after_turn)
-    after = check(progress.turns, edits, before.reference, free=True)
-    return EditResult(host.language_model, before, after, tuple(kept.turns), progress, len(edits))
+    with host.viewed(editor, progress.state):
+        after = check(progress.turns, edits, reference, free=True)
+    return EditResult(host, editor, before, after, tuple(kept.turns), progress, len(edits))
+
+
+def _by_turn(found: Evaluation, schedule: Schedule) -> dict[str, tuple[float | None, ...]]:
+    """Scores by name, averaged over the edits of each turn."""
+    size = schedule.edits_per_turn
+    return {name: turn_means(scores, size) for name, scores in found.by_edit.items()}
 
 
 class _Both:

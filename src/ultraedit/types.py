@@ -472,6 +472,11 @@ class CheckpointRecord:
     seconds: float
     """Wall time of the evaluation."""
     scores: Scores
+    by_turn: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    """Teacher-forced scores by name, averaged over the edits of each turn; None where they have
+    no such question."""
+    first_turn: int = 1
+    """Turn that the first of them is of."""
 
 
 class Answer(NamedTuple):

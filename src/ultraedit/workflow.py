@@ -13,6 +13,7 @@ from ultraedit import data, models, report
 from ultraedit.config import RunConfig, make_config
 from ultraedit.editors import find_editor, make_editor
 from ultraedit.errors import ConfigError, DataError
+from ultraedit.evaluate import Evaluation, evaluate
 from ultraedit.files import sha256
 from ultraedit.host import ModelHost
 from ultraedit.lifelong import keep_freed_memory
@@ -24,7 +25,7 @@ from ultraedit.session import EditResult, Schedule, carry_out
 from ultraedit.settings import Settings, describe, resolve, resolved_again
 from ultraedit.store import JOURNAL, Job, Journal, RunFolder
 from ultraedit.store.randomness import random_state
-from ultraedit.types import Edit, Master, Nobody, Observer
+from ultraedit.types import CheckingEditor, Edit, Master, Nobody, Observer
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
     edits = read_edits(config)
     observer.stage("Loading the model")
     settings = resolve(config, models.load_config(config.model))
+    if isinstance(settings.editor, CheckingEditor):
+        settings.editor.check(edits)
     _seed(config.seed)
     described = describe(config, settings)
     values = described | {"random": random_state().hex()}
@@ -227,6 +230,8 @@ def _work(
                 free_answers=config.free_answers,
             ),
             done=edits_done(journal),
+            before=folder.before(),
+            asked=folder.keep_before,
             start=lambda: restore(host, settings.editor, journal, observer=observer),
             recorder=folder,
             observer=observer,
@@ -261,8 +266,45 @@ def conclude(
     if save_model:
         observer.stage("Saving the edited model")
         result.save(folder.path / "model")
+    folder.drop_before()
     folder.seal()
     folder.journal.end_job()
+
+
+def score(
+    path: Path, free_answers: int | None = None, observer: Observer | None = None
+) -> tuple[int, int, Evaluation]:
+    """Score a run where it stands, on all its edits that hold, against its unedited model.
+
+    Args:
+        path: The run folder.
+        free_answers: How many edits are also asked freely; None for all, 0 for none.
+        observer: Told how far it is.
+
+    Returns:
+        The turn, the number of edits, and the evaluation. Where the turn has a checkpoint on
+        record of the same edits, the teacher-forced scores are the same to the last digit.
+
+    Raises:
+        ConfigError: If the folder holds no run, or no edit of it holds.
+        StorageError: If one of its files is damaged.
+    """
+    observer = observer or Nobody()
+    journal = Journal.open(path / JOURNAL)
+    try:
+        edits = [each.edit for each in journal.standing()]
+        if not edits:
+            raise ConfigError(f"No edit of {path} holds: there is nothing to score.")
+        host, settings = open_host(journal, observer)
+        base = evaluate(host, edits, free_answers=free_answers, observer=observer)
+        progress = restore(host, settings.editor, journal, observer=observer)
+        with host.viewed(settings.editor, progress.state):
+            found = evaluate(
+                host, edits, reference=base.reference, free_answers=free_answers, observer=observer
+            )
+        return progress.turns, len(edits), found
+    finally:
+        journal.close()
 
 
 def write_report(path: Path) -> None:
@@ -303,6 +345,7 @@ def summarize(
         "before": asdict(result.before.scores),
         "after": asdict(result.after.scores),
         "resolved": describe(config, settings)["resolved"],
+        "remarks": result.remarks,
     }
 
 

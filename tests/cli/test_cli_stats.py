@@ -6,12 +6,15 @@ import json
 
 import numpy
 import pytest
+import torch
 
 from tests.second_moments.conftest import passages
 from tests.tiny import tiny_model
 from ultraedit.editors import EDITORS
 from ultraedit.models import save
-from ultraedit.types import Additive
+from ultraedit.store import RunFolder
+from ultraedit.types import Additive, Nobody
+from ultraedit.workflow import append, open_host
 
 
 @pytest.fixture(autouse=True)
@@ -143,3 +146,25 @@ def test_a_run_refuses_a_corpus_that_is_not_there_before_the_model(cli, tmp_path
     refused = cli("run", *args, "--out", tmp_path / "out", code=2)
     assert "There is no corpus 'no.jsonl'" in refused.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_run_that_is_opened_again_has_the_moments_of_its_beginning(
+    given, cli, tiny, corpus, tmp_path, whitener, monkeypatch
+):
+    options = ("--corpus", corpus.name, "--corpus-samples", 20) if given else ()
+    args = ("--model", tiny, "--data", "facts.jsonl", "--editor", "whitener", "--no-save-model")
+    cli("run", *args, "--out", "out", "--free-answers", 0, "--turns", 1, "--limit", 3, *options)
+    append(tmp_path / "out", {"data": "facts.jsonl"})
+    monkeypatch.chdir("/")
+    folder = RunFolder.open(tmp_path / "out")
+    try:
+        host, _ = open_host(folder.journal, Nobody())
+    finally:
+        folder.close()
+    again = [host.second_moment(path) for path in host.modules]
+    assert len(whitener) == 2 * len(again)
+    for turn in (whitener[: len(again)], whitener[len(again) :]):
+        for before, now in zip(turn, again, strict=True):
+            assert torch.equal(before.moment, now.moment)
+            assert before.tokens == now.tokens

@@ -107,6 +107,15 @@ def test_a_threshold_counts_directions_and_a_share_needs_none():
     assert "layer/blocked" not in AlphaEdit(projection="off").init(host)
 
 
+def test_a_short_text_blocks_few_directions():
+    host = FakeHost()
+    host.second_moment = lambda _: SecondMoment(host.moment, 30, "a few words")
+    blocked = AlphaEdit(threshold=0.02).init(host)["layer/blocked"]
+    assert blocked.shape == (D_IN, 3)
+    values = ((host.moment @ blocked.double()).norm(dim=0)).tolist()
+    assert values == pytest.approx([1.0, 1.0, 1.0])  # those that the text reaches most
+
+
 def test_the_kept_dimension_is_remarked_and_a_strange_one_is_warned_of(caplog):
     host, editor = FakeHost(), AlphaEdit(threshold=0.02)
     assert editor.remarks(host, editor.init(host)) == {

@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from tests.editors.test_contract import EDITS, host_of, run
+from tests.tiny import tiny_model
 from tests.trace.test_gradients import by_autograd
 from ultraedit.editors import EDITORS, make_editor, name_of
 from ultraedit.editors.ft import FT
 from ultraedit.errors import ConfigError
+from ultraedit.session import edit
 from ultraedit.types import ModuleShape, Turn, WeightGradients
 
 TURN = Turn(1, tuple(EDITS[:6]))
@@ -165,3 +167,11 @@ def test_one_step_goes_down_the_gradient_that_autograd_forms():
 def test_options_that_cannot_be_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         FT(**options)
+
+
+def test_without_modules_fine_tuning_edits_at_its_own_depth():
+    lm = tiny_model("llama", layers=12)
+    before = {n: p.clone() for n, p in lm.model.named_parameters()}
+    edit(lm, EDITS[:2], FT(lr=1e-2, epochs=1), free_answers=0)
+    changed = {n for n, p in lm.model.named_parameters() if not torch.equal(p, before[n])}
+    assert changed == {"model.layers.8.mlp.down_proj.weight"}

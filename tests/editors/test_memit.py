@@ -67,7 +67,7 @@ def test_one_turn_follows_the_papers_algorithm_layer_by_layer():
     low, high = host.modules
     prompts = editor.prompts(turn.edits, state)
     plain = [lookups[0] for lookups in prompts]
-    found = host.search_offsets(high, _goals(editor, turn, state), editor._search())
+    found = host.search_offsets(high, editor.goals(turn.edits, state), editor.search)
     z = (found.outputs + found.offsets).double()
 
     def solved(path, divisor):
@@ -84,23 +84,12 @@ def test_one_turn_follows_the_papers_algorithm_layer_by_layer():
     assert not torch.allclose(solved(high, 1).float(), second, rtol=1e-2)  # the patch matters
 
 
-def _goals(editor, turn, state):
-    from ultraedit.editors._locate import _essence
-    from ultraedit.types import OffsetGoal
-
-    prompts = editor.prompts(turn.edits, state)
-    return [
-        OffsetGoal(lookups, edit.target, _essence(lookups[0]))
-        for lookups, edit in zip(prompts, turn.edits, strict=True)
-    ]
-
-
 def test_the_wanted_states_make_the_model_say_the_targets():
     host, editor = host_of("memit"), make("memit")
     turn = Turn(1, tuple(EDITS[:4]))
     state = editor.init(host)
     found = host.search_offsets(
-        list(host.modules)[-1], _goals(editor, turn, state), editor._search()
+        list(host.modules)[-1], editor.goals(turn.edits, state), editor.search
     )
     assert float(found.losses.mean()) < 5.0  # about 6.2 = ln 512 without an offset
     assert found.steps.tolist() == [11] * 4
@@ -180,3 +169,24 @@ def test_the_source_of_the_statistics_is_remarked():
     host = host_of("memit")
     remarks = make("memit").remarks(host, {})
     assert remarks["statistics"].endswith("tokens of prompts of the edits")
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_memit_writes_real_edits_into_a_real_model_as_its_preset_says(smollm2, shared_data):
+    from ultraedit.data import read
+    from ultraedit.evaluate import evaluate
+    from ultraedit.models import find_preset
+
+    edits = read(f"counterfact:{shared_data / 'counterfact' / 'counterfact_20k.json'}", limit=8)
+    preset = find_preset(smollm2, "counterfact", "memit")
+    statistics = OfPrompts([edit.prompt for edit in edits])
+    host = ModelHost(smollm2, preset.modules, "float32", statistics)
+    editor = make_editor("memit", dict(preset.options))
+    before = evaluate(host, edits, free_answers=0)
+    patch, _ = editor.step(host, Turn(1, tuple(edits)), editor.init(host))
+    with host.patched(patch):
+        after = evaluate(host, edits, reference=before.reference, free_answers=0)
+    assert before.scores.efficacy < 0.3
+    assert after.scores.efficacy > 0.85
+    assert after.scores.agreement > 0.7

@@ -30,10 +30,10 @@ EDITS = (
 )
 
 
-def host_of(arch, layers=4, lowest=2, dtype=torch.float32):
+def host_of(arch, layers=4, lowest=2, highest=None, dtype=torch.float32):
     tiny = tiny_model(arch, layers=layers, dtype=dtype)
     kind = next(g for g in describe_modules(tiny.model) if "mlp" in g.kind and g.d_out == 32)
-    return ModelHost(tiny, [f"layers.[{lowest}-{layers - 1}].{kind.kind}"])
+    return ModelHost(tiny, [f"layers.[{lowest}-{highest or layers - 1}].{kind.kind}"])
 
 
 def items_of(host, edits=EDITS):
@@ -51,10 +51,11 @@ def forget(host):
     return not hooks and all(type(block) is type(blocks[-1]) for block in blocks)
 
 
+@pytest.mark.parametrize("highest", [2, 3])
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_a_turn_and_its_evaluation_are_those_of_the_plain_path(arch, monkeypatch):
+def test_a_turn_and_its_evaluation_are_those_of_the_plain_path(arch, highest, monkeypatch):
     monkeypatch.setitem(signals.MAX_TOKENS, "cpu", 40)  # several batches
-    host = host_of(arch)
+    host = host_of(arch, highest=highest)
     turn, items = Turn(1, EDITS), items_of(host)
     plain, predicted = host.signals(turn), host.predict(items)
     host.use_trunk()
@@ -85,6 +86,21 @@ def test_the_blocks_below_run_once(arch):
     host.signals(Turn(1, EDITS))
     host.predict(items)
     assert not runs
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_the_last_mlp_runs_at_the_supervised_positions_alone_unless_it_is_edited(arch):
+    for highest in (2, 3):
+        host = host_of(arch, highest=highest)
+        host.use_trunk()
+        items = items_of(host)
+        host.predict(items)
+        tokens = []
+        mlp = decoder_blocks(host.language_model.model)[-1].mlp
+        mlp.register_forward_hook(lambda _, args, __, tokens=tokens: tokens.append(len(args[0][0])))
+        host.predict(items)
+        supervised = sum(len(item.answer_ids) for item in items)
+        assert (sum(tokens) == supervised) == (highest == 2)
 
 
 def test_the_trunk_follows_the_edits_above_it():

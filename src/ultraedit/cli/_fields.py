@@ -7,7 +7,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -49,16 +49,18 @@ def _words(hint: Any) -> list[str]:
     """A type as a user would write its values."""
     if get_origin(hint) is Literal:
         return [str(value) for value in get_args(hint)]
+    if get_origin(hint) is Mapping:
+        return ["table"]
     if get_args(hint):
         return [word for part in get_args(hint) for word in _words(part)]
     return [] if hint is NoneType else [getattr(hint, "__name__", str(hint))]
 
 
 def _texts(cls: type[Any]) -> dict[str, str]:
-    """The docstrings under the fields, which Python itself does not keep; the nearest class's."""
+    """The docstrings under the fields, which Python itself does not keep, also of base classes."""
     found: dict[str, str] = {}
-    for each in reversed(cls.__mro__[:-1]):
-        found |= _own_texts(each)
+    for owner in reversed([each for each in cls.__mro__ if is_dataclass(each)]):
+        found |= _own_texts(owner)
     return found
 
 

@@ -139,7 +139,7 @@ def refuse_beside(option: str, others: Mapping[str, Any]) -> None:
     given = [name for name, value in others.items() if value is not None and value is not False]
     if given:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise ConfigError(f"{option} goes on with the settings of that run: leave out {flags}.")
+        raise ConfigError(f"{option} takes the settings of that run: leave out {flags}.")
 
 
 def start(config: RunConfig, out: Path | None, *, dry_run: bool, json: bool) -> None:
@@ -181,6 +181,7 @@ def show_result(done: RunResult) -> None:
             "speed": f"{format_number(summary['edits_per_second'])} edits per second "
             f"({format_seconds(summary['edit_seconds'])} in all)",
             "peak memory": format_bytes(summary["peak_memory_bytes"]),
+            **summary["remarks"],
             "report": folder / "report.md",
             "plots": ", ".join(plot.name for plot in sorted(folder.glob("*.png"))) or None,
             "edited model": model if model.is_dir() else None,

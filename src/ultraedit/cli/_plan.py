@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
+from ultraedit.cli.plan import predict, show
 
 if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
     from ultraedit.config import RunConfig
-    from ultraedit.models import LanguageModel
+    from ultraedit.encoding import Encoded
     from ultraedit.settings import Settings
 
 
@@ -28,26 +31,30 @@ def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
         from ultraedit.editors import make_editor
         from ultraedit.models import find_modules
         from ultraedit.models.modules import shape_of
+        from ultraedit.plan import runtime_bytes
         from ultraedit.settings import resolve
         from ultraedit.store import refuse_taken
 
         make_editor(config.editor, config.options)
         edits = workflow.read_edits(config)
         refuse_taken(out)
-        observer.stage("Loading the model")
-        loaded = models.load(config.model, dtype=config.dtype, device=config.device)
-        settings = resolve(config, loaded)
-        found = find_modules(loaded.model, settings.modules, name=config.model)
-        tokens = _answer_tokens(loaded, edits)
+        observer.stage("Planning")
+        described = models.load_config(config.model)
+        settings = resolve(config, described)
+        found = find_modules(models.empty_model(described), settings.modules, name=config.model)
+        before = runtime_bytes()
+        tokenizer = models.load_tokenizer(config.model)
+        items = _encoded(tokenizer, described, edits)
+        predicted = _predicted(config, described, settings, items, before)
     sizes = [len(edits[start : start + config.edits_per_turn]) for start in _starts(config, edits)]
     return {
         "model": config.model,
-        "source": loaded.source,
+        "source": models.resolve(config.model).origin,
         "dtype": settings.dtype,
         "device": settings.device,
         "data": config.data,
         "edits": len(edits),
-        "answer_tokens": tokens,
+        "answer_tokens": sum(len(item.answer_ids) for item in items),
         "turns": len(sizes),
         "edits_per_turn": config.edits_per_turn,
         "edits_in_last_turn": sizes[-1],
@@ -60,8 +67,9 @@ def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
             for path, module in found.items()
         ],
         "out": str(out),
-        "model_bytes": _bytes(loaded) if config.save_model else 0,
+        "model_bytes": predicted["memory"]["weights"] if config.save_model else 0,
         "free_bytes": shutil.disk_usage(_existing(out)).free,
+        "predicted": predicted,
     }
 
 
@@ -97,6 +105,8 @@ def show_plan(plan: dict[str, Any]) -> None:
         right=["inputs", "outputs"],
     )
     _output.line()
+    show(plan["predicted"])
+    _output.line()
     _output.line("Nothing was written. Leave out --dry-run to do it.")
 
 
@@ -130,20 +140,46 @@ def _options(config: RunConfig, settings: Settings) -> list[dict[str, Any]]:
     return listed
 
 
-def _answer_tokens(loaded: LanguageModel, edits: list[Any]) -> int:
-    """Number of supervised tokens; refuses what the model cannot read whole."""
+def _encoded(tokenizer: Any, config: PretrainedConfig, edits: list[Any]) -> list[Encoded]:
+    """The edits as tokens; refuses any question that the model cannot read whole."""
     from ultraedit.encoding import encode
     from ultraedit.evaluate import questions
+    from ultraedit.models.language_model import text_config
 
+    longest = getattr(text_config(config), "max_position_embeddings", None)
     asked, _ = questions(edits)
     pairs = [(each.prompt, each.target) for each in asked if each.target is not None]
-    encode(loaded.tokenizer, pairs, max_length=loaded.context_length)
-    own = encode(loaded.tokenizer, [(edit.prompt, edit.target) for edit in edits])
-    return sum(len(item.answer_ids) for item in own)
+    encode(tokenizer, pairs, max_length=longest)
+    return encode(tokenizer, [(edit.prompt, edit.target) for edit in edits])
 
 
-def _bytes(loaded: LanguageModel) -> int:
-    return sum(weight.numel() * weight.element_size() for weight in loaded.model.parameters())
+def _predicted(
+    config: RunConfig,
+    described: PretrainedConfig,
+    settings: Settings,
+    items: list[Encoded],
+    before: int,
+) -> dict[str, Any]:
+    """Memory and time of a turn of edits of the mean length."""
+    import torch
+
+    from ultraedit.plan import Workload
+
+    tokens = sum(len(item) for item in items)
+    answers = sum(len(item.answer_ids) for item in items)
+    workload = Workload(
+        min(config.edits_per_turn, len(items)), -(-tokens // len(items)), -(-answers // len(items))
+    )
+    return predict(
+        described,
+        settings.modules,
+        workload,
+        getattr(torch, settings.dtype),
+        torch.device(settings.device),
+        master=getattr(settings.editor, "master", "float32"),
+        before=before,
+        name=config.model,
+    )
 
 
 def _existing(path: Path) -> Path:

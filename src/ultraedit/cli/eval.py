@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
+from ultraedit.cli._job import refuse_beside
 from ultraedit.cli._progress import Named, progress
 from ultraedit.errors import ConfigError
 
@@ -44,9 +47,18 @@ def evaluate(
     Examples:
       ultraedit eval smollm2 --data zsre:zsre_10k.json --limit 100
       ultraedit eval demo-run/model --data facts.jsonl --beside smollm2
+      ultraedit eval demo-run
+
+    A run folder in the place of a model is scored where it stands, on its own edits.
     """
     from ultraedit.data import read
 
+    if (Path(model) / "journal.sqlite").is_file():
+        refuse_beside(
+            "A run folder", {"data": data, "limit": limit, "beside": beside, "dtype": dtype}
+        )
+        _score_run(Path(model), free_answers, json=json)
+        return
     if data is None:
         raise ConfigError("--data is missing. Give it a file of facts as FORMAT:PATH.")
     if free_answers is not None and free_answers < 0:
@@ -69,12 +81,33 @@ def evaluate(
         "overruled": found.overruled,
         "scores": asdict(found.scores),
     }
+    _show(result, ("model", "beside", "data", "edits"), json=json)
+
+
+def _score_run(folder: Path, free_answers: int | None, *, json: bool) -> None:
+    """Score a run where it stands."""
+    with progress() as observer:
+        observer.stage("Getting ready")
+        from ultraedit.workflow import score
+
+        turn, edits, found = score(folder, free_answers, observer)
+    result = {
+        "folder": str(folder),
+        "turn": turn,
+        "edits": edits,
+        "overruled": found.overruled,
+        "scores": asdict(found.scores),
+    }
+    _show(result, ("folder", "turn", "edits"), json=json)
+
+
+def _show(result: dict[str, Any], named: Sequence[str], *, json: bool) -> None:
     if json:
         _output.write_json(result)
         return
     _output.scores({"before": {}, "after": result["scores"]}, before=False)
     _output.line()
-    _output.pairs({name: result[name] for name in ("model", "beside", "data", "edits")})
+    _output.pairs({name: result[name] for name in named})
 
 
 def _score(

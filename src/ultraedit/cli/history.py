@@ -61,26 +61,37 @@ def _state(journal: Journal) -> dict[str, Any]:
 
 
 def _show(turns: list[dict[str, Any]]) -> None:
-    from ultraedit.report import format_count, format_number, format_percent, format_seconds
+    from ultraedit.report import format_number, format_percent, format_seconds
 
-    _output.table(
-        ["turn", "what", "edits in all", "time", "finished", "largest change", "efficacy", ""],
-        [
-            (
-                turn["turn"],
-                format_count(turn["edits"], "edit") + (" out" if turn["kind"] == "revert" else ""),
-                f"{turn['total_edits']:,}",
-                format_seconds(turn["seconds"]),
-                turn["finished"].replace("T", " ").split(".")[0],
-                format_number(max(turn["norms"].values(), default=None)),
-                format_percent(turn["scores"]["efficacy"]) if turn["scores"] else None,
-                "rolled back" if turn["undone"] else "snapshot" if turn["snapshot"] else None,
-            )
-            for turn in turns
+    columns = {
+        "turn": [turn["turn"] for turn in turns],
+        "what": [_what(turn) for turn in turns],
+        "in all": [f"{turn['total_edits']:,}" for turn in turns],
+        "time": [format_seconds(turn["seconds"]) for turn in turns],
+        "finished": [turn["finished"].replace("T", " ")[:16] for turn in turns],
+        "change": [format_number(max(turn["norms"].values(), default=None)) for turn in turns],
+        "efficacy": [
+            format_percent(turn["scores"]["efficacy"]) if turn["scores"] else None for turn in turns
         ],
-        right=["turn", "edits in all", "time", "largest change", "efficacy"],
-        whole=["finished"],
+        "state": [_state_of(turn) for turn in turns],
+    }
+    shown = {name: cells for name, cells in columns.items() if any(cells)}
+    _output.table(
+        list(shown),
+        zip(*shown.values(), strict=True),
+        right=["turn", "in all", "time", "change", "efficacy"],
+        whole=["what", "finished", "state"],
     )
+
+
+def _what(turn: dict[str, Any]) -> str:
+    from ultraedit.report import format_count
+
+    return format_count(turn["edits"], "edit") + (" out" if turn["kind"] == "revert" else "")
+
+
+def _state_of(turn: dict[str, Any]) -> str | None:
+    return "rolled back" if turn["undone"] else "kept" if turn["snapshot"] else None
 
 
 def _sentence(state: dict[str, Any]) -> str:
@@ -89,4 +100,7 @@ def _sentence(state: dict[str, Any]) -> str:
     where = f"The run stands at turn {state['head']} with {format_count(state['edits'], 'edit')}"
     if not state["finished"]:
         return f"{where}. It was interrupted, or is at work."
-    return f"{where}. The largest change is that of a module, of its unedited norm."
+    return (
+        f"{where}. A turn's change is the largest of all modules so far, as a part of its unedited "
+        "norm; a turn that is kept has a snapshot."
+    )

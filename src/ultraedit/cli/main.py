@@ -9,15 +9,20 @@ from typing import Annotated
 import typer
 
 from ultraedit.cli import (
+    apply,
     ask,
+    build_bench,
     data,
     demo,
+    diff,
     edit,
     editors,
     eval,
+    export,
     find,
     history,
     models,
+    plan,
     prune,
     report,
     revert,
@@ -35,7 +40,9 @@ from ultraedit.cli._output import show_log
 WRITE = "Write facts into a model"
 RUNS = "Look into a run, and take edits back"
 ASK = "See what a model says"
+CARRY = "Carry the edits away"
 LOOK_UP = "See what there is"
+BUILD = "Make data"
 
 app = typer.Typer(
     cls=Commands,
@@ -63,6 +70,11 @@ add(app, "rollback", rollback.rollback, RUNS)
 add(app, "revert", revert.revert, RUNS)
 add(app, "prune", prune.prune, RUNS)
 add(app, "verify", verify.verify, RUNS)
+add(app, "export", export.export, CARRY)
+add(app, "apply", apply.apply, CARRY)
+add(app, "diff", diff.diff, CARRY)
+add(app, "build-bench", build_bench.build_bench, BUILD)
+add(app, "plan", plan.plan, LOOK_UP)
 app.add_typer(editors.app, name="editors", rich_help_panel=LOOK_UP)
 app.add_typer(models.app, name="models", rich_help_panel=LOOK_UP)
 app.add_typer(stats.app, name="stats", rich_help_panel=LOOK_UP)

@@ -85,18 +85,22 @@ def show(name: o.ModelArgument, format: Format = None, json: o.Json = False) -> 
       ultraedit models show smollm2
       ultraedit models show ./my-model --format counterfact --json
     """
-    from ultraedit.models import describe_modules, find_preset
+    from ultraedit.models import describe_modules, empty_model, find_preset, load_config, resolve
+    from ultraedit.models.language_model import text_config
     from ultraedit.models.patterns import format_numbers
 
-    loaded = _load(name)
-    preset = find_preset(loaded, format)
-    groups = describe_modules(loaded.model)
+    with progress() as observer:
+        observer.stage(f"Reading {name}")
+        config = load_config(name)
+        preset = find_preset(config, format)
+        groups = describe_modules(empty_model(config))
+    text = text_config(config)
     facts = {
         "name": name,
-        "source": loaded.source,
-        "family": loaded.family,
-        "layers": loaded.layers,
-        "context_length": loaded.context_length,
+        "source": resolve(name).origin,
+        "family": text.model_type,
+        "layers": text.num_hidden_layers,
+        "context_length": getattr(text, "max_position_embeddings", None),
     }
     if json:
         modules = [group._asdict() for group in groups]

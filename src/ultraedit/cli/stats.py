@@ -86,7 +86,7 @@ def compute(
 
     Examples:
       ultraedit stats compute --model smollm2 --corpus wikipedia.jsonl.gz
-      ultraedit stats compute --model ./my-model --corpus wiki.txt --modules 'layers.[4-8].mlp.*'
+      ultraedit stats compute --model ./my-model --corpus wiki.txt --editor ft-m
 
     The passages are those with the smallest hashes, so a larger sample contains a smaller one.
     """
@@ -115,7 +115,7 @@ def import_files(path: Source, model: Of, json: o.Json = False) -> None:
 
     Examples:
       ultraedit stats import gpt-j-6b/wikipedia_stats --model EleutherAI/gpt-j-6b
-      ultraedit stats import model.layers.4.mlp.down_proj_float32_mom2_100000.npz --model ./llama
+      ultraedit stats import ./wikipedia_stats --model ./my-model --json
 
     The files are named after their modules. Each is compared with what the model does on a few
     hundred tokens, and refused if it is of another model or module. Nothing is unpickled.

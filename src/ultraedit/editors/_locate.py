@@ -137,11 +137,8 @@ class LocateThenEdit(ABC):
         paths = self._ascending(host)
         prompts = self.prompts(turn.edits, state)
         plain = [lookups[0] for lookups in prompts]
-        goals = [
-            OffsetGoal(lookups, edit.target, _essence(lookups[0]))
-            for lookups, edit in zip(prompts, turn.edits, strict=True)
-        ]
-        found = host.search_offsets(paths[-1], goals, self._search())
+        goals = self.goals(turn.edits, state)
+        found = host.search_offsets(paths[-1], goals, self.search)
         wanted = found.outputs + found.offsets  # (n, d_out)
         changes: dict[str, Change] = {}
         for place, path in enumerate(paths):
@@ -161,7 +158,16 @@ class LocateThenEdit(ABC):
             for edit, span in zip(edits, find_subjects(edits, self.subject), strict=True)
         ]
 
-    def _search(self) -> OffsetSearch:
+    def goals(self, edits: Sequence[Edit], state: State) -> list[OffsetGoal]:
+        """What the search should bring about, per edit."""
+        return [
+            OffsetGoal(lookups, edit.target, _essence(lookups[0]))
+            for lookups, edit in zip(self.prompts(edits, state), edits, strict=True)
+        ]
+
+    @property
+    def search(self) -> OffsetSearch:
+        """How the states are searched."""
         return OffsetSearch(
             lr=self.lr,
             steps=self.steps,

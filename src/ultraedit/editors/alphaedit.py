@@ -14,7 +14,8 @@ for which the projected keys of all turns, A, are enough. Once there are more of
 layer has inputs, d_in rows with the same A^T A take their place.
 
 Differs from the released code: see `_locate`. P and the sum of K_p^T K_p are never formed, and
-`kept` may stand in for an absolute threshold, which depends on the scale of a model.
+`kept` may stand in for an absolute threshold, which depends on the scale of a model. A text of few
+tokens blocks few directions.
 """
 
 from __future__ import annotations
@@ -31,9 +32,13 @@ from torch import Tensor
 from ultraedit.editors._locate import Change, LocateThenEdit, mean_inputs
 from ultraedit.errors import ConfigError
 from ultraedit.linalg import ridge_update
-from ultraedit.types import Additive, Edit, Host, State
+from ultraedit.types import Additive, Edit, Host, SecondMoment, State
 
 logger = logging.getLogger(__name__)
+
+TOKENS_PER_DIRECTION = 10
+"""How many tokens of the text it takes to block one direction. Without it a short text, such as the
+edits' own prompts, blocks all that it spans, the keys of the edits among it."""
 
 HEALTHY = (0.2, 0.98)
 """Shares of kept directions outside which a warning is due."""
@@ -77,25 +82,28 @@ class AlphaEdit(LocateThenEdit):
         state = super().init(host)
         for path, shape in host.modules.items():
             if self.projection == "on":
-                state[f"{path}/blocked"] = self._blocked(path, host.second_moment(path).moment)
+                state[f"{path}/blocked"] = self._blocked(path, host.second_moment(path))
             state[f"{path}/keys"] = torch.zeros(0, shape.d_in)
         return state
 
-    def _blocked(self, path: str, moment: Tensor) -> Tensor:
+    def _blocked(self, path: str, found: SecondMoment) -> Tensor:
         """Orthonormal directions that must not be written in, I - P. Shape (d_in, blocked)."""
-        values, vectors = torch.linalg.eigh(moment.double())  # ascending
+        values, vectors = torch.linalg.eigh(found.moment.double())  # ascending
         d_in = len(values)
         if self.threshold is None:
             free = round(self.kept * d_in)
         else:
             free = int((values < self.threshold).sum())
+        free = max(free, d_in - found.tokens // TOKENS_PER_DIRECTION)
         if not HEALTHY[0] * d_in <= free <= HEALTHY[1] * d_in:
             logger.warning(
-                "%s: AlphaEdit may write in %d of %d directions; about 70 %% are usual. "
-                "Change `threshold` or `kept`.",
+                "%s: AlphaEdit may write in %d of %d directions, by %d tokens of %s; about 70 %% "
+                "are usual. Give a longer text with --corpus, or change `threshold` or `kept`.",
                 path,
                 free,
                 d_in,
+                found.tokens,
+                found.source,
             )
         blocked: Tensor = vectors[:, free:].float()
         return blocked.contiguous()
@@ -153,4 +161,5 @@ def compacted(rows: Tensor) -> Tensor:
     """
     if len(rows) <= rows.shape[1]:
         return rows
-    return torch.linalg.qr(rows.double(), mode="r").R.to(rows.dtype)
+    factor: Tensor = torch.linalg.qr(rows.double(), mode="r").R
+    return factor.to(rows.dtype)

@@ -1,6 +1,26 @@
 """Pure functions that turn token ids and texts into numbers."""
 
 from ultraedit.metrics.exact_match import answer_line, exact_match
+from ultraedit.metrics.retention import (
+    Aged,
+    Retention,
+    Scored,
+    forgetting_curve,
+    retention,
+    turn_means,
+)
 from ultraedit.metrics.tokens import mean, token_accuracy, token_agreement
 
-__all__ = ["answer_line", "exact_match", "mean", "token_accuracy", "token_agreement"]
+__all__ = [
+    "Aged",
+    "Retention",
+    "Scored",
+    "answer_line",
+    "exact_match",
+    "forgetting_curve",
+    "mean",
+    "retention",
+    "token_accuracy",
+    "token_agreement",
+    "turn_means",
+]

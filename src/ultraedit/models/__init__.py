@@ -6,12 +6,14 @@ that need it.
 
 from ultraedit.models.aliases import ALIASES, Alias, list_models
 from ultraedit.models.fingerprint import fingerprint
-from ultraedit.models.language_model import LanguageModel
-from ultraedit.models.loading import load, load_config
+from ultraedit.models.language_model import LanguageModel, empty_model
+from ultraedit.models.loading import load, load_config, load_tokenizer
 from ultraedit.models.modules import ModuleGroup, describe_modules, find_modules
 from ultraedit.models.patterns import split_patterns
 from ultraedit.models.preset import Preset, find_preset, has_presets, list_presets, load_preset
+from ultraedit.models.resolve import resolve
 from ultraedit.models.saving import save
+from ultraedit.models.streaming import load_streamed
 
 __all__ = [
     "ALIASES",
@@ -20,6 +22,7 @@ __all__ = [
     "ModuleGroup",
     "Preset",
     "describe_modules",
+    "empty_model",
     "find_modules",
     "find_preset",
     "fingerprint",
@@ -29,6 +32,9 @@ __all__ = [
     "load",
     "load_config",
     "load_preset",
+    "load_streamed",
+    "load_tokenizer",
+    "resolve",
     "save",
     "split_patterns",
 ]

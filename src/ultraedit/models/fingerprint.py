@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ultraedit.errors import ConfigError
+from ultraedit.models.offload import offloaded_weight
 
 SAMPLE = 65_536
 """Most elements of a weight that are hashed one by one; smaller weights are hashed whole."""
@@ -36,26 +37,27 @@ def fingerprint(model: nn.Module) -> str:
     of it.
 
     Args:
-        model: A model whose weights are in memory.
+        model: A model whose weights are in memory, or where accelerate can fetch them.
 
     Returns:
         ``sha256:`` and 64 hexadecimal digits.
 
     Raises:
-        ConfigError: If a weight is not in memory.
+        ConfigError: If a weight is nowhere.
     """
     # By names without duplicates a model would change its own with the tying of its weights.
     named = sorted(model.named_parameters(remove_duplicate=False))
     known: dict[int, bytes] = {}
     digest = hashlib.sha256()
     for name, weight in named:
-        if weight.is_meta:
+        read = offloaded_weight(model, name) if weight.is_meta else weight
+        if read is None:
             raise ConfigError(
-                f"{name} is not in memory but on the disk, so it cannot be identified. Load the "
-                "model on one device, or where there is room for all of it."
+                f"{name} is not in memory, and nobody says where it is, so it cannot be "
+                "identified. Load the model with its weights."
             )
         if id(weight) not in known:
-            known[id(weight)] = _digest(weight.detach())
+            known[id(weight)] = _digest(read.detach())
         digest.update(name.encode() + b"\0" + known[id(weight)])
     return f"sha256:{digest.hexdigest()}"
 

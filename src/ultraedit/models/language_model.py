@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -70,3 +71,19 @@ def intermediate_size(config: PretrainedConfig) -> int:
         if width is not None:
             return int(width)
     return 4 * int(config.hidden_size)
+
+
+def empty_model(config: PretrainedConfig, dtype: torch.dtype | None = None) -> PreTrainedModel:
+    """Build the model of a config without memory for its weights, in eval mode and frozen.
+
+    Args:
+        config: The config.
+        dtype: Precision of the weights. None takes float32.
+    """
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        # A copy, because transformers notes the dtype in the config that it is given.
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(deepcopy(config), dtype=dtype)
+    model.requires_grad_(False)
+    return model.eval()

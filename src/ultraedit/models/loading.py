@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ultraedit.errors import ConfigError
 from ultraedit.models.aliases import ALIASES
 from ultraedit.models.hardware import choose_device, choose_dtype
 from ultraedit.models.language_model import LanguageModel
-from ultraedit.models.reading import read, read_config
+from ultraedit.models.reading import read, read_config, read_tokenizer
 from ultraedit.models.resolve import Source, install_hint, resolve
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 _log = logging.getLogger("ultraedit")
 
 
 def load(
-    name: str, *, dtype: str = "auto", device: str = "auto", device_map: str | None = None
+    name: str,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    device_map: str | Mapping[str, Any] | None = None,
 ) -> LanguageModel:
     """Load a model by folder, ``.gguf`` file, alias or Hugging Face id, tried in this order.
 
@@ -35,7 +40,7 @@ def load(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``. ``auto`` is a GPU if there
             is one.
         device_map: In place of `device`, a rule such as ``auto`` by which transformers spreads a
-            large model over several devices.
+            large model over several devices, or the device of each part.
 
     Returns:
         The model in eval mode, with no weight trainable, and its tokenizer.
@@ -67,15 +72,33 @@ def load_config(name: str) -> PretrainedConfig:
     """Read what a model says of itself, without its weights; a GGUF is unpacked if it is new.
 
     Args:
-        name: What `load` would load.
+        name: What `load` would load, or a ``config.json`` alone.
 
     Raises:
         ConfigError: If there is no such model, or it has no config that can be read.
         StorageError: If an unpacked GGUF cannot be written to the cache folder.
     """
+    path = Path(name).expanduser()
+    if path.suffix == ".json" and path.is_file():
+        return read_config(str(path), offline=True)
     source = resolve(name)
     with _hinting(name, source):
         return read_config(source.location, offline=source.offline)
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """Read a model's tokenizer, without its weights; a GGUF is unpacked if it is new.
+
+    Args:
+        name: What `load` would load.
+
+    Raises:
+        ConfigError: If there is no such model, or it has no tokenizer that can be read.
+        StorageError: If an unpacked GGUF cannot be written to the cache folder.
+    """
+    source = resolve(name)
+    with _hinting(name, source):
+        return read_tokenizer(source.location, offline=source.offline)
 
 
 @contextmanager

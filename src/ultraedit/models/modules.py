@@ -86,7 +86,7 @@ def find_modules(
 
 def describe_modules(model: PreTrainedModel) -> list[ModuleGroup]:
     """List the linear layers inside the decoder layers, grouped by their place and shape."""
-    prefix = _decoder_path(model)
+    prefix = decoder_path(model)
     depth = len(prefix.split("."))
     groups: dict[tuple[str, int, int, str], list[int]] = {}
     for path, module in model.named_modules():
@@ -121,12 +121,12 @@ def decoder_blocks(model: PreTrainedModel) -> nn.ModuleList:
     Raises:
         ConfigError: If the model has no such list.
     """
-    blocks = model.get_submodule(_decoder_path(model))
+    blocks = model.get_submodule(decoder_path(model))
     assert isinstance(blocks, nn.ModuleList)
     return blocks
 
 
-def _decoder_path(model: PreTrainedModel) -> str:
+def decoder_path(model: PreTrainedModel) -> str:
     """Path of the list of decoder layers, such as ``model.layers`` or ``transformer.h``.
 
     Raises:
@@ -142,7 +142,7 @@ def _decoder_path(model: PreTrainedModel) -> str:
 
 def _find(model: PreTrainedModel, text: str, name: str) -> list[tuple[str, nn.Module]]:
     """Modules that one pattern stands for, with every layer that it names among them."""
-    prefix = _decoder_path(model)
+    prefix = decoder_path(model)
     pattern = _anchor(parse_pattern(text), prefix)
     found = []
     for path, module in model.named_modules():

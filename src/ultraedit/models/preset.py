@@ -14,10 +14,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from ultraedit.errors import ConfigError, did_you_mean
-from ultraedit.models.language_model import LanguageModel, intermediate_size, text_config
+from ultraedit.models.language_model import (
+    LanguageModel,
+    empty_model,
+    intermediate_size,
+    text_config,
+)
 from ultraedit.models.modules import describe_modules
 from ultraedit.models.patterns import format_numbers
 from ultraedit.models.preset_rows import check_row
@@ -212,7 +215,9 @@ def _by_relative_depth(
     model: LanguageModel | PretrainedConfig, depth: tuple[float, ...] = DEPTH
 ) -> Preset:
     """MLP outputs at some depth, never the last layer, whose output no later layer reads."""
-    groups = describe_modules(model.model if isinstance(model, LanguageModel) else _empty(model))
+    groups = describe_modules(
+        model.model if isinstance(model, LanguageModel) else empty_model(model)
+    )
     kinds = {group.kind for group in groups}
     kind = next((kind for kind in MLP_OUTPUTS if kind in kinds), None)
     if kind is None:
@@ -242,11 +247,3 @@ def relative_depth(count: int, depth: Sequence[float] = DEPTH) -> range:
     end = max(0, min(round(last * count), count - 2))
     start = max(0, min(round(first * count), end - (first < last)))
     return range(start, end + 1)
-
-
-def _empty(config: PretrainedConfig) -> Any:
-    """The model of a config without memory for its weights."""
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config)

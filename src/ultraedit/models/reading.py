@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ def read(
     *,
     dtype: torch.dtype,
     device: torch.device,
-    device_map: str | None,
+    device_map: str | Mapping[str, Any] | None,
     offline: bool,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Read a model in eval mode with every weight frozen, and its tokenizer.
@@ -79,6 +79,25 @@ def read_config(source: str, *, offline: bool) -> PretrainedConfig:
             source, local_files_only=offline, trust_remote_code=False
         )
     return config
+
+
+def read_tokenizer(source: str, *, offline: bool) -> PreTrainedTokenizerBase:
+    """Read the tokenizer of a model alone.
+
+    Args:
+        source: A model folder or a Hugging Face id.
+        offline: Whether to look in the local cache alone.
+
+    Raises:
+        ConfigError: If it cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    with readable(source, "a model with a tokenizer"), quiet():
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            source, local_files_only=offline, trust_remote_code=False
+        )
+    return tokenizer
 
 
 @contextmanager

@@ -13,7 +13,7 @@ _MODEL_FILES = {".json", ".safetensors", ".jinja", ".model", ".txt"}
 """Endings of the files that a saved model consists of."""
 
 
-def save(lm: LanguageModel, folder: str | Path) -> None:
+def save(lm: LanguageModel, folder: str | Path, *, card: str | None = None) -> None:
     """Write the model as safetensors, with its config and tokenizer, whole or not at all.
 
     The folder loads with plain transformers, in the dtype that the model has now and to the
@@ -22,6 +22,7 @@ def save(lm: LanguageModel, folder: str | Path) -> None:
     Args:
         lm: The model.
         folder: Where to write it. It may be new, be empty, or hold a saved model.
+        card: Text of its ``README.md``; none is written if None.
 
     Raises:
         ConfigError: If `folder` holds anything but a saved model.
@@ -35,6 +36,8 @@ def save(lm: LanguageModel, folder: str | Path) -> None:
         for file in stage.glob("*.safetensors"):
             # safetensors lets nobody but the owner read its files; the rest of the folder does.
             file.chmod((stage / "config.json").stat().st_mode)
+        if card is not None:
+            (stage / "README.md").write_text(card, encoding="utf-8")
 
 
 def _refuse_to_destroy(target: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ultraedit.metrics import forgetting_curve, retention
 from ultraedit.report.escaping import code, escape, table
 from ultraedit.report.formats import (
     MISSING,
@@ -15,13 +16,16 @@ from ultraedit.report.formats import (
     format_percent,
     format_seconds,
 )
-from ultraedit.report.reading import FinishedRun
+from ultraedit.report.reading import FinishedRun, History
 from ultraedit.report.reproducing import reproduce_command
 from ultraedit.report.scores import METRICS, ScoreRow
 from ultraedit.types import Answer
 
 PLOTS = ("metrics.png", "speed_memory.png", "norms.png")
 """File names of the plots, in the order in which the page shows them."""
+
+RETENTION = "retention.png"
+"""The plot of runs that were scored after several turns."""
 
 _MEANINGS = {
     "efficacy": "the edited prompts get their new answers",
@@ -50,6 +54,7 @@ def page(run: FinishedRun, rows: Sequence[ScoreRow], answers: Sequence[Answer]) 
         _scores(rows),
         _meanings(rows),
         f"![Scores before and after the edits]({metrics})",
+        *_retention(run),
         "## Speed and memory",
         _costs(run),
         f"![Edits per second and peak memory over the turns]({speed})",
@@ -67,6 +72,30 @@ def page(run: FinishedRun, rows: Sequence[ScoreRow], answers: Sequence[Answer]) 
         f"```sh\n{reproduce_command(run.config['settings'], _other_folder(run))}\n```",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def scored_again(history: History) -> bool:
+    """Whether edits were scored both soon after they were made and later."""
+    return len({scored.turn for scored in history.efficacy}) > 1
+
+
+def _retention(run: FinishedRun) -> Iterator[str]:
+    """How the edits hold, where that was looked at more than once."""
+    if not scored_again(run.history):
+        return
+    curve = forgetting_curve(retention(run.history.efficacy))
+    young, old = curve[0], curve[-1]
+    yield "## Retention"
+    yield (
+        "Efficacy by the turn in which an edit was made and the turn after which it was asked, "
+        f"and by its age: {format_percent(young.score)} {_age(young.age)}, "
+        f"{format_percent(old.score)} {_age(old.age)}."
+    )
+    yield f"![Efficacy by turn and by age]({RETENTION})"
+
+
+def _age(turns: int) -> str:
+    return f"{format_count(turns, 'turn')} after the edit" if turns else "right after the edit"
 
 
 def _headline(run: FinishedRun, rows: Sequence[ScoreRow]) -> str:
@@ -102,6 +131,8 @@ def _notes(run: FinishedRun) -> Iterator[str]:
             f"Note: the {which} turn was short, with {format_count(last, 'edit')} where "
             f"{whole:,} make a turn. It was run like any other."
         )
+    for name, remark in run.summary.get("remarks", {}).items():
+        yield f"Note: {_plain(name)}: {_plain(remark)}."
     asked = settings.get("free_answers")
     if asked is not None and 0 < asked < run.summary["edits"]:
         yield (

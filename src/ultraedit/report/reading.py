@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ultraedit.errors import ConfigError, StorageError
+from ultraedit.metrics import Scored
 from ultraedit.types import Answer
 
 _NEEDED = {
@@ -31,6 +32,9 @@ class History:
     memory_bytes: list[int] = field(default_factory=list)
     norms: dict[str, list[float]] = field(default_factory=dict)
     """Per module ``||dW|| / ||W0||`` after each turn."""
+
+    efficacy: list[Scored] = field(default_factory=list)
+    """Evaluations after a turn, their efficacy by the turn of the edits."""
 
     evaluation_seconds: float = 0.0
     """Wall time of all evaluations together."""
@@ -88,6 +92,9 @@ def _read_history(folder: Path) -> History:
 def _note(row: dict[str, Any], history: History) -> None:
     if row["kind"] == "checkpoint":
         history.evaluation_seconds += row["seconds"]
+        scores = row.get("by_turn", {}).get("efficacy")
+        if scores:
+            history.efficacy.append(Scored(row["turn"], row["first_turn"], scores))
         return
     history.turns.append(row["turn"])
     history.edits.append(row["edits"])

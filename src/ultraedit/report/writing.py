@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from ultraedit.files import write_bytes, write_text
+from ultraedit.metrics import retention
 from ultraedit.report.examples import sample
-from ultraedit.report.markdown import PLOTS, page
+from ultraedit.report.markdown import PLOTS, RETENTION, page, scored_again
 from ultraedit.report.norm_plot import draw_norms
 from ultraedit.report.plots import draw_metrics, draw_speed_and_memory
 from ultraedit.report.reading import read_run
+from ultraedit.report.retention_plot import draw_retention
 from ultraedit.report.scores import scores_table
 
 EXAMPLES = 8
@@ -36,4 +38,6 @@ def write(folder: Path) -> None:
     images = (draw_metrics(rows), draw_speed_and_memory(run.history), draw_norms(run.history))
     for name, image in zip(PLOTS, images, strict=True):
         write_bytes(folder / name, image)
+    if scored_again(run.history):
+        write_bytes(folder / RETENTION, draw_retention(retention(run.history.efficacy)))
     write_text(folder / "report.md", text)

@@ -64,8 +64,9 @@ class StoredFile(NamedTuple):
 
     path: str
     """Within the run folder, with slashes."""
-    role: Literal["snapshot", "latest", "result"]
-    """A snapshot is kept; the latest only until the next one; all else is a result."""
+    role: Literal["snapshot", "latest", "before", "result"]
+    """A snapshot is kept, the latest only until the next one; what the unedited model said until
+    the job is done; all else is a result."""
     bytes: int
     sha256: str
     turn: int | None = None

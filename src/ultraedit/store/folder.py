@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from ultraedit.errors import ConfigError, StorageError
+from ultraedit.evaluate import Evaluation
 from ultraedit.files import explained, sha256, sweep, write_bytes, write_text
 from ultraedit.store import snapshots
+from ultraedit.store.before import before_from_json, before_to_json
 from ultraedit.store.entries import StoredFile
 from ultraedit.store.journal import Change, Journal
 from ultraedit.store.lock import HOLDER, LOCK, FolderLock
@@ -172,6 +174,43 @@ class RunFolder:
         if self.journal.add_checkpoint(record):
             self._append({"kind": "checkpoint"} | asdict(record))
 
+    def keep_before(self, before: Evaluation) -> None:
+        """Keep what the unedited model says, for the case that this process is killed.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        name = self._before_name()
+        with explained(self.path):
+            (self.path / name).parent.mkdir(exist_ok=True)
+        write_text(self.path / name, before_to_json(before))
+        self.journal.add_file(self._stored(name, "before"))
+
+    def before(self) -> Evaluation | None:
+        """What the unedited model said to this job's questions; None if it was not asked yet.
+
+        Raises:
+            StorageError: If the file is damaged.
+        """
+        name = self._before_name()
+        path = self.path / name
+        stored = next((file for file in self.journal.files() if file.path == name), None)
+        if stored is None or not path.is_file():
+            return None
+        if sha256(path) != stored.sha256:
+            raise StorageError(
+                f"{path} is damaged: its bytes are not those that were written. Delete it; what "
+                "the unedited model says is then asked again."
+            )
+        return before_from_json(path.read_text(encoding="utf-8"))
+
+    def drop_before(self) -> None:
+        """Take away what `keep_before` kept, now that the job is done."""
+        self._drop(self.journal.drop_files("before"))
+
+    def _before_name(self) -> str:
+        return f"{snapshots.FOLDER}/before-{self.journal.job().id}.json"
+
     def rollback(self, turn: int, carried: Carried) -> None:
         """Let the run stand at an earlier turn. Those after it stay on record, marked.
 
@@ -186,6 +225,7 @@ class RunFolder:
             self._carried = (turn, carried)
             self.settle()
         self._drop(self.journal.undo_after(turn))
+        self.drop_before()
         self.write_records()
 
     def _write_snapshot(self, turn: int, carried: Carried, role: Any) -> StoredFile:

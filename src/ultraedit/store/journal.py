@@ -160,15 +160,13 @@ class Journal(JournalReader):
             return self._add_snapshot(snapshot, turn)
 
     def _add_snapshot(self, file: StoredFile, turn: int) -> list[str]:
-        latest = "role = 'latest' AND path != ?"
-        needless = self._all(f"SELECT path FROM files WHERE {latest}", file.path)
-        self._db.execute(f"DELETE FROM files WHERE {latest}", (file.path,))
+        needless = self._drop_files("role = 'latest' AND path != ?", file.path)
         self._db.execute(
             "INSERT OR REPLACE INTO files (path, role, turn, bytes, sha256) VALUES (?, ?, "
             "(SELECT id FROM turns WHERE number = ? AND undone IS NULL), ?, ?)",
             (file.path, file.role, turn, file.bytes, file.sha256),
         )
-        return [row["path"] for row in needless]
+        return needless
 
     def _last_random(self) -> bytes | None:
         if self._random is None:
@@ -187,11 +185,10 @@ class Journal(JournalReader):
                 "UPDATE turns SET undone = ? WHERE number > ? AND undone IS NULL", (now, turn)
             )
             gone = "turn IN (SELECT id FROM turns WHERE undone IS NOT NULL)"
-            needless = self._all(f"SELECT path FROM files WHERE {gone}")
-            self._db.execute(f"DELETE FROM files WHERE {gone}")
+            needless = self._drop_files(gone)
             self._end_job()
         self._random = None
-        return [row["path"] for row in needless]
+        return needless
 
     def prune(self) -> int:
         """Forget the turns that were rolled back. Returns how many there were."""
@@ -219,14 +216,33 @@ class Journal(JournalReader):
 
     # Files
 
+    def add_file(self, file: StoredFile) -> None:
+        """Note a file that is no snapshot."""
+        with schema.transaction(self._db, self.path):
+            self._add_file(file)
+
+    def _add_file(self, file: StoredFile) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO files (path, role, bytes, sha256) VALUES (?, ?, ?, ?)",
+            (file.path, file.role, file.bytes, file.sha256),
+        )
+
+    def drop_files(self, role: str) -> list[str]:
+        """Forget the files of a role. Returns their paths."""
+        with schema.transaction(self._db, self.path):
+            return self._drop_files("role = ?", role)
+
+    def _drop_files(self, where: str, *values: Any) -> list[str]:
+        paths = [row["path"] for row in self._all(f"SELECT path FROM files WHERE {where}", *values)]
+        self._db.execute(f"DELETE FROM files WHERE {where}", values)
+        return paths
+
     def set_results(self, files: Iterable[StoredFile]) -> None:
         """Note the files of the results, in the place of all that were noted before."""
         with schema.transaction(self._db, self.path):
-            self._db.execute("DELETE FROM files WHERE role = 'result'")
-            self._db.executemany(
-                "INSERT INTO files (path, role, bytes, sha256) VALUES (?, ?, ?, ?)",
-                ((f.path, f.role, f.bytes, f.sha256) for f in files),
-            )
+            self._drop_files("role = 'result'")
+            for file in files:
+                self._add_file(file)
 
 
 def _dump(value: Any) -> str:

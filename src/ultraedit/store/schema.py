@@ -69,7 +69,7 @@ CREATE TABLE checkpoints (
 );
 CREATE TABLE files (
     path TEXT PRIMARY KEY,    -- within the run folder
-    role TEXT NOT NULL,       -- 'snapshot' for good, 'latest' until the next, else 'result'
+    role TEXT NOT NULL,       -- as in entries.StoredFile
     turn INTEGER REFERENCES turns (id) ON DELETE CASCADE,
     bytes INTEGER NOT NULL,
     sha256 TEXT NOT NULL

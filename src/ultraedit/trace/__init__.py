@@ -8,7 +8,7 @@ from ultraedit.trace.moments import MomentSums, add_moments
 from ultraedit.trace.offsets import Goal, search_offsets
 from ultraedit.trace.resume import Row, Upper
 from ultraedit.trace.signals import batches, head_at, layer_signals, passes, supervised_logits
-from ultraedit.trace.trunk import BUDGET_BYTES, Trunk, lowest_block
+from ultraedit.trace.trunk import BUDGET_BYTES, Trunk, trunk_of
 
 __all__ = [
     "BUDGET_BYTES",
@@ -24,10 +24,10 @@ __all__ = [
     "head_at",
     "judge",
     "layer_signals",
-    "lowest_block",
     "passes",
     "search_offsets",
     "supervised_logits",
+    "trunk_of",
     "values_at",
     "weight_gradients",
 ]

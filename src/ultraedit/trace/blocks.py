@@ -95,6 +95,41 @@ class Blocks:
             for number, block in enumerate(below):
                 self.list[number] = block
 
+    @contextmanager
+    def last_mlp_at(self, positions: Tensor) -> Iterator[None]:
+        """Let the MLP of the last block run at the given positions alone.
+
+        No later block reads its output, and an MLP looks at one position at a time. A model
+        whose last block has no module of the name ``mlp`` runs it everywhere.
+
+        Args:
+            positions: Indices into the flattened (rows x length) batch. Shape (n,). Elsewhere the
+                last block's output is not to be used.
+        """
+        mlp = getattr(self.list[-1], "mlp", None)
+        if not isinstance(mlp, nn.Module):
+            yield
+            return
+        whole: list[torch.Size] = []
+
+        def select(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Any, ...]:
+            whole.append(args[0].shape)
+            flat = args[0].reshape(-1, args[0].shape[-1])
+            return (flat[positions.to(flat.device)].unsqueeze(0), *args[1:])
+
+        def spread(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
+            shape = whole.pop()
+            full = output.new_zeros(shape[:-1].numel(), output.shape[-1])
+            full = full.index_copy(0, positions.to(output.device), output[0])
+            return full.reshape(*shape[:-1], -1)
+
+        handles = [mlp.register_forward_pre_hook(select), mlp.register_forward_hook(spread)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
     def _note(self, _: nn.Module, __: tuple[Any, ...], output: Any) -> None:
         self._returns_tuple = not isinstance(output, Tensor)
 

@@ -94,7 +94,8 @@ def passes(
         states = trunk.states(part, keep=keep)
         for places, batch in batches(model, part):
             indices = [order[window.start + place] for place in places]
-            yield indices, batch, trunk.feeding([states[place] for place in places])
+            rows = [states[place] for place in places]
+            yield indices, batch, trunk.feeding(rows, batch.positions)
 
 
 def supervised_logits(model: nn.Module, batch: Batch) -> Tensor:
@@ -139,7 +140,7 @@ def layer_signals(
             record.positions = batch.positions if tokens == "answer" else attended(batch)
             with below:
                 logits = supervised_logits(model, batch)
-            torch.autograd.backward(logits, _cross_entropy_gradient(logits, batch.labels))
+            torch.autograd.backward(logits, cross_entropy_gradient(logits, batch.labels))
     order = [items[index] for index in longest_first(items)]
     if tokens == "answer":
         segments = [rank for rank, item in enumerate(order) for _ in item.answer_ids]
@@ -155,7 +156,7 @@ def attended(batch: Batch) -> Tensor:
 
 
 @torch.no_grad()
-def _cross_entropy_gradient(logits: Tensor, labels: Tensor) -> Tensor:
+def cross_entropy_gradient(logits: Tensor, labels: Tensor) -> Tensor:
     """Gradient of the summed cross-entropy at the logits: softmax minus one-hot. (n, vocabulary).
 
     Written out because the loss itself is not needed, and autograd would keep two more
@@ -163,7 +164,7 @@ def _cross_entropy_gradient(logits: Tensor, labels: Tensor) -> Tensor:
     """
     gradient = torch.softmax(logits, dim=-1, dtype=torch.float32)
     chosen = gradient.gather(1, labels.to(gradient.device).unsqueeze(1))
-    if not bool(torch.isfinite(chosen).all()):
+    if not chosen.is_meta and not bool(torch.isfinite(chosen).all()):
         raise NumericalError(
             "The model's logits are not finite on these edits. If earlier turns were applied, the "
             "model has collapsed: lower `eta` or raise `ridge`; otherwise try float32."
@@ -205,7 +206,7 @@ class Record:
     def _rows(self, path: str, values: Tensor) -> Tensor:
         flat = values.reshape(-1, values.shape[-1])
         positions = self.positions.to(values.device)
-        if len(flat) <= int(positions[-1]):
+        if len(flat) <= int(self.positions[-1]):
             raise ConfigError(
                 f"{path} sees {len(flat)} of the tokens only, as a layer inside a mixture of "
                 "experts does. Choose layers that see every token."
@@ -214,7 +215,15 @@ class Record:
         return rows if rows.dtype == torch.float64 else rows.float()
 
     def signals(self, segments: Tensor, supervised: Tensor | None = None) -> dict[str, LayerSignal]:
-        """What was collected, each layer's rows in one piece."""
+        """Join what was heard.
+
+        Args:
+            segments: Rank of each row's edit. Shape (n,).
+            supervised: Which rows are supervised tokens; None for all.
+
+        Raises:
+            ConfigError: If a module was never used.
+        """
         silent = [path for path in self.modules if not self.grads[path] and len(segments)]
         if silent:
             raise ConfigError(f"The model never used {', '.join(silent)}. Choose other modules.")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from ultraedit.encoding import Encoded, collate
@@ -26,12 +27,17 @@ BUDGET_BYTES = 2**30
 """Memory for hidden states if nobody says otherwise: 47,000 sequences of 20 tokens of SmolLM2 in
 bfloat16, 6,500 of Mistral-7B."""
 
+STREAM_BYTES = 2**29
+"""How many bytes of states pass through a block each time that it is fetched."""
+
+Hold: TypeAlias = "Callable[[nn.Module], AbstractContextManager[None]]"
+
 WINDOW_BATCHES = 32
 """How many batches' states are at hand at once, whether or not they are kept."""
 
 EVEN_ROWS, EVEN_TOKENS = 4, 64
 """A CPU's batch has a multiple of so many rows and at least so many tokens. Below, products of
-matrices and vector loops take other paths, which round differently (LOG.md, 2026-12-01)."""
+matrices and vector loops take other paths, which round differently (LOG.md, 2026-11-22)."""
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 """How far logits may differ from those of the plain path, relative to the largest; elsewhere 0.1.
@@ -51,6 +57,8 @@ class Trunk:
         blocks: Blocks,
         first: int,
         *,
+        narrow: bool = False,
+        hold: Hold | None = None,
         budget_bytes: int = BUDGET_BYTES,
         folder: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -59,11 +67,17 @@ class Trunk:
         Args:
             blocks: The model's decoder blocks.
             first: The lowest edited block. At least 1.
+            narrow: Whether the MLP of the last block may run at the wanted positions alone: not
+                where it is edited itself, since a trace looks for every token there.
+            hold: Keeps the weights of a block in memory, where they are elsewhere otherwise:
+                then all sequences pass through one block before the next one is fetched.
             budget_bytes: Most memory for states that are kept. Past it they go to a file.
             folder: Where that file is. None takes the system's folder for temporary files.
         """
         self.blocks = blocks
         self.first = first
+        self.narrow = narrow
+        self.hold = hold
         self.store = StateStore(budget_bytes, folder)
         self.computed = 0
         """Sequences that were run through the trunk."""
@@ -74,7 +88,10 @@ class Trunk:
     @property
     def device(self) -> torch.device:
         """Where the lowest edited block takes its states."""
-        return next(self.blocks.list[self.first].parameters()).device
+        weight = next(self.blocks.list[self.first].parameters())
+        if weight.is_meta:  # It is fetched for each pass, and takes its states from anywhere.
+            weight = self.blocks.model.get_input_embeddings().weight  # type: ignore[operator]
+        return weight.device
 
     def works_for(self, items: Sequence[Encoded]) -> bool:
         """Whether the model can be cut here: asked once, of the shortest item, then known."""
@@ -85,6 +102,9 @@ class Trunk:
     def windows(self, items: Sequence[Encoded]) -> Iterator[range]:
         """Cut items, in their order, into parts whose states fit into memory together."""
         limit = WINDOW_BATCHES * max_tokens(self.device)
+        if self.hold is not None:
+            weight = self.blocks.model.get_input_embeddings().weight  # type: ignore[operator]
+            limit = max(limit, STREAM_BYTES // (weight.shape[1] * weight.element_size()))
         start = tokens = 0
         for index, item in enumerate(items):
             if tokens + len(item) > limit and index > start:
@@ -109,7 +129,7 @@ class Trunk:
         missing = {
             item.input_ids: index for index, item in enumerate(items) if found[index] is None
         }
-        fresh = dict(self._compute(list(missing)))
+        fresh = dict(self._compute(list(missing))) if missing else {}
         self.computed += len(fresh)
         self.reused += len(items) - len(fresh)
         if keep:
@@ -121,14 +141,16 @@ class Trunk:
         ]
 
     @contextmanager
-    def feeding(self, states: Sequence[Tensor]) -> Iterator[None]:
+    def feeding(self, states: Sequence[Tensor], positions: Tensor) -> Iterator[None]:
         """Let the model begin at the lowest edited block.
 
         Args:
             states: Per row of the batch that the model will be given its states, from `states`.
+            positions: Where its logits are wanted, in the flattened batch. Shape (n,).
         """
         padded = pad_sequence(list(states), batch_first=True).to(self.device)
-        with self.blocks.resumed(self.first, padded):
+        last = self.blocks.last_mlp_at(positions) if self.narrow else nullcontext()
+        with self.blocks.resumed(self.first, padded), last:
             yield
 
     def close(self) -> None:
@@ -141,14 +163,35 @@ class Trunk:
         device = self.blocks.model.get_input_embeddings().weight.device  # type: ignore[operator]
         limit = max_tokens(device)
         exact = device.type == "cpu"
-        for batch in _batches(sequences, limit, same_length=exact):
-            rows = [torch.tensor(ids) for ids in (_evened(batch) if exact else batch)]
-            # Without a mask: no token looks at what comes behind it, padding included.
-            states = self.blocks.states_at(
-                self.first, pad_sequence(rows, batch_first=True).to(device)
-            )
-            for ids, row in zip(batch, states.cpu(), strict=False):
+        batches = list(_batches(sequences, limit, same_length=exact))
+        padded = (
+            pad_sequence(
+                [torch.tensor(ids) for ids in (_evened(batch) if exact else batch)],
+                batch_first=True,
+            ).to(device)
+            for batch in batches
+        )
+        for batch, states in zip(batches, self._run(padded), strict=True):
+            for ids, row in zip(batch, states, strict=False):
                 yield ids, row[: len(ids)].clone()
+
+    def _run(self, padded: Iterable[Tensor]) -> Iterator[Tensor]:
+        """States of batches of token ids, on the CPU.
+
+        Without a mask: no token looks at what comes behind it, padding included.
+        """
+        if self.hold is None:
+            for ids in padded:
+                yield self.blocks.states_at(self.first, ids).cpu()
+            return
+        batches = list(padded)
+        states = [self.blocks.states_at(0, ids).cpu() for ids in batches]
+        for index in range(self.first):
+            with self.hold(self.blocks.list[index]):
+                for place, ids in enumerate(batches):
+                    with self.blocks.resumed(index, states[place].to(ids.device)):
+                        states[place] = self.blocks.states_at(index + 1, ids).cpu()
+        yield from states
 
     @torch.no_grad()
     def _try(self, item: Encoded) -> bool:
@@ -159,7 +202,7 @@ class Trunk:
             states = self.states([item], keep=False)
             # Other tokens run in between, lest a block finds what the plain pass has left.
             self.blocks.states_at(self.first, batch.input_ids.flip(1))
-            with self.feeding(states):
+            with self.feeding(states, batch.positions):
                 ours = supervised_logits(model, batch).float()
             apart = float((ours - plain).abs().max() / plain.abs().max())
         except Exception as error:
@@ -172,19 +215,34 @@ class Trunk:
         return True
 
 
-def lowest_block(blocks: Blocks, paths: Sequence[str]) -> int | None:
-    """The lowest block that holds an edited module.
+def trunk_of(
+    blocks: Blocks,
+    paths: Sequence[str],
+    *,
+    hold: Hold | None = None,
+    budget_bytes: int = BUDGET_BYTES,
+    folder: str | os.PathLike[str] | None = None,
+) -> Trunk | None:
+    """The trunk below a set of edited modules.
 
     Args:
         blocks: The model's decoder blocks.
         paths: The edited modules.
+        hold: As in `Trunk`.
+        budget_bytes: Most memory for states that are kept. Past it they go to a file.
+        folder: Where that file is. None takes the system's folder for temporary files.
 
     Returns:
-        Its number from 0; None if a module lies outside all blocks, where nobody knows what
-        is below it.
+        None if nothing lies below: a module is in the first block, or lies outside all blocks,
+        where nobody knows what is below it.
     """
     found = [index for index in map(blocks.index_of, paths) if index is not None]
-    return min(found) if found and len(found) == len(paths) else None
+    if not found or len(found) < len(paths) or min(found) == 0:
+        return None
+    narrow = max(found) < len(blocks) - 1
+    return Trunk(
+        blocks, min(found), narrow=narrow, hold=hold, budget_bytes=budget_bytes, folder=folder
+    )
 
 
 def _batches(

@@ -1,0 +1,153 @@
+"""``ultraedit plan``: what editing a model would take, from its config alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ultraedit.cli import _options as o
+from ultraedit.cli import _output
+from ultraedit.cli._progress import progress
+from ultraedit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ultraedit.plan import Plan
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="What --model of run takes, a folder with a config.json alone, or the config.json.",
+    ),
+]
+EditsPerTurn = Annotated[
+    int, typer.Option("--edits-per-turn", min=1, metavar="N", help="Edits applied together.")
+]
+Tokens = Annotated[
+    int,
+    typer.Option("--tokens", min=1, metavar="N", help="Mean tokens of a prompt with its answer."),
+]
+AnswerTokens = Annotated[
+    int, typer.Option("--answer-tokens", min=1, metavar="N", help="Mean tokens of an answer.")
+]
+
+
+def plan(
+    model: Model,
+    modules: o.Modules = None,
+    edits_per_turn: EditsPerTurn = 100,
+    tokens: Tokens = 16,
+    answer_tokens: AnswerTokens = 4,
+    dtype: o.Dtype = None,
+    device: o.Device = None,
+    json: o.Json = False,
+) -> None:
+    r"""Predict memory and time of a turn of UltraEdit, and the graphics cards it fits on.
+
+    Examples:
+      ultraedit plan smollm2
+      ultraedit plan ./Mistral-7B-v0.3 --dtype bfloat16 --edits-per-turn 500
+
+    Reads the config of the model and none of its weights. The time is that of this machine.
+    """
+    if answer_tokens > tokens:
+        raise ConfigError(
+            f"--answer-tokens must be at most --tokens, got {answer_tokens} and {tokens}."
+        )
+    with progress() as observer:
+        observer.stage("Getting ready")
+        from ultraedit import models
+        from ultraedit.models.hardware import choose_device, choose_dtype
+        from ultraedit.plan import Workload
+        from ultraedit.session import choose_preset
+
+        where = choose_device(device or "auto")
+        precision = choose_dtype(dtype or "auto", where)
+        config = models.load_config(model)
+        chosen = None if modules is None else tuple(models.split_patterns(modules))
+        patterns = choose_preset(config, None, chosen).modules if chosen is None else chosen
+        workload = Workload(edits_per_turn, tokens, answer_tokens)
+        observer.stage("Planning")
+        planned = predict(config, patterns, workload, precision, where, name=model)
+    facts = {"model": model, "modules": list(patterns), **workload._asdict(), **planned}
+    if json:
+        _output.write_json(facts)
+        return
+    _output.pairs(
+        {
+            "model": f"{model} in {planned['dtype']} on {planned['device']}",
+            "modules": ", ".join(patterns),
+            "a turn": f"{edits_per_turn:,} edits of {tokens} tokens, {answer_tokens} answering",
+        }
+    )
+    _output.line()
+    show(planned)
+
+
+def predict(
+    config: Any,
+    patterns: tuple[str, ...],
+    workload: Any,
+    dtype: Any,
+    device: Any,
+    *,
+    master: Any = "float32",
+    before: int | None = None,
+    name: str = "MODEL",
+) -> dict[str, Any]:
+    """Plan for a device and for graphics cards: what `plan` and ``--dry-run`` print."""
+    import torch
+
+    from ultraedit import plan as planning
+
+    options = {"dtype": dtype, "master": master, "name": name}
+    here = planning.plan(config, patterns, workload, device=device, before=before, **options)
+    card = here
+    if device.type != "cuda":
+        # A card that need not be there: nothing is put on it.
+        cuda = torch.device("cuda")
+        card = planning.plan(config, patterns, workload, device=cuda, timed=False, **options)
+    return _facts(here) | {
+        "card_peak_bytes": card.peak,
+        "fits": {f"{size} GB": there for size, there in planning.fits(card.peak).items()},
+    }
+
+
+def show(planned: dict[str, Any]) -> None:
+    """Print what `predict` found."""
+    from ultraedit.report import format_bytes, format_number, format_seconds
+
+    size = {key: format_bytes(value) for key, value in planned["memory"].items()}
+    fits = [name for name, there in planned["fits"].items() if there]
+    _output.pairs(
+        {
+            "parameters": f"{planned['parameters']:,}, {planned['edited_parameters']:,} of them "
+            "edited",
+            "peak memory": f"{format_bytes(planned['peak_bytes'])} on {planned['device']}: "
+            f"{size['loading']} while loading, {size['editing']} while editing",
+            "of which": f"weights {size['weights']}, copies {size['copies']}, "
+            f"keys and gradients {size['rows']}, a batch {size['batch']}, "
+            f"solving {size['solve']}, programs {size['runtime']}",
+            "a turn takes": f"about {format_seconds(planned['seconds_per_turn'])} "
+            f"({format_number(planned['flops_per_turn'] / 1e12)} TFLOP)",
+            "graphics cards": f"{format_bytes(planned['card_peak_bytes'])} on a card: fits "
+            + (", ".join(fits) if fits else "none of 8 to 80 GB"),
+        }
+    )
+
+
+def _facts(plan: Plan) -> dict[str, Any]:
+    values = asdict(plan)
+    parts = ("weights", "copies", "rows", "batch", "solve", "runtime", "loading")
+    return {
+        "device": plan.device,
+        "dtype": plan.dtype,
+        "parameters": plan.parameters,
+        "edited_parameters": plan.edited_parameters,
+        "peak_bytes": plan.peak,
+        "memory": {part: values[part] for part in parts} | {"editing": plan.editing},
+        "flops_per_turn": plan.flops,
+        "seconds_per_turn": plan.seconds,
+    }

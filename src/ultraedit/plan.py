@@ -1,0 +1,239 @@
+"""What an edit would take, from the config alone: memory, time, and the cards that it fits on.
+
+The model is built without weights and a batch runs through it without numbers
+(`ultraedit.trace.dry`), so that activations are those of the model's own code. The rest is
+counted: weights, the copies of the edited ones, and the rows of keys and gradients of a turn.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import nn
+
+from ultraedit.lifelong import synchronize
+from ultraedit.linalg import PRECISE_ROWS
+from ultraedit.models import empty_model, find_modules
+from ultraedit.models.language_model import intermediate_size, text_config
+from ultraedit.models.modules import shape_of
+from ultraedit.trace.dry import Cost, dry_run
+from ultraedit.trace.signals import MAX_LOGITS, max_tokens
+from ultraedit.types import Master, ModuleShape
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+CARDS_GB = (8, 16, 24, 48, 80)
+"""Sizes of graphics cards, in units of 2^30 bytes."""
+
+CARD_BYTES = 600 * 2**20
+"""What CUDA and its libraries take of a card for themselves."""
+
+RUNTIME_BYTES = 350 * 2**20
+"""What Python, torch and transformers take where it cannot be measured."""
+
+EFFICIENCY = {torch.float32: 0.7}
+"""Share of the speed of a large matrix product that a whole turn reaches; 0.45 in 16 bits, where
+products are faster and everything else is not (LOG.md, 2026-11-22)."""
+
+MEASURE_SECONDS = 0.5
+
+
+class Workload(NamedTuple):
+    """What a turn holds."""
+
+    edits_per_turn: int = 100
+    tokens: int = 16
+    """Mean tokens of an edit, prompt and answer. ZsRE has 14 in most vocabularies."""
+
+    answer_tokens: int = 4
+    """How many of them are supervised, on average."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What editing would take on one device. Bytes, unless the name says otherwise."""
+
+    device: str
+    dtype: str
+    parameters: int
+    edited_parameters: int
+    weights: int
+    copies: int
+    """The unedited weights of the edited modules, and the float32 sum of their changes."""
+
+    rows: int
+    """Keys and gradients of a turn."""
+
+    batch: int
+    """Activations, logits and their gradients in the largest batch."""
+
+    solve: int
+    """The editor's own tensors, for UltraEdit."""
+
+    runtime: int
+    """Python and its libraries, or what CUDA takes."""
+
+    loading: int
+    """Most memory while the model is loaded."""
+
+    flops: int
+    """Floating-point operations of a turn."""
+
+    seconds: float | None
+    """Time of a turn. None where the device was not asked."""
+
+    @property
+    def editing(self) -> int:
+        """Most memory while a turn is made."""
+        return self.runtime + self.weights + self.copies + self.rows + max(self.batch, self.solve)
+
+    @property
+    def peak(self) -> int:
+        """Most memory at any moment."""
+        return max(self.loading, self.editing)
+
+
+def plan(
+    config: PretrainedConfig,
+    patterns: Sequence[str],
+    workload: Workload,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    master: Master = "float32",
+    timed: bool = True,
+    before: int | None = None,
+    name: str = "MODEL",
+) -> Plan:
+    """Predict memory and time of a turn.
+
+    Args:
+        config: The model's config.
+        patterns: Module patterns, as in `find_modules`.
+        workload: What a turn holds.
+        dtype: Precision that the model is loaded in.
+        device: Where it would run. It need not be there if it is not timed.
+        master: What accumulates the changes.
+        timed: Whether to measure the speed of the device, which takes half a second.
+        before: Bytes that the process takes when the model is loaded, if it takes more by now, as
+            with a tokenizer.
+        name: What the user calls the model, for error messages.
+
+    Raises:
+        ConfigError: If a pattern matches nothing that can be edited.
+    """
+    model = empty_model(config, dtype)
+    modules = find_modules(model, patterns, name=name)
+    shapes = [shape_of(module) for module in modules.values()]
+    edits, cost = _batch(model, modules, workload, device)
+    rows = workload.edits_per_turn * workload.answer_tokens
+    edited = sum(shape.d_in * shape.d_out for shape in shapes)
+    weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    runtime = CARD_BYTES if device.type == "cuda" else runtime_bytes()
+    flops = cost.flops * workload.edits_per_turn // edits
+    return Plan(
+        device=str(device),
+        dtype=str(dtype).removeprefix("torch."),
+        parameters=sum(weight.numel() for weight in model.parameters()),
+        edited_parameters=edited,
+        weights=weights,
+        copies=edited * _copy_bytes(dtype, master),
+        rows=rows * sum(shape.d_in + shape.d_out for shape in shapes) * 4,
+        batch=cost.bytes,
+        solve=_solve_bytes(rows, shapes),
+        runtime=runtime,
+        loading=(runtime if before is None else before)
+        + weights
+        + _file_bytes(model, config, device),
+        flops=flops,
+        seconds=_seconds(flops, config, dtype, device) if timed else None,
+    )
+
+
+def fits(peak: int) -> dict[int, bool]:
+    """For each size of `CARDS_GB`, whether a card has room for so many bytes."""
+    return {size: peak <= size * 2**30 for size in CARDS_GB}
+
+
+def runtime_bytes() -> int:
+    """What this process has in memory: Python and its libraries, where there is no model yet."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return RUNTIME_BYTES
+    return pages * resource.getpagesize()
+
+
+def _batch(
+    model: PreTrainedModel,
+    modules: Mapping[str, nn.Module],
+    workload: Workload,
+    device: torch.device,
+) -> tuple[int, Cost]:
+    """The largest batch of a turn: how many edits it holds, and what it takes."""
+    vocabulary = model.get_output_embeddings().weight.shape[0]
+    answers = min(workload.answer_tokens, workload.tokens)
+    edits = min(
+        workload.edits_per_turn,
+        max_tokens(device) // workload.tokens,
+        MAX_LOGITS // vocabulary // answers,
+    )
+    edits = max(1, edits)
+    return edits, dry_run(model, modules, edits, workload.tokens, answers)
+
+
+def _copy_bytes(dtype: torch.dtype, master: Master) -> int:
+    """Bytes per edited weight beside the weight: the unedited one, and the float32 sum."""
+    return dtype.itemsize + (4 if master == "float32" and dtype != torch.float32 else 0)
+
+
+def _solve_bytes(rows: int, shapes: Sequence[ModuleShape]) -> int:
+    """What a step of UltraEdit holds beside keys and gradients.
+
+    The joined rows and the solutions of all modules, and one module's rows and system in
+    float64.
+    """
+    held = largest = 0
+    for d_in, d_out in shapes:
+        width = d_in + d_out
+        low_rank = rows < d_in
+        size = rows if low_rank else d_in
+        held += 4 * rows * width + 4 * d_out * size
+        precise = 8 if rows <= PRECISE_ROWS else 4
+        largest = max(largest, 2 * 8 * rows * width, 4 * rows * width + 2 * precise * size**2)
+    return held + largest
+
+
+def _file_bytes(model: PreTrainedModel, config: PretrainedConfig, device: torch.device) -> int:
+    """What the file takes in memory while it is read: nothing where it can be used as it is."""
+    stored = getattr(config, "dtype", None) or getattr(text_config(config), "dtype", None)
+    if device.type == "cuda" or stored is None or stored == model.dtype:
+        return 0
+    size: int = sum(weight.numel() for weight in model.parameters()) * stored.itemsize
+    return size
+
+
+def _seconds(
+    flops: int, config: PretrainedConfig, dtype: torch.dtype, device: torch.device
+) -> float:
+    """Time of a turn, from the speed of one matrix product of the model's own size."""
+    text = text_config(config)
+    width, wide = int(text.hidden_size), intermediate_size(text)
+    rows = max_tokens(device)
+    weight = torch.ones(wide, width, dtype=dtype, device=device)
+    inputs = torch.ones(rows, width, dtype=dtype, device=device)
+    product = 2 * rows * width * wide
+    best, begin = float("inf"), time.perf_counter()
+    while time.perf_counter() - begin < MEASURE_SECONDS or best == float("inf"):
+        start = time.perf_counter()
+        torch.nn.functional.linear(inputs, weight)
+        synchronize()
+        best = min(best, time.perf_counter() - start)
+    return flops * best / product / EFFICIENCY.get(dtype, 0.45)

@@ -1,0 +1,42 @@
+"""What the unedited model says, kept while a job is at work: asking it anew takes long."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from ultraedit.evaluate import Evaluation, Reference
+from ultraedit.types import GenerationScores, Question, Scores
+
+
+def before_to_json(before: Evaluation) -> str:
+    """Write all of an evaluation that a later process needs."""
+    reference = before.reference
+    return json.dumps(
+        {
+            "scores": asdict(before.scores),
+            "overruled": before.overruled,
+            "tokens": [[*question, ids] for question, ids in reference.tokens.items()],
+            "answers": reference.answers,
+        },
+        ensure_ascii=False,
+    )
+
+
+def before_from_json(text: str) -> Evaluation:
+    """Read what `before_to_json` wrote.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    values = json.loads(text)
+    generation = values["scores"].pop("generation")
+    reference = Reference(
+        {Question(prompt, target): tuple(ids) for prompt, target, ids in values["tokens"]},
+        values["answers"],
+    )
+    scores = Scores(
+        **values["scores"],
+        generation=None if generation is None else GenerationScores(**generation),
+    )
+    return Evaluation(scores, reference, (), values["overruled"])
