@@ -65,6 +65,7 @@ SETTINGS = {
     "free_answers": None,
     "evaluate_every": None,
     "evaluate_at": [],
+    "trunk": False,
     "snapshot_every": 100,
     "dtype": "auto",
     "device": "auto",

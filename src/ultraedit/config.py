@@ -60,6 +60,10 @@ class RunConfig(BaseModel):
     evaluate_at: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Score all edits so far after these turns."""
 
+    trunk: bool = False
+    """Keep what lies below the edited layers for every question that is asked: scoring on the way
+    then costs the layers above alone, and its figures may differ in the last digits."""
+
     snapshot_every: int = Field(default=100, ge=1)
     """Keep all that the run carries on after every so many turns, for quick ways back."""
 

@@ -218,6 +218,8 @@ def _work(
     host = _host(journal, loaded, settings, observer)
     if find_editor(config.editor).needs_statistics:
         host.second_moment(next(iter(host.modules)))  # Now: it would break the bar of the edits.
+    if config.trunk:
+        host.use_trunk(for_edits=False)  # a turn that is computed again has no trunk
     try:
         result = carry_out(
             host,
@@ -237,6 +239,7 @@ def _work(
             observer=observer,
         )
     finally:
+        host.drop_trunk()
         folder.settle()
     summary = summarize(config, settings, result, folder)
     conclude(folder, summary, result, observer, save_model=config.save_model)

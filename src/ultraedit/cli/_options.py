@@ -195,6 +195,16 @@ EvaluateAt = Annotated[
         "TURNS",
     ),
 ]
+Trunk = Annotated[
+    bool,
+    _option(
+        "--trunk",
+        RESULT,
+        "Compute what lies below the edited layers once per question, for runs that are scored "
+        "many times. Scores may differ in the last digits from those without it.",
+        "",
+    ),
+]
 SnapshotEvery = Annotated[
     int | None,
     _option(

@@ -46,6 +46,7 @@ def run(
     free_answers: o.FreeAnswers = None,
     evaluate_every: o.EvaluateEvery = None,
     evaluate_at: o.EvaluateAt = None,
+    trunk: o.Trunk = False,
     snapshot_every: o.SnapshotEvery = None,
     out: o.Out = None,
     no_save_model: o.NoSaveModel = False,
@@ -85,6 +86,7 @@ def run(
         "free_answers": free_answers,
         "evaluate_every": evaluate_every,
         "evaluate_at": evaluate_at,
+        "trunk": trunk or None,
         "snapshot_every": snapshot_every,
         "save_model": False if no_save_model else None,
     }
