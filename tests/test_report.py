@@ -65,6 +65,8 @@ SETTINGS = {
     "free_answers": None,
     "evaluate_every": None,
     "evaluate_at": [],
+    "corpus": None,
+    "corpus_samples": 1000,
     "trunk": False,
     "snapshot_every": 100,
     "dtype": "auto",
