@@ -11,7 +11,7 @@ from ultraedit.editors._fit import Schedule, fit
 from ultraedit.editors._learner import Learner
 from ultraedit.editors.rledit import PROTOCOLS, RLEdit
 from ultraedit.errors import ConfigError
-from ultraedit.types import Additive, Turn
+from ultraedit.types import Additive, LossTerm, Turn
 
 SMALL = {"rank": 4, "blocks": 1}
 TURNS = [Turn(n + 1, tuple(FACTS[4 * n : 4 * n + 4])) for n in range(4)]
@@ -51,7 +51,7 @@ def test_one_step_moves_every_parameter_that_learns_by_the_meta_step():
 def test_a_turns_change_stays_for_the_turns_after_it_and_is_gone_at_the_end():
     host = host_of("rledit")
     learner = Learner(RLEdit(alpha=0.3, **SMALL), host, 0)
-    assert learner.judge(TURNS[0])[0].loss > 0  # with the step that an untrained editor has
+    assert learner.judge(TURNS[:1])[0].loss > 0  # with the step that an untrained editor has
     assert learner.editor.steps(host.modules) is None
     learner.learn(TURNS[0])
     held = {path: change.clone() for path, change in learner.carried.items()}
@@ -70,6 +70,21 @@ def test_a_turns_change_stays_for_the_turns_after_it_and_is_gone_at_the_end():
         assert host.weights.changes[path].abs().max() == 0
     learner.end_epoch()
     assert not learner.carried
+
+
+def test_validation_makes_its_turns_one_after_the_other_as_a_run_does():
+    host = host_of("rledit")
+    editor = RLEdit(lr=0.2)
+    learner = Learner(RLEdit(lr=0.2, **SMALL), host, 0)
+    own, rephrases, drift = learner.judge(TURNS[:3])
+    state = editor.init(host)
+    for turn in TURNS[:3]:
+        patch, state = editor.step(host, turn, state)
+        host.weights.apply(patch)
+    pairs = tuple((e.prompt, e.target) for turn in TURNS[:3] for e in turn.edits)
+    (expected,) = host.judge(Additive({}), [LossTerm(pairs, 1.0, "answer")])
+    assert own.loss == pytest.approx(expected.loss, rel=1e-4)
+    assert min(rephrases.loss, drift.loss) > 0
 
 
 def test_earlier_turns_are_judged_for_less_and_not_for_ever():

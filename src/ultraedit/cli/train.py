@@ -46,8 +46,8 @@ Validation = Annotated[
     o._option(
         "--validation",
         TRAINING,
-        "Rows at the end of the training rows that are only looked at, all in one turn; 20 unless "
-        "given, 0 for none.",
+        "Rows at the end of the training rows that are only looked at, turn after turn as in a "
+        "run: a net that is good for one turn may be bad for ten. 20 unless given, 0 for none.",
         "N",
     ),
 ]

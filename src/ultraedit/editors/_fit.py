@@ -24,7 +24,7 @@ class Learning(Protocol):
         """All turns have been seen once more."""
         ...
 
-    def judge(self, turn: Turn) -> list[Judgement]:
+    def judge(self, turns: Sequence[Turn]) -> list[Judgement]:
         """How it does on edits, rephrases and unrelated questions that it does not learn from."""
         ...
 
@@ -65,7 +65,7 @@ class Schedule:
 
 
 class Check(NamedTuple):
-    """One look at the validation rows: the unedited model with their change."""
+    """One look at the validation rows: the model after their turns."""
 
     turns: int
     """Turns of training before it."""
@@ -200,7 +200,7 @@ def _check(
     if not validation or learner.steps_taken() == at.checked:
         return
     at.checked = learner.steps_taken()
-    found = learner.judge(Turn(0, tuple(validation)))
+    found = learner.judge(list(turns(validation, schedule.edits_per_turn)))
     if not found:
         return
     own, rephrased, unrelated = found

@@ -93,7 +93,7 @@ class Learner:
         for path in solved.units:
             self._pull_back(path, solved, pull)
         if recipe.carry:
-            self._carry(patch)
+            _add_up(self.carried, patch)
         if recipe.clip_each_turn:
             clip(self.gradients, recipe.clip)
         self.pending += 1
@@ -124,17 +124,30 @@ class Learner:
         self.step()
         self.carried = {}
 
-    def judge(self, turn: Turn) -> list[Judgement]:
-        """How the unedited model with a turn's change does, on edits, rephrases and the rest.
+    def judge(self, turns: Sequence[Turn]) -> list[Judgement]:
+        """How the model does after some turns, made one after the other as in a run.
 
-        A fresh net whose step is still open gets it from this turn, as an untrained editor would.
+        A fresh net whose step is still open gets it from the first turn, as an untrained editor
+        would. A net that is good for one turn may ruin the model within ten.
+
+        Returns:
+            On the edits of all turns, their rephrases, and the unrelated questions.
         """
-        editor = self.editor
-        signals, observe = editor.trace(self.host, turn), editor.observes({})
-        solved = editor.solve(self.host, signals, self.moments, observe=observe)
-        steps = editor.steps(solved.units) or editor.measured(self.host, solved, solved.units)
-        edits = LossTerm(tuple((e.prompt, e.target) for e in turn.edits), 1.0, "answer")
-        return self.host.judge(_patch(solved, steps), [edits, *self._terms([turn])])
+        editor, moments = self.editor, self.moments
+        steps: Mapping[str, Tensor] | None = None
+        total: dict[str, Tensor] = {}
+        for turn in turns:
+            with self.host.patched(Additive(total)) if total else nullcontext():
+                signals, observe = editor.trace(self.host, turn), editor.observes({})
+                solved = editor.solve(self.host, signals, moments, observe=observe)
+                moments = solved.moments
+                steps = editor.steps(solved.units) or steps
+                steps = steps or editor.measured(self.host, solved, solved.units)
+            _add_up(total, _patch(solved, steps))
+        edits = [edit for turn in turns for edit in turn.edits]
+        whole = Turn(0, tuple(edits))
+        own = LossTerm(tuple((edit.prompt, edit.target) for edit in edits), 1.0, "answer")
+        return self.host.judge(Additive(total), [own, *self._terms([whole])])
 
     def settle_steps(self, solved: Solved) -> None:
         """Give each module its first step, where ``lr=auto`` leaves that to a turn."""
@@ -243,13 +256,6 @@ class Learner:
         else:
             self.gradients[name] = gradient.clone()
 
-    def _carry(self, patch: Additive) -> None:
-        """Let a change stay for the turns to come."""
-        for path, change in patch.changes.items():
-            dense = change.dense() if isinstance(change, LowRank) else change
-            known = self.carried.get(path)
-            self.carried[path] = dense if known is None else known + dense
-
 
 class _Pull:
     """The projections of the gradients at a turn's changes, summed batch after batch."""
@@ -312,6 +318,13 @@ class _Pull:
 
 def _patch(solved: Solved, steps: Mapping[str, Tensor]) -> Additive:
     return Additive({path: scale(solved.units[path], float(s)) for path, s in steps.items()})
+
+
+def _add_up(total: dict[str, Tensor], patch: Additive) -> None:
+    """Let a change stay for the turns to come."""
+    for path, change in patch.changes.items():
+        dense = change.dense() if isinstance(change, LowRank) else change
+        total[path] = total[path] + dense if path in total else dense
 
 
 def fresh(editor: Hypernetwork, host: Host, seed: int) -> dict[str, Tensor]:

@@ -97,7 +97,7 @@ class WarmUp:
     def end_epoch(self) -> None:
         """Nothing is left to do."""
 
-    def judge(self, turn: Turn) -> list[Judgement]:
+    def judge(self, turns: Sequence[Turn]) -> list[Judgement]:
         """Nothing is learned that could be judged."""
         return []
 
