@@ -40,11 +40,13 @@ fmt: $(STAMP) ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## speed and memory beside the released algorithm, within ten minutes
+bench: $(STAMP) ## speed and memory beside the released algorithm, and the cost of the store
 	$(BIN)/python -m benchmarks.bench
+	$(BIN)/python -m benchmarks.store
 
 bench-all: $(STAMP) ## the same with more turns and both precisions
 	$(BIN)/python -m benchmarks.bench --full
+	$(BIN)/python -m benchmarks.store
 
 docs: $(STAMP) ## write docs/cli.md from the help pages
 	$(BIN)/python docs/make_cli.py

@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from tests.tiny import ARCHITECTURES, tiny_model
+from ultraedit.config import RunConfig
+from ultraedit.editors import EDITORS, make_editor
 from ultraedit.errors import ConfigError
 from ultraedit.models import find_modules, find_preset, list_presets, load_preset
 from ultraedit.models.preset import relative_depth
+from ultraedit.settings import resolve
 
 
 def _gemma3_27b() -> Any:
@@ -107,6 +110,10 @@ def test_each_row_of_a_family_finds_its_modules_in_a_model_of_the_real_size(fami
         found = find_modules(model, preset.modules)
         assert found
         data_format = preset.name.partition("/")[2]
+        if data_format in EDITORS:
+            assert find_preset(model.config, "zsre", data_format) == preset
+            make_editor(data_format, dict(preset.options))
+            continue
         assert find_preset(model.config, data_format) == preset
         if family in TABLE_6:
             assert list(found) == list(find_modules(model, TABLE_6[family][data_format]))
@@ -114,7 +121,7 @@ def test_each_row_of_a_family_finds_its_modules_in_a_model_of_the_real_size(fami
 
 
 def test_the_presets_are_table_6_and_three_more_families() -> None:
-    names = {preset.name for preset in list_presets()}
+    names = {p.name for p in list_presets() if p.name.partition("/")[2] not in EDITORS}
     table = {f"{family}/{row}" for family, rows in TABLE_6.items() for row in rows}
     assert names - table == {"llama-2-7b-hf/zsre", "smollm2-135m/zsre", "gemma-3-270m/zsre"}
     assert table <= names
@@ -175,6 +182,7 @@ def test_a_preset_is_read_from_a_file_or_by_name(tmp_path: Path) -> None:
         ("eta = 1e-6", "modules must be a pattern or a list of patterns .*, got None"),
         ("modules = [1]", r"modules must be .*, got \[1\]"),
         ("modules = []", "modules names no module"),
+        ('modules = "[1].a"\noptions = 3', r"options must be a table such as .*, got 3"),
         ('modules = "[x].a"', "has 'x' where a layer number"),
         ("eta = = 1", "is not valid TOML: .*line 1"),
     ],
@@ -197,3 +205,63 @@ def test_a_slip_in_a_preset_file_is_explained(text: str, message: str, tmp_path:
 def test_an_unknown_preset_is_explained(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_preset(name)
+
+
+def test_an_editor_with_presets_of_its_own_gets_them_whatever_the_format() -> None:
+    mistral = REAL_SIZES["mistral-7b-v0.3"]()
+    for data_format in ("zsre", "fever", None):
+        preset = find_preset(mistral, data_format, "ft-l")
+        assert preset.name == "mistral-7b-v0.3/ft-l"
+        assert preset.modules == ("layers.21.mlp.down_proj",)
+        assert preset.options["norm_constraint"] == 5e-5
+    assert load_preset("mistral-7b-v0.3/ft-l") == preset
+
+
+def test_an_editor_without_a_row_for_the_model_edits_at_its_own_depth() -> None:
+    lm = tiny_model("llama", layers=12)
+    assert find_preset(lm, "zsre", "ft-l").modules == ("layers.[8].mlp.down_proj",)
+    assert find_preset(lm, "zsre", "nobody") == find_preset(lm, "zsre")
+    assert list(relative_depth(32, (0.67, 0.67))) == [21]
+
+
+def test_memit_and_alphaedit_have_the_published_values() -> None:
+    llama = REAL_SIZES["llama-3-8b-instruct"]()
+    memit, alphaedit = (find_preset(llama, "zsre", name) for name in ("memit", "alphaedit"))
+    assert memit.modules == alphaedit.modules == ("layers.[4-8].mlp.down_proj",)
+    assert memit.options == {"clamp": 0.75, "lr": 0.1, "weight_decay": 0.5}
+    assert alphaedit.options == {**memit.options, "threshold": 0.02, "ridge": 10.0}
+    assert load_preset("gpt-j-6b/memit").modules == ("layers.[3-8].mlp.fc_out",)
+    assert load_preset("gpt-j-6b", "memit") == load_preset("gpt-j-6b/memit")
+    unknown = find_preset(tiny_model("llama", layers=32), "zsre", "memit")
+    assert unknown.modules == ("layers.[4-8].mlp.down_proj",)
+
+
+def test_ultraedits_numbers_are_not_for_an_editor_with_presets_of_its_own(tmp_path: Path) -> None:
+    lm = tiny_model("llama", layers=8)
+    config = RunConfig(model="m", data="jsonl:f", editor="memit")
+    settings = resolve(config, lm)
+    assert settings.offered == {}
+    assert settings.editor == make_editor("memit", {})
+    file = tmp_path / "mine.toml"
+    file.write_text('modules = "[1].mlp.down_proj"\nridge = 7\noptions = { clamp = 2.0 }\n')
+    settings = resolve(config.model_copy(update={"preset": str(file)}), lm)
+    assert settings.editor == make_editor("memit", {"ridge": 7.0, "clamp": 2.0})
+    file.write_text('modules = "[1].mlp.down_proj"\neta = 7\n')
+    with pytest.raises(ConfigError, match="memit has no option 'eta'"):
+        resolve(config.model_copy(update={"preset": str(file)}), lm)
+
+
+def test_a_wrapper_gets_the_presets_of_the_editor_that_it_wraps() -> None:
+    qwen = REAL_SIZES["qwen2.5-7b-instruct"]()
+    config = RunConfig(model="m", data="jsonl:f", editor="rect", options={"base.lr": 0.1})
+    settings = resolve(config, qwen)
+    assert settings.modules == ("layers.[4-8].mlp.down_proj",)
+    assert settings.preset == "qwen2.5-7b-instruct/memit"
+    expected = {"clamp": 4.0, "lr": 0.1, "weight_decay": 1e-3}
+    assert settings.editor == make_editor("rect", {"base_options": expected})
+    other = RunConfig(model="m", data="jsonl:f", editor="prune", options={"base": "ultraedit"})
+    settings = resolve(other, qwen)
+    assert settings.editor == make_editor(
+        "prune", {"base": "ultraedit", "base_options": {"eta": 1e-6, "ridge": 1.0}}
+    )
+    assert settings.modules[0] == "layers.[18-26].mlp.gate_proj"

@@ -38,6 +38,12 @@ class RunConfig(BaseModel):
     preset: str | None = None
     """Name or file of a preset. None finds the one of the model and the data set."""
 
+    corpus: str | None = None
+    """Text for the second moments that some editors need; None takes the edits' own prompts."""
+
+    corpus_samples: int = Field(default=1_000, ge=1)
+    """Passages of the corpus."""
+
     edits_per_turn: int = Field(default=100, ge=1)
     turns: int | None = Field(default=None, ge=1)
     """Stop after this many turns."""

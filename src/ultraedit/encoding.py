@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ultraedit.errors import DataError
+from ultraedit.errors import ConfigError, DataError
+from ultraedit.types import Lookup
 
 
 class Encoded(NamedTuple):
@@ -71,6 +72,54 @@ def encode(
                 f"reads at most {max_length}. Shorten it, or take a model with a longer context."
             )
     return encoded
+
+
+def locate(
+    tokenizer: Any, lookups: Sequence[Lookup], *, max_length: int | None = None
+) -> list[tuple[tuple[int, ...], int]]:
+    """Tokenize texts and find the last token of a span in each, by character offsets.
+
+    Args:
+        tokenizer: A fast transformers tokenizer.
+        lookups: Texts and spans.
+        max_length: Longest text that the model takes, in tokens.
+
+    Returns:
+        Per lookup the token ids of the whole text, special tokens among them, and the index of
+        the last token that holds a character of the span.
+
+    Raises:
+        ConfigError: If the tokenizer does not know where its tokens are.
+        DataError: If a text is longer than `max_length`, or no token holds the span.
+    """
+    if not lookups:
+        return []
+    try:
+        encoded = tokenizer([lookup.text for lookup in lookups], return_offsets_mapping=True)
+    except NotImplementedError as error:
+        raise ConfigError(
+            "This editor looks at the subject of a prompt and needs a fast tokenizer, which knows "
+            "where its tokens are. Take a model with a tokenizer.json."
+        ) from error
+    found = []
+    for lookup, ids, offsets in zip(
+        lookups, encoded["input_ids"], encoded["offset_mapping"], strict=True
+    ):
+        shown = lookup.text if len(lookup.text) <= 60 else f"{lookup.text[:57]}..."
+        if max_length is not None and len(ids) > max_length:
+            raise DataError(
+                f"{shown!r} is {len(ids)} tokens long, but the model reads at most {max_length}."
+            )
+        inside = [
+            index
+            for index, (start, end) in enumerate(offsets)
+            if start < lookup.end and end > lookup.start
+        ]
+        if not inside:
+            span = lookup.text[lookup.start : lookup.end]
+            raise DataError(f"The tokenizer finds no token for {span!r} in {shown!r}.")
+        found.append((tuple(ids), inside[-1]))
+    return found
 
 
 class Batch(NamedTuple):

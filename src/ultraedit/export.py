@@ -22,7 +22,7 @@ from ultraedit.store.card import Provenance, adapter_card, model_card
 from ultraedit.store.delta import Delta, apply_delta, save_delta
 from ultraedit.store.lora import KEPT, Compressed, Rank, compress, merged, save_lora
 from ultraedit.store.tensors import refuse_existing
-from ultraedit.types import Edit, Nobody, Observer, Scores
+from ultraedit.types import Edit, Nobody, Observer, Scores, ViewingEditor
 from ultraedit.workflow import load_base, open_host
 
 
@@ -155,14 +155,15 @@ def _delta(journal: Journal, observer: Observer) -> Delta:
 
 
 def _changes(journal: Journal, observer: Observer) -> Mapping[str, Tensor]:
-    """The change after the last turn: its snapshot, or computed again from an older one."""
-    head = journal.head()
+    """The change after the last turn, as it is asked about: its snapshot, or computed again."""
+    head, editor = journal.head(), resolved_again(journal).editor
     saved = journal.snapshot_before(head)
-    if saved is not None and saved.turn == head:
+    if saved is not None and saved.turn == head and not isinstance(editor, ViewingEditor):
         return read_snapshot(journal.path.parent / saved.path).changes
     host, settings = open_host(journal, observer)
-    restore(host, settings.editor, journal, observer=observer)
-    return host.weights.snapshot()
+    progress = restore(host, settings.editor, journal, observer=observer)
+    with host.viewed(settings.editor, progress.state):
+        return host.weights.snapshot()
 
 
 def _load_base(journal: Journal, observer: Observer) -> LanguageModel:

@@ -3,24 +3,49 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ultraedit import trace
-from ultraedit.encoding import Encoded, encode
+from ultraedit.encoding import Encoded, encode, locate
 from ultraedit.errors import ConfigError
 from ultraedit.models import find_modules
+from ultraedit.models.fingerprint import fingerprint
 from ultraedit.models.generation import generate
 from ultraedit.models.modules import decoder_blocks, shape_of
 from ultraedit.models.offload import held, is_offloaded
 from ultraedit.patch import EditedWeights
-from ultraedit.types import LayerSignal, Master, ModuleShape, Observer, Turn
+from ultraedit.types import (
+    Edit,
+    Editor,
+    GradientSink,
+    Judgement,
+    LayerSignal,
+    Lookup,
+    LossTerm,
+    Master,
+    ModuleShape,
+    Observer,
+    OffsetGoal,
+    Offsets,
+    OffsetSearch,
+    Patch,
+    SecondMoment,
+    State,
+    SupervisedAt,
+    Tokens,
+    Turn,
+    ViewingEditor,
+    WeightGradients,
+)
 
 if TYPE_CHECKING:
     from ultraedit.models import LanguageModel
+    from ultraedit.second_moments import Statistics
 
 
 class ModelHost:
@@ -35,6 +60,7 @@ class ModelHost:
         language_model: LanguageModel,
         patterns: Sequence[str] | None,
         master: Master = "float32",
+        statistics: Statistics | None = None,
     ) -> None:
         """Choose the modules to edit.
 
@@ -43,6 +69,8 @@ class ModelHost:
             patterns: Module patterns such as ``layers.[27-28].mlp.down_proj``; None for a model
                 that is asked and not edited.
             master: What accumulates the changes.
+            statistics: Where the second moments of the edited layers come from; None where no
+                editor asks for them.
 
         Raises:
             ConfigError: If a pattern matches nothing that can be edited.
@@ -55,11 +83,12 @@ class ModelHost:
         )
         _refuse_absent(self._modules)
         self.weights = EditedWeights(self._modules, master)
+        self._statistics = statistics
+        self._moments: dict[str, SecondMoment] = {}
         self.trunk: trace.Trunk | None = None
         """What lies below the lowest edited layer, where `use_trunk` has set it up."""
         self._trunk_for_edits = False
-        self._blocks: trace.Blocks | None = None
-        if self._modules and any(map(is_offloaded, self.blocks.list)):
+        if self._modules and any(map(is_offloaded, self._blocks.list)):
             self.use_trunk()
 
     @property
@@ -67,25 +96,17 @@ class ModelHost:
         """The edited layers by path, in the order in which they were chosen."""
         return {path: shape_of(module) for path, module in self._modules.items()}
 
-    @property
-    def blocks(self) -> trace.Blocks:
-        """The decoder blocks, any part of which can run alone."""
-        if self._blocks is None:
-            model = self.language_model.model
-            self._blocks = trace.Blocks(model, decoder_blocks(model))
-        return self._blocks
-
     def encode(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
         """Tokenize prompts and answers, refusing what the model cannot read whole."""
         return encode(
             self.language_model.tokenizer, pairs, max_length=self.language_model.context_length
         )
 
-    def signals(self, turn: Turn) -> dict[str, LayerSignal]:
+    def signals(self, turn: Turn, tokens: Tokens = "answer") -> dict[str, LayerSignal]:
         """Run the turn's edits forward and backward at the current weights, changing nothing."""
         items = self.encode([(edit.prompt, edit.target) for edit in turn.edits])
         trunk = self._trunk_of(items) if self._trunk_for_edits else None
-        return trace.layer_signals(self.language_model.model, self._modules, items, trunk)
+        return trace.layer_signals(self.language_model.model, self._modules, items, tokens, trunk)
 
     def use_trunk(
         self,
@@ -106,9 +127,9 @@ class ModelHost:
                 edits themselves.
         """
         self.drop_trunk()
-        fetched = any(map(is_offloaded, self.blocks.list))
+        fetched = any(map(is_offloaded, self._blocks.list))
         self.trunk = trace.trunk_of(
-            self.blocks,
+            self._blocks,
             list(self._modules),
             hold=held if fetched else None,
             budget_bytes=budget_bytes,
@@ -128,6 +149,152 @@ class ModelHost:
     def weight(self, path: str) -> Tensor:
         """Current weight of an edited layer, float32, shape (d_in, d_out). Not to be written."""
         return self.weights.weight(path)
+
+    def judge(
+        self, patch: Patch, terms: Sequence[LossTerm], sink: GradientSink | None = None
+    ) -> list[Judgement]:
+        """Value of each term as if a patch were applied, and gradients at the patched weights."""
+        model, modules = self.language_model.model, self._modules
+        found = []
+        for term in terms:
+            items = self.encode(term.pairs)
+            trunk = self._trunk_of(items) if self._trunk_for_edits else None
+            found.append(trace.judge(model, modules, patch, term, items, sink, trunk))
+        return found
+
+    def fingerprint(self) -> str:
+        """Name of the model's weights as they are now."""
+        return fingerprint(self.language_model.model)
+
+    def weight_gradients(
+        self,
+        edits: Sequence[Edit],
+        weights: Mapping[str, Tensor],
+        *,
+        at: SupervisedAt = "answer",
+        end_token: bool = False,
+    ) -> WeightGradients:
+        """Losses of edits with gradients at weights that take the place of the current ones.
+
+        Raises:
+            ConfigError: If an end token is asked for and the tokenizer has none.
+        """
+        items = self.encode([(edit.prompt, edit.target) for edit in edits])
+        if end_token:
+            items = [Encoded(i.prompt_ids, (*i.answer_ids, self._end_token())) for i in items]
+        modules = {path: self._modules[path] for path in weights}
+        with self.weights.replaced(weights):
+            return trace.weight_gradients(self.language_model.model, modules, items, at)
+
+    def _end_token(self) -> int:
+        end = self.language_model.tokenizer.eos_token_id
+        if end is None:
+            raise ConfigError(
+                f"The tokenizer of {self.language_model.name} has no end-of-text token. "
+                "Set end_token=false."
+            )
+        return int(end)
+
+    def second_moment(self, path: str) -> SecondMoment:
+        """Second moment of an edited layer's inputs in the *unedited* model, over a text.
+
+        The first call collects those of all edited layers, which are then kept.
+
+        Raises:
+            ConfigError: If the host was given no statistics.
+        """
+        if not self._moments:
+            if self._statistics is None:
+                raise ConfigError(
+                    "This editor needs second-moment statistics and the host has none. Give "
+                    "ModelHost statistics=OfPrompts(prompts), or those of a corpus."
+                )
+            with self.weights.unedited():
+                self._moments = self._statistics.moments(self.language_model, self._modules)
+        return self._moments[path]
+
+    def change(self, path: str) -> Tensor:
+        """Accumulated change of an edited layer, float32, (d_in, d_out). Not to be written."""
+        return self.weights.changes[path]
+
+    def layer_number(self, path: str) -> int:
+        """Number of the decoder layer that an edited layer is in, from 0.
+
+        Raises:
+            ConfigError: If it is in none.
+        """
+        number = self._blocks.index_of(path)
+        if number is None:
+            raise ConfigError(f"{path} is in none of the decoder layers, which this editor needs.")
+        return number
+
+    @property
+    def _blocks(self) -> trace.Blocks:
+        return trace.Blocks(self.language_model.model, decoder_blocks(self.language_model.model))
+
+    def inputs_at(self, paths: Sequence[str], lookups: Sequence[Lookup]) -> dict[str, Tensor]:
+        """Inputs of edited layers at single tokens, by path. float32, shape (n, d_in)."""
+        modules = {path: self._modules[path] for path in paths}
+        return trace.values_at(self.language_model.model, self._places(lookups), inputs=modules)
+
+    def outputs_at(self, path: str, lookups: Sequence[Lookup]) -> Tensor:
+        """Outputs of the *decoder layer* that an edited layer is in. float32, shape (n, d)."""
+        layer = self._blocks.list[self.layer_number(path)]
+        places = self._places(lookups)
+        return trace.values_at(self.language_model.model, places, outputs={path: layer})[path]
+
+    def _places(self, lookups: Sequence[Lookup]) -> list[trace.Place]:
+        model = self.language_model
+        found = locate(model.tokenizer, lookups, max_length=model.context_length)
+        return [trace.Place(*each) for each in found]
+
+    def search_offsets(
+        self, path: str, goals: Sequence[OffsetGoal], search: OffsetSearch
+    ) -> Offsets:
+        """Search offsets of the outputs of the *decoder layer* that an edited layer is in.
+
+        Args:
+            path: The edited layer.
+            goals: What each offset should bring about, at the last token of its spans.
+            search: How to search.
+
+        Raises:
+            ConfigError: If it is the last decoder layer, whose outputs no other token reads.
+        """
+        number = self.layer_number(path)
+        blocks = self._blocks
+        if number == len(blocks) - 1:
+            raise ConfigError(
+                f"{path} is in the last layer, whose output at the subject no later token reads. "
+                "Choose lower layers with --modules, such as 'layers.[4-8].mlp.down_proj'."
+            )
+        upper = trace.Upper(blocks, number)
+        return trace.search_offsets(upper, [self._goal(goal) for goal in goals], search)
+
+    def _goal(self, goal: OffsetGoal) -> trace.Goal:
+        items = self.encode([(lookup.text, goal.target) for lookup in goal.prompts])
+        places = self._places([*goal.prompts, goal.essence])
+        essence = Encoded(places[-1].ids[: places[-1].at + 1], (0,))
+        return trace.Goal(
+            tuple(trace.Row(item, place.at) for item, place in zip(items, places, strict=False)),
+            trace.Row(essence, places[-1].at),
+        )
+
+    def patched(self, patch: Patch) -> AbstractContextManager[None]:
+        """The model as if a patch were applied too, and exactly as it was afterwards."""
+        return self.weights.applied(patch)
+
+    @contextmanager
+    def viewed(self, editor: Editor, state: State) -> Iterator[None]:
+        """The model as an editor wants it asked, and exactly as it was afterwards.
+
+        Nothing but the model itself for all editors except those with a `view`, such as PRUNE.
+        """
+        if isinstance(editor, ViewingEditor):
+            with self.patched(editor.view(self, state)):
+                yield
+        else:
+            yield
 
     @torch.no_grad()
     def predict(

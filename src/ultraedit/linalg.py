@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -87,3 +88,99 @@ def ridge_update(
     gram = keys.T @ keys  # (d_in, d_in)
     gram.diagonal().add_(ridge)
     return solve_positive_definite(gram, keys.T @ targets, name=name)
+
+
+class RidgeGradient(NamedTuple):
+    """How a loss changes with what a ridge update was made of."""
+
+    targets: Tensor
+    """Gradient at the targets V. Shape (n, d_out)."""
+
+    log_ridge: Tensor
+    """Derivative by the logarithm of the penalty. Shape ()."""
+
+
+def ridge_gradient(
+    keys: Tensor, targets: Tensor, pull: Tensor, ridge: float, *, name: str = "system"
+) -> RidgeGradient:
+    r"""Pull a gradient at the update of `ridge_update` back to its targets and its penalty.
+
+    MALMEN (Tan et al., 2024), section 3.3, in the n x n form. With A the gradient at the update
+    and :math:`Q = K K^T + \lambda I`,
+
+        dL/dV = Q^-1 (K A)        dL/dlog(lambda) = -lambda <Q^-1 (K A), Q^-1 V>
+
+    so A (d_in, d_out) itself is not needed, nor anything of d_in x d_in.
+
+    Args:
+        keys: K. Shape (n, d_in).
+        targets: V. Shape (n, d_out).
+        pull: ``K A``, the gradient at the update seen through the keys. Shape (n, d_out).
+        ridge: Penalty lambda, positive.
+        name: What is being solved, for messages.
+
+    Returns:
+        The two gradients.
+    """
+    rows = keys.double() if len(keys) <= PRECISE_ROWS else keys
+    gram = rows @ rows.T  # (n, n)
+    gram.diagonal().add_(ridge)
+    both = solve_positive_definite(gram, torch.cat([pull, targets], dim=1), name=name)
+    at_targets, solution = both.split([pull.shape[1], targets.shape[1]], dim=1)
+    log_ridge = -ridge * (at_targets.double() * solution.double()).sum()
+    return RidgeGradient(at_targets, log_ridge)
+
+
+def weighted_ridge_update(
+    keys: Tensor, targets: Tensor, moment: Tensor, ridge: float, *, name: str = "system"
+) -> Tensor | LowRank:
+    r"""Solve :math:`\min_\Delta \|K \Delta - V\|_F^2 + \lambda \,\mathrm{tr}(\Delta^T C \Delta)`.
+
+    Equation 14 of Meng et al. (2022). With :math:`C = L L^T` it is `ridge_update` for the keys
+    :math:`K L^{-T}`, whose n x n form is Woodbury's identity for the system above. In float64.
+
+    Args:
+        keys: Layer inputs K. Shape (n, d_in).
+        targets: Wanted change of the layer's outputs V. Shape (n, d_out).
+        moment: Second moment C of the layer's inputs, positive definite. Shape (d_in, d_in).
+        ridge: Weight lambda of the penalty, positive. Larger writes less.
+        name: What is being solved, for messages.
+
+    Returns:
+        The update Delta in the dtype of the keys: factors of rank n when n < d_in, else dense.
+
+    Raises:
+        NumericalError: If C is not positive definite.
+        ValueError: If `ridge` is not positive, or the row counts differ.
+    """
+    factor, info = torch.linalg.cholesky_ex(moment.double())
+    if int(info) != 0 or not bool(torch.isfinite(factor).all()):
+        raise NumericalError(f"{name}: the second moment of its inputs is not positive definite.")
+    whitened = torch.linalg.solve_triangular(factor, keys.double().T, upper=False).T  # K L^-T
+    update = ridge_update(whitened, targets.double(), ridge, name=name)
+    left, *right = update if isinstance(update, LowRank) else (update,)
+    left = torch.linalg.solve_triangular(factor.T, left, upper=True).to(keys.dtype)
+    return LowRank(left, right[0].to(keys.dtype)) if right else left
+
+
+def singular_triplets_above(matrix: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The singular values of a matrix above a limit, with their vectors.
+
+    Found in float64 from the smaller of the two Gram matrices, which is accurate for values that
+    are not small beside the largest.
+
+    Args:
+        matrix: Shape (m, n).
+        least: The limit, not negative.
+
+    Returns:
+        Left vectors (m, r), values (r,), right vectors (r, n), in float64.
+    """
+    matrix = matrix.double()
+    if matrix.shape[0] < matrix.shape[1]:
+        left, values, right = singular_triplets_above(matrix.T, least)
+        return right.T, values, left.T
+    squares, vectors = torch.linalg.eigh(matrix.T @ matrix)  # (n, n)
+    above = squares > max(least, 0.0) ** 2
+    values, right = squares[above].sqrt(), vectors[:, above]
+    return (matrix @ right) / values, values, right.T

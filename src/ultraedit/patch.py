@@ -153,6 +153,33 @@ class EditedWeights:
         finally:
             self.restore(before)
 
+    @contextmanager
+    @torch.no_grad()
+    def replaced(self, weights: Mapping[str, Tensor]) -> Iterator[None]:
+        """Hold the model with other weights, and restore it exactly afterwards.
+
+        Args:
+            weights: By module path, shape (d_in, d_out); they are rounded to the model's dtype.
+        """
+        before = {path: self._live[path].clone() for path in weights}
+        try:
+            for path, weight in weights.items():
+                self._live[path].copy_(weight)
+            yield
+        finally:
+            for path, weight in before.items():
+                self._live[path].copy_(weight)
+
+    @contextmanager
+    def unedited(self) -> Iterator[None]:
+        """Hold the model as it was before any patch, and restore it exactly afterwards."""
+        before = self.snapshot()
+        try:
+            self.reset()
+            yield
+        finally:
+            self.restore(before)
+
 
 def _added(weight: Tensor, change: Tensor | LowRank) -> Tensor:
     """Add a change to a tensor in place, through the factors where they have its dtype."""

@@ -121,7 +121,8 @@ def _revert(folder: RunFolder, chosen: Sequence[StoredEdit], observer: Observer)
     kept = [each.edit for each in journal.standing() if each.row not in rows]
     remaining = _Group(host, kept, config.free_answers, observer) if kept else None
     progress = restore(host, settings.editor, journal, observer=observer)
-    before = removed.score(), remaining.score() if remaining else None
+    with host.viewed(settings.editor, progress.state):
+        before = removed.score(), remaining.score() if remaining else None
     started = time.perf_counter()
     stood = host.weights.snapshot()
     share = _share(host, settings.editor, journal, chosen, observer)
@@ -137,7 +138,8 @@ def _revert(folder: RunFolder, chosen: Sequence[StoredEdit], observer: Observer)
     folder.revert(record, tuple(sorted(rows)), Carried(host.weights.changes, progress.state))
     progress.turns, progress.edits = record.turn, record.total_edits
     asked = time.perf_counter()
-    after = removed.score(), remaining.score() if remaining else None
+    with host.viewed(settings.editor, progress.state):
+        after = removed.score(), remaining.score() if remaining else None
     folder.drop_results()
     folder.write_records()
     saved = (folder.path / "model").is_dir()
@@ -151,12 +153,15 @@ def _revert(folder: RunFolder, chosen: Sequence[StoredEdit], observer: Observer)
                 scores=after[1].scores,
             )
         )
-        result = EditResult(host.language_model, remaining.base, after[1], (), progress, len(kept))
+        result = EditResult(
+            host, settings.editor, remaining.base, after[1], (), progress, len(kept)
+        )
         summary = summarize(config, settings, result, folder)
         conclude(folder, summary, result, observer, save_model=saved)
     else:  # nothing is left to score
         if saved:
-            models.save(host.language_model, folder.path / "model")
+            with host.viewed(settings.editor, progress.state):
+                models.save(host.language_model, folder.path / "model")
         folder.seal()
     return Reverted(
         record.turn,

@@ -59,7 +59,8 @@ def rollback(path: Path, turn: int, observer: Observer | None = None) -> Rolled:
         saved = path / "model"
         if saved.is_dir():
             observer.stage("Saving the model")
-            models.save(host.language_model, saved)
+            with host.viewed(settings.editor, progress.state):
+                models.save(host.language_model, saved)
         folder.seal()
         return Rolled(
             turn, progress.edits, head - turn, norms(host), saved if saved.is_dir() else None

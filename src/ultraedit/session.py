@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ultraedit.editors import name_of
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.errors import ConfigError, DataError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
@@ -17,14 +18,17 @@ from ultraedit.lifelong import MemoryRecorder, Progress, run_turns
 from ultraedit.metrics import turn_means
 from ultraedit.models import Preset, find_preset, save
 from ultraedit.models.generation import generate
+from ultraedit.second_moments import PROMPTS, OfPrompts, Statistics
 from ultraedit.types import (
     Carried,
+    CheckingEditor,
     CheckpointRecord,
     Edit,
     Editor,
     Nobody,
     Observer,
     Recorder,
+    RemarkingEditor,
     Turn,
     TurnRecord,
     turns,
@@ -40,7 +44,8 @@ if TYPE_CHECKING:
 class EditResult:
     """An edited model, and how it did before and after."""
 
-    language_model: LanguageModel
+    host: ModelHost
+    editor: Editor
     before: Evaluation
     after: Evaluation
     turns: tuple[TurnRecord, ...]
@@ -48,13 +53,26 @@ class EditResult:
     scored: int
     """Number of edits that the scores are of."""
 
+    @property
+    def language_model(self) -> LanguageModel:
+        """The edited model."""
+        return self.host.language_model
+
+    @property
+    def remarks(self) -> dict[str, str]:
+        """What the editor has to say about how it worked, by what it is about."""
+        if isinstance(self.editor, RemarkingEditor):
+            return dict(self.editor.remarks(self.host, self.progress.state))
+        return {}
+
     def save(self, folder: str | PathLike[str]) -> None:
         """Save the edited model where plain transformers can load it.
 
         Raises:
             StorageError: If it cannot be written whole.
         """
-        save(self.language_model, Path(folder))
+        with self.host.viewed(self.editor, self.progress.state):
+            save(self.language_model, Path(folder))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +113,7 @@ def edit(
     edits_per_turn: int = 100,
     evaluate_every: int | None = None,
     free_answers: int | None = None,
+    statistics: Statistics | None = None,
     recorder: Recorder | None = None,
     observer: Observer | None = None,
 ) -> EditResult:
@@ -108,6 +127,8 @@ def edit(
         edits_per_turn: How many edits are applied together. The last turn may be short.
         evaluate_every: Score all edits so far after every so many turns; None for the end alone.
         free_answers: How many edits are also asked freely; None for all, 0 for none.
+        statistics: Where editors that need second moments of the layers' inputs have them from.
+            None takes the prompts of the first edits.
         recorder: Told of every turn and evaluation as it happens.
         observer: Told how far the job is.
 
@@ -123,11 +144,15 @@ def edit(
         edits_per_turn=edits_per_turn, evaluate_every=evaluate_every, free_answers=free_answers
     )
     if editor is None or modules is None:
-        preset = choose_preset(language_model, None, modules)
+        preset = choose_preset(
+            language_model, None, modules, name_of(getattr(editor, "inner", editor))
+        )
         modules = preset.modules if modules is None else modules
         if editor is None:
             editor = UltraEdit(eta=preset.eta or "auto", ridge=preset.ridge)
-    host = ModelHost(language_model, modules, getattr(editor, "master", "float32"))
+    edits = list(edits)
+    statistics = statistics or OfPrompts([edit.prompt for edit in edits[:PROMPTS]])
+    host = ModelHost(language_model, modules, getattr(editor, "master", "float32"), statistics)
     return carry_out(host, editor, edits, schedule, recorder=recorder, observer=observer)
 
 
@@ -196,6 +221,8 @@ def carry_out(
         both.checkpoint(record)
         return found
 
+    if isinstance(editor, CheckingEditor):
+        editor.check(edits)
     if before is None:
         before = check(0, edits, None, free=True)
         if asked is not None:
@@ -208,7 +235,8 @@ def carry_out(
     def check_if_due(turn: int) -> None:
         made = progress.edits - earlier
         if done <= made < len(edits) and made and schedule.is_due(turn):
-            check(turn, edits[:made], reference, free=False)
+            with host.viewed(editor, progress.state):
+                check(turn, edits[:made], reference, free=False)
             observer.stage("Editing", len(edits) - made)
 
     def after_turn(turn: Turn, _: Progress) -> None:
@@ -219,8 +247,9 @@ def carry_out(
     observer.stage("Editing", len(edits) - done)
     left = turns(edits[done:], schedule.edits_per_turn, progress.turns + 1)
     run_turns(host, editor, left, both, progress, after_turn)
-    after = check(progress.turns, edits, reference, free=True)
-    return EditResult(host.language_model, before, after, tuple(kept.turns), progress, len(edits))
+    with host.viewed(editor, progress.state):
+        after = check(progress.turns, edits, reference, free=True)
+    return EditResult(host, editor, before, after, tuple(kept.turns), progress, len(edits))
 
 
 def _by_turn(found: Evaluation, schedule: Schedule) -> dict[str, tuple[float | None, ...]]:
@@ -245,7 +274,10 @@ class _Both:
 
 
 def choose_preset(
-    model: LanguageModel | PretrainedConfig, data_format: str | None, modules: Sequence[str] | None
+    model: LanguageModel | PretrainedConfig,
+    data_format: str | None,
+    modules: Sequence[str] | None,
+    editor: str | None = None,
 ) -> Preset:
     """Find the preset of a model, which only has to know its modules where the user does not.
 
@@ -253,12 +285,13 @@ def choose_preset(
         model: The model, or its config.
         data_format: Name of the data format, such as ``zsre``; None for no particular one.
         modules: Patterns that the user chose; None where the preset chooses.
+        editor: Name of the editor; None for UltraEdit.
 
     Raises:
         ConfigError: If nobody knows which modules to edit.
     """
     try:
-        return find_preset(model, data_format)
+        return find_preset(model, data_format, editor)
     except ConfigError:
         if modules is None:
             raise

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ultraedit import data, models
 from ultraedit.config import RunConfig
-from ultraedit.editors import find_editor, make_editor
+from ultraedit.editors import base_of, find_editor, make_editor
 from ultraedit.models.hardware import choose_device, choose_dtype
+from ultraedit.second_moments import provider
 from ultraedit.session import choose_preset
 from ultraedit.types import Editor
 
@@ -47,13 +48,13 @@ def resolve(config: RunConfig, model: LanguageModel | PretrainedConfig) -> Setti
     Raises:
         ConfigError: If there is no such preset, or its values do not suit the editor.
     """
+    editor = base_of(config.editor, config.options) or config.editor
     if config.preset is not None:
-        preset = models.load_preset(config.preset)
+        preset = models.load_preset(config.preset, editor)
     else:
         format = data.parse_spec(config.data).format
-        preset = choose_preset(model, format, config.modules)
-    known = {field.name for field in fields(find_editor(config.editor).load())}  # type: ignore[arg-type]
-    suitable = {key: value for key, value in _offered(preset).items() if key in known}
+        preset = choose_preset(model, format, config.modules, editor)
+    suitable = _offered(preset, editor, "" if editor == config.editor else "base.")
     device = choose_device(config.device)
     return Settings(
         editor=make_editor(config.editor, suitable | config.options),
@@ -66,14 +67,23 @@ def resolve(config: RunConfig, model: LanguageModel | PretrainedConfig) -> Setti
     )
 
 
-def _offered(preset: Preset) -> dict[str, Any]:
-    """The editor options that a preset has a value for, whether or not an editor takes them."""
-    options = {"eta": preset.eta or "auto", "ridge": preset.ridge, "protocol": preset.protocol}
-    return {key: value for key, value in options.items() if value is not None}
+def _offered(preset: Preset, editor: str, prefix: str) -> dict[str, Any]:
+    """The options of an editor that a preset has a value for, each name after a prefix.
+
+    What a preset says of eta, ridge and protocol is UltraEdit's, and not for an editor with presets
+    of its own.
+    """
+    options = dict(preset.options)
+    if not models.has_presets(editor):
+        known = {field.name for field in fields(find_editor(editor).load())}  # type: ignore[arg-type]
+        own = {"eta": preset.eta or "auto", "ridge": preset.ridge, "protocol": preset.protocol}
+        options |= {key: value for key, value in own.items() if key in known and value is not None}
+    return {f"{prefix}{key}": value for key, value in options.items()}
 
 
 def describe(config: RunConfig, settings: Settings) -> dict[str, Any]:
     """What ``config.json`` holds: the settings, what they became, and the versions at work."""
+    needs = find_editor(config.editor).needs_statistics
     return {
         "settings": config.model_dump(mode="json"),
         "resolved": {
@@ -83,6 +93,7 @@ def describe(config: RunConfig, settings: Settings) -> dict[str, Any]:
             "preset_source": settings.preset_source,
             "dtype": settings.dtype,
             "device": settings.device,
+            "statistics": provider(config.corpus, config.corpus_samples).source if needs else None,
         },
         "versions": {name: version(name) for name in ("ultraedit", "torch", "transformers")}
         | {"python": platform.python_version()},

@@ -96,7 +96,73 @@ class RunningMoments(NamedTuple):
         return (rows - mean) / (std + EPS)
 
 
-def pack(moments: Mapping[str, RunningMoments]) -> dict[str, Tensor]:
+class RunningCovariance(NamedTuple):
+    """Moments of all rows so far, and the full covariance of their last coordinates.
+
+    The first four fields are those of `RunningMoments`.
+    """
+
+    seen: Tensor
+    """Rows seen, N. Shape ()."""
+
+    updates: Tensor
+    """Batches folded in. Shape ()."""
+
+    mean: Tensor
+    """Mean of the rows. Shape (d,)."""
+
+    scatter: Tensor
+    """Sum of squared deviations from the mean. Shape (d,)."""
+
+    cross: Tensor
+    """Sum of outer products of the deviations of the last coordinates. Shape (w, w)."""
+
+    @classmethod
+    def zeros(cls, d: int, w: int) -> RunningCovariance:
+        """Moments of no rows at all: d coordinates, of which the last w have a covariance."""
+        return cls(*RunningMoments.zeros(d), torch.zeros(w, w, dtype=torch.float64))
+
+    @property
+    def moments(self) -> RunningMoments:
+        """The moments alone."""
+        return RunningMoments(*self[:4])
+
+    def update(self, rows: Tensor, variance: Variance = "pooled") -> RunningCovariance:
+        """Fold a batch of rows in, as `RunningMoments.update` does. Shape (m, d)."""
+        m, w = len(rows), len(self.cross)
+        if m == 0:
+            return self
+        rows = rows.double()
+        mean = rows.mean(dim=0)  # (d,)
+        within = (rows - mean)[:, -w:]
+        delta = (mean - self.mean)[-w:]
+        between = torch.outer(delta, delta) * (self.seen * m / (self.seen + m))
+        cross = self.cross + within.T @ within + between
+        return RunningCovariance(*self.moments.update(rows, variance), cross)
+
+    def normalize(self, rows: Tensor, variance: Variance = "pooled") -> Tensor:
+        """Normalize each coordinate, then take the correlations out of the last ones.
+
+        With R the correlation matrix of the last w coordinates, these are multiplied by
+        R^(-1/2), its eigenvalues taken as at least `LEAST_EIGENVALUE`; once more rows than w + 1
+        have been seen, before that not at all. Shape (n, d).
+        """
+        normalized = self.moments.normalize(rows, variance)
+        w = len(self.cross)
+        if not w or int(self.seen) <= w + 1:
+            return normalized
+        deviation = self.cross.diagonal().sqrt().clamp(min=1e-150)
+        values, vectors = torch.linalg.eigh(self.cross / torch.outer(deviation, deviation))
+        root = (vectors * values.clamp(min=LEAST_EIGENVALUE).rsqrt()) @ vectors.T  # (w, w)
+        whitened = normalized[:, -w:].double() @ root
+        return torch.cat([normalized[:, :-w], whitened.to(rows.dtype)], dim=1)
+
+
+LEAST_EIGENVALUE = 1e-6
+"""Below it a direction counts as having this much of the variance, rather than none."""
+
+
+def pack(moments: Mapping[str, RunningMoments | RunningCovariance]) -> dict[str, Tensor]:
     """Lay named moments out as the flat tensors of an editor's state."""
     return {
         f"{name}/{field}": tensor
@@ -107,8 +173,20 @@ def pack(moments: Mapping[str, RunningMoments]) -> dict[str, Tensor]:
 
 def unpack(state: Mapping[str, Tensor]) -> dict[str, RunningMoments]:
     """Undo `pack`; entries that are not part of any moments are left alone."""
-    names = [name.removesuffix("/seen") for name in state if name.endswith("/seen")]
     return {
         name: RunningMoments(*(state[f"{name}/{field}"] for field in RunningMoments._fields))
-        for name in names
+        for name in _packed(state)
     }
+
+
+def unpack_covariances(state: Mapping[str, Tensor]) -> dict[str, RunningCovariance]:
+    """Undo `pack` for covariances."""
+    return {
+        name: RunningCovariance(*(state[f"{name}/{field}"] for field in RunningCovariance._fields))
+        for name in _packed(state)
+    }
+
+
+def _packed(state: Mapping[str, Tensor]) -> list[str]:
+    """Names of the moments in a state."""
+    return [name.removesuffix("/seen") for name in state if name.endswith("/seen")]

@@ -8,7 +8,8 @@ of shape (n, d_out).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -103,6 +104,140 @@ class LayerSignal(NamedTuple):
     """Rank of the row's edit in the order above. int64, shape (n,), non-decreasing from 0.
     ``segments // 10`` is the micro-batch that the released code would have put it in."""
 
+    supervised: Tensor | None = None
+    """Which rows are supervised tokens, where the others were asked for too. bool, shape (n,)."""
+
+
+Tokens = Literal["answer", "all"]
+"""Rows of a signal: the supervised tokens of the edits, or every token that the model reads."""
+
+
+class LossTerm(NamedTuple):
+    """One term of a loss that judges a patch."""
+
+    pairs: tuple[tuple[str, str], ...]
+    """Prompts and answers."""
+
+    weight: float
+    """Factor of the term."""
+
+    kind: Literal["answer", "drift"]
+    """``answer``: cross-entropy of the answers. ``drift``: KL divergence, at the answers' tokens,
+    of the patched model from the model as it stands."""
+
+    average: Literal["edit", "micro-batch"] = "edit"
+    """``edit``: mean over the tokens of a pair, summed over pairs and divided by `micro_batch`.
+    ``micro-batch``: mean over the tokens of a micro-batch, summed over these. The two are about
+    the same size; in the second, a pair's weight depends on its neighbours."""
+
+    micro_batch: int = 10
+    """Pairs per micro-batch."""
+
+    backward: Literal["edited", "reverted"] = "edited"
+    """Weights that the gradient flows back through: the patched ones, or those without the
+    patch, as in RLEdit's released code."""
+
+
+class Judgement(NamedTuple):
+    """What a `LossTerm` says of a patch."""
+
+    loss: float
+    """Its value, the factor left out."""
+
+    agreement: float
+    """Share of the tokens where the patched model's top choice is the answer's (``answer``), or
+    that of the model as it stands (``drift``)."""
+
+
+class SecondMoment(NamedTuple):
+    """What the inputs of one layer of the unedited model are like over a text."""
+
+    moment: Tensor
+    """Mean outer product of the inputs over tokens, not centred. float32, shape (d_in, d_in)."""
+
+    tokens: int
+    """Number of tokens that the mean is over."""
+
+    source: str
+    """The text, such as ``wikipedia.jsonl.gz, 1,000 samples`` or ``prompts of the edits``."""
+
+
+class Lookup(NamedTuple):
+    """A place where an editor looks into a text: the last token of a span of it."""
+
+    text: str
+    start: int
+    """First character of the span, such as the subject."""
+
+    end: int
+    """First character after it."""
+
+
+class OffsetGoal(NamedTuple):
+    """What an offset should bring about, for one edit."""
+
+    prompts: tuple[Lookup, ...]
+    """Prompts after which the model should say the target. The first is the plain one."""
+
+    target: str
+
+    essence: Lookup
+    """A text on what the span is, after whose span the model should say what it said before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OffsetSearch:
+    """How offsets are searched. `trace.offsets` has the loss."""
+
+    lr: float
+    """Step size of Adam."""
+
+    steps: int
+    """Most losses that are looked at; there is one step less."""
+
+    weight_decay: float
+    """Weight of ``||delta|| / ||h||^2`` in the loss."""
+
+    kl: float
+    """Weight of the divergence on the essence text."""
+
+    clamp: float
+    """Most length of an offset, relative to the output that it is added to."""
+
+    stop: float = 0.05
+    """An edit whose loss is below has found its offset."""
+
+
+class Offsets(NamedTuple):
+    """What a search found, a row per edit."""
+
+    outputs: Tensor
+    """Outputs of the layer at the lookup token of the plain prompt. float32, shape (n, d)."""
+
+    offsets: Tensor
+    """What to add to them. float32, shape (n, d)."""
+
+    losses: Tensor
+    """Loss of each edit where it was last looked at. Shape (n,)."""
+
+    steps: Tensor
+    """Steps that each edit took. int64, shape (n,)."""
+
+
+SupervisedAt = Literal["answer", "last-prompt"]
+"""Where the tokens of an answer are wanted. ``answer``: each at its own position, given the prompt
+and the answer before it. ``last-prompt``: all of them at the last token of the prompt."""
+
+
+class WeightGradients(NamedTuple):
+    """Losses of some edits, and the gradients of their mean at the weights of edited layers."""
+
+    losses: Tensor
+    """Mean cross-entropy over the answer tokens of each edit, in nats. Shape (edits,)."""
+
+    grads: Mapping[str, Tensor]
+    """By module path. float32, shape (d_in, d_out)."""
+
 
 class LowRank(NamedTuple):
     """A weight change kept as its factors, ``left @ right``."""
@@ -129,6 +264,11 @@ class Additive:
 Patch = Additive
 """What a turn changes. Memory editors will add a replacement kind (docs/design/001)."""
 
+GradientSink: TypeAlias = "Callable[[str, Tensor, Tensor], None]"
+"""Takes the gradient at an edited weight in its factors, batch after batch: the path, the layer's
+inputs (m, d_in) and the gradients at its outputs (m, d_out). The gradient is the sum of
+``inputs.T @ gradients``; nobody has to form it."""
+
 State: TypeAlias = "dict[str, Tensor]"
 """All that an editor must remember between turns, as named tensors.
 
@@ -149,12 +289,75 @@ class Host(Protocol):
         """The edited layers by path, in the order in which they were chosen."""
         ...
 
-    def signals(self, turn: Turn) -> dict[str, LayerSignal]:
+    def signals(self, turn: Turn, tokens: Tokens = "answer") -> dict[str, LayerSignal]:
         """Run the turn's edits forward and backward at the current weights, changing nothing."""
         ...
 
     def weight(self, path: str) -> Tensor:
         """Current weight of an edited layer, float32, shape (d_in, d_out). Not to be written."""
+        ...
+
+    def judge(
+        self, patch: Patch, terms: Sequence[LossTerm], sink: GradientSink | None = None
+    ) -> list[Judgement]:
+        """Value of each term as if a patch were applied, and gradients at the patched weights."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Name of the model's weights as they are now."""
+        ...
+
+    def weight_gradients(
+        self,
+        edits: Sequence[Edit],
+        weights: Mapping[str, Tensor],
+        *,
+        at: SupervisedAt = "answer",
+        end_token: bool = False,
+    ) -> WeightGradients:
+        """Losses of edits with gradients at weights that take the place of the current ones.
+
+        Args:
+            edits: At least one.
+            weights: Weights by module path, shape (d_in, d_out). The model has them for this
+                call only; modules that are not named keep theirs and get no gradient.
+            at: Where the tokens of an answer are wanted.
+            end_token: Whether the tokenizer's end-of-text token ends each answer.
+        """
+        ...
+
+    def second_moment(self, path: str) -> SecondMoment:
+        """Second moment of an edited layer's inputs in the *unedited* model, over a text."""
+        ...
+
+    def change(self, path: str) -> Tensor:
+        """Accumulated change of an edited layer, float32, (d_in, d_out). Not to be written."""
+        ...
+
+    def layer_number(self, path: str) -> int:
+        """Number of the decoder layer that an edited layer is in, from 0."""
+        ...
+
+    def inputs_at(self, paths: Sequence[str], lookups: Sequence[Lookup]) -> dict[str, Tensor]:
+        """Inputs of edited layers at single tokens, by path. float32, shape (n, d_in)."""
+        ...
+
+    def outputs_at(self, path: str, lookups: Sequence[Lookup]) -> Tensor:
+        """Outputs of the *decoder layer* that an edited layer is in. float32, shape (n, d)."""
+        ...
+
+    def search_offsets(
+        self, path: str, goals: Sequence[OffsetGoal], search: OffsetSearch
+    ) -> Offsets:
+        """Search offsets of the outputs of the *decoder layer* that an edited layer is in."""
+        ...
+
+    def patched(self, patch: Patch) -> AbstractContextManager[None]:
+        """The model as if a patch were applied too, and exactly as it was afterwards."""
+        ...
+
+    def answer(self, prompts: Sequence[str], max_new_tokens: Sequence[int]) -> list[str]:
+        """Let the model go on after prompts: greedily, to the end of the line."""
         ...
 
 
@@ -173,6 +376,40 @@ class Editor(Protocol):
 
     def step(self, host: Host, turn: Turn, state: State) -> tuple[Patch, State]:
         """Weight changes for one turn, and the state that follows it."""
+        ...
+
+
+@runtime_checkable
+class ViewingEditor(Protocol):
+    """An editor whose changes are asked about in another form than that in which they add up."""
+
+    def view(self, host: Host, state: State) -> Patch:
+        """What to lay over the edited model for an evaluation, or before it is saved.
+
+        It is not fed back: the next turn sees the model without it.
+        """
+        ...
+
+
+@runtime_checkable
+class CheckingEditor(Protocol):
+    """An editor that can say before the first turn whether edits suit it."""
+
+    def check(self, edits: Sequence[Edit]) -> None:
+        """Refuse edits that it could not make.
+
+        Raises:
+            DataError: If there are any, naming them.
+        """
+        ...
+
+
+@runtime_checkable
+class RemarkingEditor(Protocol):
+    """An editor with something to say about how it worked, for the record of a run."""
+
+    def remarks(self, host: Host, state: State) -> Mapping[str, str]:
+        """Short sentences by what they are about, such as ``null space`` or ``statistics``."""
         ...
 
 

@@ -124,8 +124,9 @@ def _compare_weights(journal: Journal, observer: Observer) -> tuple[list[Damage]
             f"`ultraedit rollback {journal.path.parent} --to-turn {head}` saves it anew."
         )
     host, settings = open_host(journal, observer)
-    restore(host, settings.editor, journal, observer=observer)
-    expected = fingerprint(host.language_model.model)
+    progress = restore(host, settings.editor, journal, observer=observer)
+    with host.viewed(settings.editor, progress.state):
+        expected = fingerprint(host.language_model.model)
     observer.stage("Loading the saved model")
     found = models.load(str(saved), dtype=settings.dtype, device=settings.device)
     if fingerprint(found.model) == expected:

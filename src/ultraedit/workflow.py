@@ -11,7 +11,7 @@ import torch
 
 from ultraedit import data, models, report
 from ultraedit.config import RunConfig, make_config
-from ultraedit.editors import make_editor
+from ultraedit.editors import find_editor, make_editor
 from ultraedit.errors import ConfigError, DataError
 from ultraedit.evaluate import Evaluation, evaluate
 from ultraedit.files import sha256
@@ -20,11 +20,12 @@ from ultraedit.lifelong import keep_freed_memory
 from ultraedit.models import LanguageModel
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.replay import restore
+from ultraedit.second_moments import PROMPTS, check_corpus, provider
 from ultraedit.session import EditResult, Schedule, carry_out
 from ultraedit.settings import Settings, describe, resolve, resolved_again
 from ultraedit.store import JOURNAL, Job, Journal, RunFolder
 from ultraedit.store.randomness import random_state
-from ultraedit.types import Edit, Nobody, Observer
+from ultraedit.types import CheckingEditor, Edit, Master, Nobody, Observer
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,17 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
     """
     observer = observer or Nobody()
     make_editor(config.editor, config.options)
+    check_corpus(config.corpus)
     edits = read_edits(config)
     observer.stage("Loading the model")
     settings = resolve(config, models.load_config(config.model))
+    if isinstance(settings.editor, CheckingEditor):
+        settings.editor.check(edits)
     _seed(config.seed)
     described = describe(config, settings)
     values = described | {"random": random_state().hex()}
+    if find_editor(config.editor).needs_statistics and config.corpus is None:
+        values["prompts"] = [edit.prompt for edit in edits[:PROMPTS]]
     folder = RunFolder.create(out, values, _job_settings(config))
     try:
         folder.write_json("config.json", described)
@@ -181,11 +187,18 @@ def open_host(journal: Journal, observer: Observer) -> tuple[ModelHost, Settings
     """
     settings = resolved_again(journal)
     observer.stage("Loading the model")
-    return _host(load_base(journal, settings), settings), settings
+    return _host(journal, load_base(journal, settings), settings, observer), settings
 
 
-def _host(loaded: LanguageModel, settings: Settings) -> ModelHost:
-    return ModelHost(loaded, settings.modules, getattr(settings.editor, "master", "float32"))
+def _host(
+    journal: Journal, loaded: LanguageModel, settings: Settings, observer: Observer
+) -> ModelHost:
+    """The model of a run, with the statistics that were chosen at its beginning."""
+    first = make_config(dict(journal.jobs()[0].settings))
+    prompts = journal.value("prompts") or ()
+    statistics = provider(first.corpus, first.corpus_samples, prompts, observer)
+    master: Master = getattr(settings.editor, "master", "float32")
+    return ModelHost(loaded, settings.modules, master, statistics)
 
 
 def _work(
@@ -202,7 +215,9 @@ def _work(
     loaded = load_base(journal, settings)
     if journal.value("fingerprint") is None:
         journal.set_value("fingerprint", fingerprint(loaded.model))
-    host = _host(loaded, settings)
+    host = _host(journal, loaded, settings, observer)
+    if find_editor(config.editor).needs_statistics:
+        host.second_moment(next(iter(host.modules)))  # Now: it would break the bar of the edits.
     try:
         result = carry_out(
             host,
@@ -283,9 +298,10 @@ def score(
         host, settings = open_host(journal, observer)
         base = evaluate(host, edits, free_answers=free_answers, observer=observer)
         progress = restore(host, settings.editor, journal, observer=observer)
-        found = evaluate(
-            host, edits, reference=base.reference, free_answers=free_answers, observer=observer
-        )
+        with host.viewed(settings.editor, progress.state):
+            found = evaluate(
+                host, edits, reference=base.reference, free_answers=free_answers, observer=observer
+            )
         return progress.turns, len(edits), found
     finally:
         journal.close()
@@ -329,6 +345,7 @@ def summarize(
         "before": asdict(result.before.scores),
         "after": asdict(result.after.scores),
         "resolved": describe(config, settings)["resolved"],
+        "remarks": result.remarks,
     }
 
 
@@ -338,6 +355,8 @@ def _job_settings(config: RunConfig) -> dict[str, Any]:
     spec = spec._replace(path=spec.path.resolve())
     model = Path(config.model).expanduser()
     located = {"data": str(spec), "model": str(model.resolve()) if model.exists() else config.model}
+    if config.corpus is not None and (corpus := Path(config.corpus).expanduser()).exists():
+        located["corpus"] = str(corpus.resolve())
     return config.model_dump(mode="json") | located | {"data_sha256": sha256(spec.path)}
 
 

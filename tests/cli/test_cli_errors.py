@@ -238,12 +238,11 @@ def test_a_disk_that_is_full_from_the_start_leaves_no_folder(tiny):
 
 def test_a_disk_that_fills_up_on_the_way_is_one_sentence(tiny):
     args = ("run", "--model", tiny, "--data", "facts.jsonl", "--out", "out")
-    process = started(*args, preexec_fn=with_files_up_to(130_000))
+    process = started(*args, preexec_fn=with_files_up_to(100_000))
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 2, stderr
     assert stderr.splitlines()[-1].startswith("Error: Cannot")
     assert "Traceback" not in stderr
-    assert Path("out/summary.json").is_file()
     assert not list(Path("out").glob(".*"))
 
 
@@ -265,10 +264,7 @@ def test_an_interruption_says_so_and_keeps_what_was_finished(tiny):
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
-    assert stderr.splitlines()[-2:] == [
-        "What was finished lies in out; the model was not saved.",
-        "Interrupted.",
-    ]
+    assert stderr.splitlines()[-2:] == ["  ultraedit run --resume out", "Interrupted."]
     assert Path("out/config.json").is_file()
 
 

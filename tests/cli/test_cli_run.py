@@ -54,6 +54,7 @@ def test_every_option_reaches_the_run(cli, tiny):
         *("--turns", 2, "--edits-per-turn", 2, "--limit", 3, "--preset", "preset.toml"),
         *("--ridge", "2.5", "--protocol", "official", "--set", "variance=pooled"),
         *("--set", "micro-batch=3", "--free-answers", 1, "--dtype", "float32", "--device", "cpu"),
+        *("--corpus", "facts.jsonl", "--corpus-samples", 9),
         *("--seed", 7, "--out", "out", "--no-save-model"),
     )
     assert settings("out") == {
@@ -68,6 +69,8 @@ def test_every_option_reaches_the_run(cli, tiny):
         },
         "modules": None,
         "preset": "preset.toml",
+        "corpus": "facts.jsonl",
+        "corpus_samples": 9,
         "edits_per_turn": 2,
         "turns": 2,
         "limit": 3,

@@ -4,6 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+FAST: dict[str, Any] = {"steps": 12, "lr": 1.0, "clamp": 10.0, "contexts": 1}
+"""A short search with long steps, for the MEMIT family."""
+
 CASES: dict[str, dict[str, Any]] = {
     "ultraedit": {"eta": "auto", "alpha": 2.0},
+    "mend": {"alpha": 2.0},
+    "mend-original": {"alpha": 2.0},
+    "malmen": {"alpha": 2.0},
+    "rledit": {"alpha": 2.0},
+    "stableedit": {"eta": "auto", "alpha": 2.0},
+    "simie": {"damping": 0.1, "base.eta": "auto", "base.alpha": 2.0},
+    "memit": {"ridge": 0.1, **FAST},
+    "alphaedit": {"ridge": 1e-4, "kept": 0.8, **FAST},
+    "rect": {"keep": 0.9, "base.ridge": 0.1, **{f"base.{k}": v for k, v in FAST.items()}},
+    "prune": {"base.ridge": 0.1, **{f"base.{k}": v for k, v in FAST.items()}},
+    "ft-l": {"lr": 1e-2, "epochs": 3},
+    "ft-m": {"lr": 1e-2, "epochs": 3},
+    "ft-bf": {"lr": 2e-2, "epochs": 6, "batch_size": 4},
 }
+
+LAYERS: dict[str, str] = dict.fromkeys(("memit", "alphaedit", "rect", "prune"), "0-1")
+"""Which of the three layers an editor changes, where not the upper two."""

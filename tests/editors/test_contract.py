@@ -6,17 +6,18 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.editors.cases import CASES
+from tests.editors.cases import CASES, LAYERS
 from tests.tiny import ARCHITECTURES, tiny_model
 from ultraedit.editors import EDITORS, make_editor
 from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, run_turns
 from ultraedit.models import describe_modules
+from ultraedit.second_moments import OfPrompts
 from ultraedit.types import Edit, Editor, Turn, turns
 
 ANSWERS = ["French", "Jane Austen", "Paris", "the Danube", "Dutch", "Apple", "1843", "George"]
 EDITS = [
-    Edit(f"Who or what is number {n} of the list?", answer, subject=f"number {n}", id=str(n))
+    Edit(f"Who or what in the list is number {n}", answer, subject=f"number {n}", id=str(n))
     for n, answer in enumerate(ANSWERS * 2)
 ]
 
@@ -28,7 +29,9 @@ def make(name: str) -> Editor:
 def host_of(name: str, arch: str = "llama", dtype: torch.dtype = torch.float32) -> ModelHost:
     tiny = tiny_model(arch, layers=3, dtype=dtype)
     kind = next(g for g in describe_modules(tiny.model) if "mlp" in g.kind and g.d_out == 32)
-    return ModelHost(tiny, [f"layers.[1-2].{kind.kind}"], getattr(make(name), "master", "float32"))
+    master = getattr(make(name), "master", "float32")
+    statistics = OfPrompts([edit.prompt for edit in EDITS])
+    return ModelHost(tiny, [f"layers.[{LAYERS.get(name, '1-2')}].{kind.kind}"], master, statistics)
 
 
 def run(host, editor, edits=EDITS, per_turn=4, progress=None, first=1):

@@ -6,7 +6,8 @@ import ast
 import inspect
 import re
 import textwrap
-from dataclasses import MISSING, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -23,17 +24,24 @@ class Option(NamedTuple):
     """What it does."""
 
 
-def describe_fields(cls: type[Any]) -> list[Option]:
-    """List the options of an editor in the order in which it has them."""
+def describe_fields(cls: type[Any], preset: Mapping[str, Any] | None = None) -> list[Option]:
+    """List the options of an editor in the order in which it has them.
+
+    Args:
+        cls: Its class.
+        preset: Defaults of its row in the table where they are not those of the class.
+    """
+    preset = preset or {}
     hints, texts = get_type_hints(cls), _texts(cls)
     return [
         Option(
             field.name,
             "|".join(_words(hints[field.name])),
-            None if field.default in (None, MISSING) else str(field.default),
+            None if default in (None, MISSING) else str(default),
             texts.get(field.name, ""),
         )
         for field in fields(cls)
+        for default in [preset.get(field.name, field.default)]
     ]
 
 
@@ -41,13 +49,22 @@ def _words(hint: Any) -> list[str]:
     """A type as a user would write its values."""
     if get_origin(hint) is Literal:
         return [str(value) for value in get_args(hint)]
+    if get_origin(hint) is Mapping:
+        return ["table"]
     if get_args(hint):
         return [word for part in get_args(hint) for word in _words(part)]
     return [] if hint is NoneType else [getattr(hint, "__name__", str(hint))]
 
 
 def _texts(cls: type[Any]) -> dict[str, str]:
-    """The docstrings under the fields, which Python itself does not keep."""
+    """The docstrings under the fields, which Python itself does not keep, also of base classes."""
+    found: dict[str, str] = {}
+    for owner in reversed([each for each in cls.__mro__ if is_dataclass(each)]):
+        found |= _own_texts(owner)
+    return found
+
+
+def _own_texts(cls: type[Any]) -> dict[str, str]:
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     assert isinstance(tree, ast.ClassDef)
     found = {}

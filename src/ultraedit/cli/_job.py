@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ultraedit.config import RunConfig
     from ultraedit.workflow import RunResult
 
-EDITOR_FLAGS = ("eta", "ridge", "protocol")
+EDITOR_FLAGS = ("eta", "ridge", "protocol", "net")
 """Options of editors that have a flag of their own. All others are given with ``--set``."""
 
 
@@ -181,6 +181,7 @@ def show_result(done: RunResult) -> None:
             "speed": f"{format_number(summary['edits_per_second'])} edits per second "
             f"({format_seconds(summary['edit_seconds'])} in all)",
             "peak memory": format_bytes(summary["peak_memory_bytes"]),
+            **summary["remarks"],
             "report": folder / "report.md",
             "plots": ", ".join(plot.name for plot in sorted(folder.glob("*.png"))) or None,
             "edited model": model if model.is_dir() else None,

@@ -28,6 +28,12 @@ def _option(name: str, panel: str, text: str, metavar: str | None = None, **more
 MODEL_HELP = "Folder, .gguf file, alias such as smollm2, or Hugging Face id."
 DATA_HELP = "File of facts as FORMAT:PATH; a .jsonl file needs no format."
 
+CORPUS_HELP = (
+    "Ordinary text: a .jsonl or .jsonl.gz file with a field text, a text file with a passage per "
+    "line such as WikiText, or ORG/NAME:FILE of a data set on the hub."
+)
+SAMPLES_HELP = "Passages of the corpus to read; 1000 unless given."
+
 RunArgument = Annotated[
     Path, typer.Argument(metavar="DIR", help="The --out folder of a run.", show_default=False)
 ]
@@ -87,6 +93,15 @@ Protocol = Annotated[
         "paper|official",
     ),
 ]
+Net = Annotated[
+    str | None,
+    _option(
+        "--net",
+        HOW,
+        "Trained net of the editor, from `ultraedit train`; untrained unless given.",
+        "FILE",
+    ),
+]
 Assignments = Annotated[
     list[str] | None,
     _option(
@@ -117,6 +132,17 @@ Config = Annotated[
         "FILE",
     ),
 ]
+Corpus = Annotated[
+    str | None,
+    _option(
+        "--corpus",
+        HOW,
+        f"For editors that need second moments. {CORPUS_HELP} imported takes those of `ultraedit "
+        "stats import`. The prompts of the edits unless given.",
+        "CORPUS",
+    ),
+]
+CorpusSamples = Annotated[int | None, _option("--corpus-samples", HOW, SAMPLES_HELP, "N")]
 
 Dtype = Annotated[
     str | None,

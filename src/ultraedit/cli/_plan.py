@@ -116,13 +116,22 @@ def _starts(config: RunConfig, edits: list[Any]) -> range:
 
 def _options(config: RunConfig, settings: Settings) -> list[dict[str, Any]]:
     """Every option of the editor, and who decided on it."""
+    from ultraedit.editors import find_editor
+
+    # The options of a wrapped editor, base.NAME, stand together in `base_options`.
+    given, offered = (
+        {"base_options" if name.startswith("base.") else name for name in options}
+        for options in (config.options, settings.offered)
+    )
     listed = []
     for field in fields(settings.editor):  # type: ignore[arg-type]
         value = getattr(settings.editor, field.name)
-        if field.name in config.options:
+        if field.name in given:
             source = "given"
-        elif field.name in settings.offered:
+        elif field.name in offered:
             source = f"preset {settings.preset}"
+        elif field.name in find_editor(config.editor).options:
+            source = f"editor {config.editor}"
         elif field.default is None and value is not None:
             source = f"protocol {getattr(settings.editor, 'protocol', '')}".strip()
         else:

@@ -28,6 +28,19 @@ def progress() -> Iterator[Observer]:
         observer.finish()
 
 
+@contextmanager
+def paused(observer: Observer) -> Iterator[None]:
+    """Take the bars away while the user is asked something."""
+    if not isinstance(observer, Bars):
+        yield
+        return
+    observer.stop()
+    try:
+        yield
+    finally:
+        observer.start()
+
+
 class Lines:
     """An observer for files and pipes: a line a stage."""
 
@@ -55,6 +68,14 @@ class Bars:
         """Move the bar on."""
         if self._current is not None:
             self._drawn.advance(self._current, steps)
+
+    def stop(self) -> None:
+        """Draw no more, until `start`."""
+        self._drawn.stop()
+
+    def start(self) -> None:
+        """Draw again."""
+        self._drawn.start()
 
     def finish(self) -> None:
         """Fill the last bar: its stage is over, whatever it was thought to take."""

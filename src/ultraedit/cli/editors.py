@@ -53,7 +53,7 @@ def show(name: Name, json: o.Json = False) -> None:
     from ultraedit.editors import find_editor
 
     row = find_editor(name)
-    options = describe_fields(row.load())
+    options = describe_fields(row.load(), row.options)
     if json:
         _output.write_json(_facts(row) | {"options": [each._asdict() for each in options]})
         return
@@ -65,7 +65,8 @@ def show(name: Name, json: o.Json = False) -> None:
 
 def _facts(row: EditorRow) -> dict[str, Any]:
     names = ("name", "title", "summary", "family", "paper", "year", "url")
-    return {name: getattr(row, name) for name in (*names, "needs_training", "needs_subject")}
+    needs = ("needs_training", "needs_subject", "needs_statistics")
+    return {name: getattr(row, name) for name in (*names, *needs)}
 
 
 def _worded(value: Any) -> Any:

@@ -11,6 +11,7 @@ import typer
 from ultraedit.cli import (
     apply,
     ask,
+    build_bench,
     data,
     demo,
     diff,
@@ -28,6 +29,8 @@ from ultraedit.cli import (
     rollback,
     run,
     show,
+    stats,
+    train,
     verify,
 )
 from ultraedit.cli._errors import Commands, drop_output
@@ -39,6 +42,7 @@ RUNS = "Look into a run, and take edits back"
 ASK = "See what a model says"
 CARRY = "Carry the edits away"
 LOOK_UP = "See what there is"
+BUILD = "Make data"
 
 app = typer.Typer(
     cls=Commands,
@@ -55,6 +59,7 @@ app = typer.Typer(
 add(app, "demo", demo.demo, WRITE)
 add(app, "edit", edit.edit, WRITE)
 add(app, "run", run.run, WRITE)
+add(app, "train", train.train, WRITE)
 add(app, "ask", ask.ask, ASK)
 add(app, "eval", eval.evaluate, ASK)
 add(app, "report", report.report, ASK)
@@ -68,9 +73,11 @@ add(app, "verify", verify.verify, RUNS)
 add(app, "export", export.export, CARRY)
 add(app, "apply", apply.apply, CARRY)
 add(app, "diff", diff.diff, CARRY)
+add(app, "build-bench", build_bench.build_bench, BUILD)
 add(app, "plan", plan.plan, LOOK_UP)
 app.add_typer(editors.app, name="editors", rich_help_panel=LOOK_UP)
 app.add_typer(models.app, name="models", rich_help_panel=LOOK_UP)
+app.add_typer(stats.app, name="stats", rich_help_panel=LOOK_UP)
 app.add_typer(data.app, name="data", rich_help_panel=LOOK_UP)
 
 

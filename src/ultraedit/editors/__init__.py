@@ -1,5 +1,12 @@
 """The editors: one file each, and a table that names them."""
 
-from ultraedit.editors._registry import EDITORS, EditorRow, find_editor, make_editor
+from ultraedit.editors._registry import (
+    EDITORS,
+    EditorRow,
+    base_of,
+    find_editor,
+    make_editor,
+    name_of,
+)
 
-__all__ = ["EDITORS", "EditorRow", "find_editor", "make_editor"]
+__all__ = ["EDITORS", "EditorRow", "base_of", "find_editor", "make_editor", "name_of"]

@@ -10,7 +10,7 @@ from ultraedit.models.language_model import LanguageModel, empty_model
 from ultraedit.models.loading import load, load_config, load_tokenizer
 from ultraedit.models.modules import ModuleGroup, describe_modules, find_modules
 from ultraedit.models.patterns import split_patterns
-from ultraedit.models.preset import Preset, find_preset, list_presets, load_preset
+from ultraedit.models.preset import Preset, find_preset, has_presets, list_presets, load_preset
 from ultraedit.models.resolve import resolve
 from ultraedit.models.saving import save
 from ultraedit.models.streaming import load_streamed
@@ -26,6 +26,7 @@ __all__ = [
     "find_modules",
     "find_preset",
     "fingerprint",
+    "has_presets",
     "list_models",
     "list_presets",
     "load",

@@ -1,9 +1,14 @@
-"""Presets: which modules to edit with which step, as data, one TOML file per model family."""
+"""Presets: which modules to edit with which step, as data.
+
+One TOML file per model family in ``presets``, with UltraEdit's rows by data format; and one per
+editor with values of its own in ``presets/editors``, with a row per family.
+"""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -26,7 +31,13 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
+    from importlib.abc import Traversable
+
     from transformers import PretrainedConfig
+
+DEPTH = (0.90, 0.95)
+"""Where a model of no known family is edited, as fractions of its depth: where the paper edits
+Mistral, layers 29 and 30 of 32."""
 
 MLP_OUTPUTS = ("mlp.down_proj", "mlp.fc_out", "mlp.c_proj", "mlp.fc2", "mlp.dense_4h_to_h", "fc2")
 """What families call the matrix that leads out of the MLP."""
@@ -54,57 +65,80 @@ class Preset:
     protocol: str | None = None
     """``paper`` or ``official`` where a user's file asks for one."""
 
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Further options of the editor, such as ``{"lr": 5e-4}``."""
 
-def find_preset(model: LanguageModel | PretrainedConfig, data_format: str | None) -> Preset:
-    """Choose the preset of a model for a data format.
+
+def find_preset(
+    model: LanguageModel | PretrainedConfig, data_format: str | None, editor: str | None = None
+) -> Preset:
+    """Choose the preset of a model for a data format and an editor.
 
     A family is recognised by its shape, not by its name, so a fine-tuned or renamed model gets the
     preset of its base. Without a row for the format it is the family's default row; without
     a family the MLP outputs between 0.90 and 0.95 of the depth, where the paper edits Mistral.
+    An editor with a file of its own gets its family's row there, whatever the format, and without
+    one the depth that the file names, if it names one; any other editor edits what UltraEdit does.
 
     Args:
         model: The model, or its config.
         data_format: Name of the data format, such as ``zsre``; None for no particular one.
+        editor: Name of the editor, such as ``ft-l``; None for UltraEdit.
 
     Raises:
         ConfigError: If the model is of no known family and no MLP output is found in it.
     """
     config = model.config if isinstance(model, LanguageModel) else text_config(model)
-    for family, table in _families().items():
-        if table["match"] == _shape(config):
-            rows = table["presets"]
-            row = data_format if data_format is not None and data_format in rows else None
-            return _shipped(family, row or table["default"])
-    return _by_relative_depth(model)
+    family = next((f for f, table in _families().items() if table["match"] == _shape(config)), None)
+    if editor is not None and editor in _editors():
+        table = _editors()[editor]
+        if family is not None and family in table["models"]:
+            return _shipped(family, editor)
+        if "depth" in table:
+            return _by_relative_depth(model, tuple(table["depth"]))
+    if family is None:
+        return _by_relative_depth(model)
+    table = _families()[family]
+    row = data_format if data_format is not None and data_format in table["presets"] else None
+    return _shipped(family, row or table["default"])
 
 
 def list_presets() -> tuple[Preset, ...]:
-    """All presets that ship with the package, by family and data format."""
-    return tuple(
-        _shipped(family, row) for family, table in _families().items() for row in table["presets"]
-    )
+    """All presets that ship with the package: UltraEdit's by family, then the editors' own."""
+    rows = [(family, row) for family, table in _families().items() for row in table["presets"]]
+    rows += [(family, name) for name, table in _editors().items() for family in table["models"]]
+    return tuple(_shipped(family, row) for family, row in rows)
 
 
-def load_preset(name: str | Path) -> Preset:
+def has_presets(editor: str) -> bool:
+    """Whether an editor has presets of its own, so that UltraEdit's numbers are not for it."""
+    return editor in _editors()
+
+
+def load_preset(name: str | Path, editor: str | None = None) -> Preset:
     """Read a preset from a TOML file, or take a shipped one by name.
 
     A file holds ``modules`` (a pattern or a list of them) and may hold ``eta``, ``ridge``,
-    ``protocol`` and ``source``.
+    ``protocol``, ``source`` and a table ``options`` of further options of the editor.
 
     Args:
-        name: A path that exists or ends in ``.toml``, or a name such as ``gpt-j-6b/zsre``. The
-            family alone, ``gpt-j-6b``, stands for its default row.
+        name: A path that exists or ends in ``.toml``, or a name such as ``gpt-j-6b/zsre`` or
+            ``gpt-j-6b/ft-l``. The family alone, ``gpt-j-6b``, stands for the editor's own row, or
+            else for its default row.
+        editor: Name of the editor; None for UltraEdit.
 
     Raises:
         ConfigError: If there is no such preset, or the file cannot be used.
     """
     path = Path(name).expanduser()
     if path.is_file() or path.suffix == ".toml":
-        return Preset(name=str(path), **check_row(_read_toml(path), str(path)))
+        return _from_file(path, editor)
     family, _, row = str(name).partition("/")
-    table = _families().get(family)
-    if table is not None and (row or table["default"]) in table["presets"]:
-        return _shipped(family, row or table["default"])
+    if not row and editor is not None and family in _editors().get(editor, {}).get("models", {}):
+        row = editor
+    row = row or _families().get(family, {}).get("default", "")
+    if _row(family, row) is not None:
+        return _shipped(family, row)
     known = [preset.name for preset in list_presets()]
     raise ConfigError(
         f"Unknown preset {str(name)!r}: it is neither a TOML file nor the name of a preset. "
@@ -112,15 +146,43 @@ def load_preset(name: str | Path) -> Preset:
     )
 
 
+def _from_file(path: Path, editor: str | None) -> Preset:
+    """A user's preset. Where the editor has presets of its own, what it sets is all options."""
+    table = _read_toml(path)
+    preset = Preset(name=str(path), **check_row(table, str(path)))
+    if editor is None or not has_presets(editor):
+        return preset
+    given = {key: table[key] for key in ("eta", "ridge", "protocol") if key in table}
+    return replace(preset, options=given | dict(preset.options))
+
+
+def _row(family: str, name: str) -> Mapping[str, Any] | None:
+    """The table of a shipped preset, ``name`` being a data format or an editor."""
+    rows: Mapping[str, Any] = _families().get(family, {}).get("presets", {})
+    found: Mapping[str, Any] | None = rows.get(name)
+    return found or _editors().get(name, {}).get("models", {}).get(family)
+
+
 def _shipped(family: str, row: str) -> Preset:
     name = f"{family}/{row}"
-    return Preset(name=name, **check_row(_families()[family]["presets"][row], name))
+    found = _row(family, row)
+    assert found is not None
+    return Preset(name=name, **check_row(found, name))
 
 
 @cache
 def _families() -> dict[str, dict[str, Any]]:
-    """The shipped files by family name."""
-    folder = files("ultraedit.models") / "presets"
+    """The shipped files of UltraEdit by family name."""
+    return _tables(files("ultraedit.models") / "presets")
+
+
+@cache
+def _editors() -> dict[str, dict[str, Any]]:
+    """The shipped files of other editors by the editor's name."""
+    return _tables(files("ultraedit.models") / "presets" / "editors")
+
+
+def _tables(folder: Traversable) -> dict[str, dict[str, Any]]:
     found = sorted(folder.iterdir(), key=lambda file: file.name)
     return {
         file.name.removesuffix(".toml"): tomllib.loads(file.read_text("utf-8"))
@@ -149,15 +211,12 @@ def _shape(config: PretrainedConfig) -> dict[str, str | int]:
     }
 
 
-def _by_relative_depth(model: LanguageModel | PretrainedConfig) -> Preset:
-    """MLP outputs between 0.90 and 0.95 of the depth: layers 29 and 30 of 32.
-
-    Never the last layer, whose output no later layer reads, and two layers where there are
-    enough.
-    """
-    groups = describe_modules(
-        model.model if isinstance(model, LanguageModel) else empty_model(model)
-    )
+def _by_relative_depth(
+    model: LanguageModel | PretrainedConfig, depth: tuple[float, ...] = DEPTH
+) -> Preset:
+    """MLP outputs at some depth, never the last layer, whose output no later layer reads."""
+    whole = model.model if isinstance(model, LanguageModel) else empty_model(model)
+    groups = describe_modules(whole)
     kinds = {group.kind for group in groups}
     kind = next((kind for kind in MLP_OUTPUTS if kind in kinds), None)
     if kind is None:
@@ -166,7 +225,7 @@ def _by_relative_depth(model: LanguageModel | PretrainedConfig) -> Preset:
             f"MLP (it has {', '.join(sorted(kinds))}). Choose with --modules."
         )
     numbers = sorted(layer for group in groups if group.kind == kind for layer in group.layers)
-    layers = [numbers[place] for place in relative_depth(len(numbers))]
+    layers = [numbers[place] for place in relative_depth(len(numbers), depth)]
     return Preset(
         name="relative-depth",
         modules=(f"layers.[{format_numbers(layers)}].{kind}",),
@@ -176,8 +235,14 @@ def _by_relative_depth(model: LanguageModel | PretrainedConfig) -> Preset:
     )
 
 
-def relative_depth(count: int) -> range:
-    """Layers between 0.90 and 0.95 of the depth of a model with `count` layers."""
-    last = max(0, min(round(0.95 * count), count - 2))
-    first = max(0, min(round(0.90 * count), last - 1))
-    return range(first, last + 1)
+def relative_depth(count: int, depth: Sequence[float] = DEPTH) -> range:
+    """Layers at a depth of a model with `count` layers.
+
+    Args:
+        count: Number of layers.
+        depth: First and last, as fractions. Where they differ, it is two layers at least.
+    """
+    first, last = depth
+    end = max(0, min(round(last * count), count - 2))
+    start = max(0, min(round(first * count), end - (first < last)))
+    return range(start, end + 1)

@@ -9,7 +9,7 @@ from typing import Any
 from ultraedit.errors import ConfigError, did_you_mean
 from ultraedit.models.patterns import parse_pattern, split_patterns
 
-_KEYS = ("modules", "eta", "ridge", "protocol", "source")
+_KEYS = ("modules", "eta", "ridge", "protocol", "source", "options")
 _PROTOCOLS = ("paper", "official")
 
 
@@ -34,12 +34,18 @@ def check_row(row: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise ConfigError(f"{where}: source must be a text, got {source!r}.")
     if protocol is not None and protocol not in _PROTOCOLS:
         raise ConfigError(f'{where}: protocol must be "paper" or "official", got {protocol!r}.')
+    options = row.get("options", {})
+    if not isinstance(options, dict):
+        raise ConfigError(
+            f"{where}: options must be a table such as {{ lr = 5e-4 }}, got {options!r}."
+        )
     return {
         "modules": _modules(row.get("modules"), where),
         "eta": _positive("eta", row["eta"], where) if "eta" in row else None,
         "ridge": _positive("ridge", row.get("ridge", 1.0), where),
         "protocol": protocol,
         "source": source,
+        "options": options,
     }
 
 

@@ -131,6 +131,8 @@ def _notes(run: FinishedRun) -> Iterator[str]:
             f"Note: the {which} turn was short, with {format_count(last, 'edit')} where "
             f"{whole:,} make a turn. It was run like any other."
         )
+    for name, remark in run.summary.get("remarks", {}).items():
+        yield f"Note: {_plain(name)}: {_plain(remark)}."
     asked = settings.get("free_answers")
     if asked is not None and 0 < asked < run.summary["edits"]:
         yield (

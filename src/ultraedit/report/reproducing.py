@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-_OWN_FLAGS = ("eta", "ridge", "protocol")
+_OWN_FLAGS = ("eta", "ridge", "protocol", "net")
 """Options of the editor with a flag of their own; the others go through ``--set``."""
 
 

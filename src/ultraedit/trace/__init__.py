@@ -1,17 +1,33 @@
-"""What flows through a model: the signals of its edited layers, batch after batch."""
+"""What flows through a model: what its edited layers see, and passes through a part of it."""
 
 from ultraedit.trace.blocks import Blocks
+from ultraedit.trace.gradients import weight_gradients
+from ultraedit.trace.judging import judge
+from ultraedit.trace.lookups import Place, values_at
+from ultraedit.trace.moments import MomentSums, add_moments
+from ultraedit.trace.offsets import Goal, search_offsets
+from ultraedit.trace.resume import Row, Upper
 from ultraedit.trace.signals import batches, head_at, layer_signals, passes, supervised_logits
 from ultraedit.trace.trunk import BUDGET_BYTES, Trunk, trunk_of
 
 __all__ = [
     "BUDGET_BYTES",
     "Blocks",
+    "Goal",
+    "MomentSums",
+    "Place",
+    "Row",
     "Trunk",
+    "Upper",
+    "add_moments",
     "batches",
     "head_at",
+    "judge",
     "layer_signals",
     "passes",
+    "search_offsets",
     "supervised_logits",
     "trunk_of",
+    "values_at",
+    "weight_gradients",
 ]

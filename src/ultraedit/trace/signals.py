@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ultraedit.encoding import Batch, Encoded, collate, longest_first, token_batches
 from ultraedit.errors import ConfigError, NumericalError
-from ultraedit.types import LayerSignal
+from ultraedit.types import LayerSignal, Tokens
 
 if TYPE_CHECKING:
     from ultraedit.trace.trunk import Trunk
@@ -112,9 +112,10 @@ def layer_signals(
     model: nn.Module,
     modules: Mapping[str, nn.Module],
     items: Sequence[Encoded],
+    tokens: Tokens = "answer",
     trunk: Trunk | None = None,
 ) -> dict[str, LayerSignal]:
-    """Trace the edited layers at the supervised tokens of encoded edits.
+    """Trace the edited layers at the supervised tokens of encoded edits, or at all of them.
 
     The loss is the sum of the cross-entropy over all supervised tokens, so the gradients do not
     depend on how the items are batched.
@@ -123,6 +124,7 @@ def layer_signals(
         model: The language model, its weights frozen.
         modules: The edited linear layers by path.
         items: The edits, encoded.
+        tokens: Which tokens become rows.
         trunk: What has the states below the lowest edited layer, or computes them once.
 
     Returns:
@@ -135,14 +137,22 @@ def layer_signals(
     record = Record(modules)
     with record.attached(), torch.enable_grad():
         for _, batch, below in passes(model, items, trunk):
-            record.positions = batch.positions
+            record.positions = batch.positions if tokens == "answer" else attended(batch)
             with below:
                 logits = supervised_logits(model, batch)
             torch.autograd.backward(logits, cross_entropy_gradient(logits, batch.labels))
-    segments = torch.tensor(
-        [rank for rank, index in enumerate(longest_first(items)) for _ in items[index].answer_ids]
-    )
-    return record.signals(segments)
+    order = [items[index] for index in longest_first(items)]
+    if tokens == "answer":
+        segments = [rank for rank, item in enumerate(order) for _ in item.answer_ids]
+        return record.signals(torch.tensor(segments))
+    segments = [rank for rank, item in enumerate(order) for _ in range(len(item))]
+    supervised = [at >= len(item.prompt_ids) - 1 for item in order for at in range(len(item))]
+    return record.signals(torch.tensor(segments), torch.tensor(supervised))
+
+
+def attended(batch: Batch) -> Tensor:
+    """Positions in the flattened batch of all tokens that are no padding. Shape (m,)."""
+    return batch.attention_mask.flatten().nonzero().squeeze(1)
 
 
 @torch.no_grad()
@@ -201,13 +211,15 @@ class Record:
                 f"{path} sees {len(flat)} of the tokens only, as a layer inside a mixture of "
                 "experts does. Choose layers that see every token."
             )
-        return flat[positions].float()
+        rows = flat[positions]
+        return rows if rows.dtype == torch.float64 else rows.float()
 
-    def signals(self, segments: Tensor) -> dict[str, LayerSignal]:
-        """Join what was heard.
+    def signals(self, segments: Tensor, supervised: Tensor | None = None) -> dict[str, LayerSignal]:
+        """Join what was collected, each layer's rows in one piece.
 
         Args:
             segments: Rank of each row's edit. Shape (n,).
+            supervised: Whether each row is supervised. Shape (n,).
 
         Raises:
             ConfigError: If a module was never used.
@@ -220,6 +232,7 @@ class Record:
                 torch.cat(self.keys[path]),
                 torch.cat(self.grads[path]),
                 segments.to(self.keys[path][0].device),
+                None if supervised is None else supervised.to(self.keys[path][0].device),
             )
             for path in self.modules
             if self.keys[path]

@@ -1,0 +1,124 @@
+"""What keeping a run costs, and how long the way back takes.
+
+    python -m benchmarks.store            # part of ``make bench``: about a minute on two cores
+
+Ten turns of 100 ZsRE edits on SmolLM2 with a journal and a kept snapshot every five turns. The
+store's own time is measured inside the run: everything between a turn's end and the next turn's
+beginning, writing and syncing included. Then the model goes back to the turn that is furthest from
+the snapshot before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.bench import EDITS_PER_TURN, ROOT, SETTINGS
+
+MODEL, TURNS, EVERY = "smollm2", 10, 5
+
+
+def main() -> None:
+    """Measure, print a line per figure and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--data", default=None, help="ZsRE file; default: ../shared/data")
+    parser.add_argument("--dtype", default="auto")
+    options = parser.parse_args()
+    data = options.data or os.environ.get("ULTRAEDIT_DATA", str(ROOT.parent / "shared" / "data"))
+    file = Path(data) / "zsre" / "zsre_10k.json" if Path(data).is_dir() else Path(data)
+    if not file.is_file():
+        sys.exit(f"No ZsRE file at {file}. Give it with --data, or set ULTRAEDIT_DATA.")
+    found = measure(file, options.dtype)
+    print(
+        f"The store takes {found['share']:.1%} of the edit time: {found['store_seconds']:.2f} s of "
+        f"{found['edit_seconds']:.1f} s in {TURNS} turns of {EDITS_PER_TURN}, "
+        f"{found['snapshots']} snapshots of {found['snapshot_bytes'] / 2**20:.1f} MiB included "
+        f"(the edited weights have {found['edited_bytes'] / 2**20:.1f} MiB)."
+    )
+    print(
+        f"Back to turn {found['back_to']}, {found['replayed']} turns after a snapshot: "
+        f"{found['back_seconds']:.1f} s; {EVERY} turns took {found['k_turns_seconds']:.1f} s."
+    )
+    path = machine.write("store.json", found)
+    print(f"Written to {path.relative_to(ROOT)}")
+
+
+def measure(file: Path, dtype: str) -> dict[str, Any]:
+    """Run the turns with a journal, then go back."""
+    from ultraedit.data import read
+    from ultraedit.editors.ultraedit import UltraEdit
+    from ultraedit.host import ModelHost
+    from ultraedit.lifelong import keep_freed_memory, run_turns
+    from ultraedit.models import load
+    from ultraedit.replay import restore
+    from ultraedit.store import RunFolder
+    from ultraedit.store.randomness import random_state
+    from ultraedit.types import turns
+
+    keep_freed_memory()
+    edits = read(f"zsre:{file}", limit=TURNS * EDITS_PER_TURN)
+    loaded = load(MODEL, dtype=dtype)
+    host = ModelHost(loaded, [str(SETTINGS[MODEL]["modules"])])
+    editor = UltraEdit(eta=SETTINGS[MODEL]["eta"])
+    with tempfile.TemporaryDirectory() as place:
+        settings = {"snapshot_every": EVERY, "data_sha256": ""}
+        folder = RunFolder.create(Path(place) / "run", {"random": random_state().hex()}, settings)
+        timed = _Timed(folder)
+        run_turns(host, editor, turns(edits, EDITS_PER_TURN), timed)
+        timed.settle()
+        snapshots = [file for file in folder.journal.files() if file.turn is not None]
+        seconds = [entry.record["seconds"] for entry in folder.journal.turns()]
+        back_to = TURNS - 1
+        start = time.perf_counter()
+        restore(host, editor, folder.journal, back_to)
+        back_seconds = time.perf_counter() - start
+        folder.close()
+    return {
+        "model": MODEL,
+        "dtype": str(loaded.dtype).removeprefix("torch."),
+        "edits_per_turn": EDITS_PER_TURN,
+        "turns": TURNS,
+        "snapshot_every": EVERY,
+        "edit_seconds": sum(seconds),
+        "store_seconds": timed.seconds,
+        "share": timed.seconds / sum(seconds),
+        "snapshots": len(snapshots),
+        "snapshot_bytes": snapshots[-1].bytes,
+        "edited_bytes": sum(4 * change.numel() for change in host.weights.changes.values()),
+        "back_to": back_to,
+        "replayed": back_to % EVERY,
+        "back_seconds": back_seconds,
+        "k_turns_seconds": sum(seconds[-EVERY:]),
+    }
+
+
+class _Timed:
+    """A run folder as a recorder, and the time that it takes."""
+
+    def __init__(self, folder: Any) -> None:
+        self._folder = folder
+        self.seconds = 0.0
+
+    def _time(self, work: Any, *args: Any) -> None:
+        start = time.perf_counter()
+        work(*args)
+        self.seconds += time.perf_counter() - start
+
+    def turn(self, record: Any, turn: Any, carried: Any) -> None:
+        self._time(self._folder.turn, record, turn, carried)
+
+    def checkpoint(self, record: Any) -> None:
+        self._time(self._folder.checkpoint, record)
+
+    def settle(self) -> None:
+        self._time(self._folder.settle)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The builder of editing pairs, against small inputs and a fake endpoint."""
