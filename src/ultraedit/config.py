@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -69,6 +69,10 @@ class RunConfig(BaseModel):
 
     dtype: str = "auto"
     device: str = "auto"
+    device_map: Literal["auto", "stream"] | None = None
+    """``auto`` spreads the model over all devices, ``stream`` leaves the layers below the edited
+    ones in their file. None puts all of it on `device`."""
+
     seed: int = 0
     save_model: bool = True
 

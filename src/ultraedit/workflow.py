@@ -168,7 +168,7 @@ def load_base(journal: Journal, settings: Settings) -> LanguageModel:
         ConfigError: If there is none of its name, or its weights are others.
     """
     config = make_config(dict(journal.job().settings))
-    loaded = models.load(config.model, dtype=settings.dtype, device=settings.device)
+    loaded = _load(config, settings)
     found, noted = fingerprint(loaded.model), journal.value("fingerprint")
     if noted is not None and found != noted:
         raise ConfigError(
@@ -177,6 +177,16 @@ def load_base(journal: Journal, settings: Settings) -> LanguageModel:
             "Put that model back."
         )
     return loaded
+
+
+def _load(config: RunConfig, settings: Settings) -> LanguageModel:
+    if config.device_map == "stream":
+        return models.load_streamed(
+            config.model, settings.modules, dtype=settings.dtype, device=settings.device
+        )
+    if config.device_map == "auto":
+        return models.load(config.model, dtype=settings.dtype, device_map="auto")
+    return models.load(config.model, dtype=settings.dtype, device=settings.device)
 
 
 def open_host(journal: Journal, observer: Observer) -> tuple[ModelHost, Settings]:

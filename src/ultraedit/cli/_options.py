@@ -163,6 +163,17 @@ Device = Annotated[
         "auto|cpu|cuda|cuda:N|mps",
     ),
 ]
+DeviceMap = Annotated[
+    str | None,
+    _option(
+        "--device-map",
+        MACHINE,
+        "For a model that does not fit: auto spreads it over all devices; stream leaves the layers "
+        "below the edited ones in their file and reads them one at a time. All on --device unless "
+        "given.",
+        "auto|stream",
+    ),
+]
 Seed = Annotated[
     int | None, _option("--seed", MACHINE, "Seed of every random choice; 0 unless given.", "N")
 ]
