@@ -67,6 +67,7 @@ SETTINGS = {
     "evaluate_at": [],
     "corpus": None,
     "corpus_samples": 1000,
+    "device_map": None,
     "trunk": False,
     "snapshot_every": 100,
     "dtype": "auto",
