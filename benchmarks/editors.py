@@ -23,7 +23,7 @@ from benchmarks import machine
 
 ROOT = Path(__file__).parent.parent
 NAME = "editors.json"
-LIMIT, EDITS_PER_TURN, FREE_ANSWERS = 200, 20, 40
+LIMIT, EDITS_PER_TURN, FREE_ANSWERS = 200, 20, 10
 
 
 def main() -> None:
