@@ -24,6 +24,7 @@ from ultraedit.second_moments import PROMPTS, check_corpus, provider
 from ultraedit.session import EditResult, Schedule, carry_out
 from ultraedit.settings import Settings, describe, resolve, resolved_again
 from ultraedit.store import JOURNAL, Job, Journal, RunFolder
+from ultraedit.store.delta import short
 from ultraedit.store.randomness import random_state
 from ultraedit.types import CheckingEditor, Edit, Master, Nobody, Observer
 
@@ -173,7 +174,7 @@ def load_base(journal: Journal, settings: Settings) -> LanguageModel:
     if noted is not None and found != noted:
         raise ConfigError(
             f"{config.model} is not the model that {journal.path.parent} was begun with: its "
-            f"weights have the fingerprint {found[:15]}..., those of the run {noted[:15]}.... "
+            f"weights have the fingerprint {short(found)}, those of the run {short(noted)}. "
             "Put that model back."
         )
     return loaded
