@@ -88,7 +88,8 @@ class ModelHost:
         self.trunk: trace.Trunk | None = None
         """What lies below the lowest edited layer, where `use_trunk` has set it up."""
         self._trunk_for_edits = False
-        if self._modules and any(map(is_offloaded, self._blocks.list)):
+        self._fetched = bool(self._modules) and any(map(is_offloaded, self._blocks.list))
+        if self._fetched:
             self.use_trunk()
 
     @property
@@ -124,24 +125,28 @@ class ModelHost:
             budget_bytes: Most memory for hidden states. Past it they go to a file.
             folder: Where that file is. None takes the system's folder for temporary files.
             for_edits: Whether the turns too begin there. False where evaluations do not ask the
-                edits themselves.
+                edits themselves, or turns must not depend on there being a trunk. A model whose
+                layers are fetched has one always, for turns too.
         """
         self.drop_trunk()
-        fetched = any(map(is_offloaded, self._blocks.list))
         self.trunk = trace.trunk_of(
             self._blocks,
             list(self._modules),
-            hold=held if fetched else None,
+            hold=held if self._fetched else None,
             budget_bytes=budget_bytes,
             folder=folder,
         )
-        self._trunk_for_edits = for_edits
+        self._trunk_for_edits = for_edits or self._fetched
 
     def drop_trunk(self) -> None:
-        """Forget what the trunk has kept, and run the whole model from now on."""
+        """Forget what the trunk has kept, and run the whole model from now on.
+
+        Layers that are fetched for each pass are still passed by all batches together.
+        """
         if self.trunk is not None:
             self.trunk.close()
-        self.trunk = None
+        if not self._fetched:
+            self.trunk = None
 
     def _trunk_of(self, items: Sequence[Encoded]) -> trace.Trunk | None:
         return self.trunk if self.trunk is not None and self.trunk.works_for(items) else None
