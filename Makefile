@@ -47,6 +47,8 @@ bench: $(STAMP) ## speed and memory beside the released algorithm, and the cost 
 bench-all: $(STAMP) ## the same with more turns and both precisions
 	$(BIN)/python -m benchmarks.bench --full
 	$(BIN)/python -m benchmarks.store
+	$(BIN)/python -m benchmarks.trunk
+	$(BIN)/python -m benchmarks.plan
 
 docs: $(STAMP) ## write docs/cli.md from the help pages
 	$(BIN)/python docs/make_cli.py

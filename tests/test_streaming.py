@@ -94,6 +94,20 @@ def test_each_layer_is_read_once_for_all_batches(tmp_path, monkeypatch):
     assert not reads
 
 
+def test_a_streamed_model_has_a_trunk_always_so_that_turns_agree(tmp_path):
+    folder, patterns = saved(tmp_path, "llama")
+    lm = load_streamed(folder, patterns, device="cpu")
+    first = ModelHost(lm, patterns).signals(Turn(1, tuple(EDITS)))
+    host = ModelHost(lm, patterns)
+    host.use_trunk(for_edits=False)
+    host.signals(Turn(1, tuple(EDITS)))
+    host.drop_trunk()
+    again = host.signals(Turn(1, tuple(EDITS)))
+    assert host.trunk is not None and host.trunk.computed > 0
+    for path, signal in first.items():
+        assert torch.equal(signal.grads, again[path].grads)
+
+
 def test_the_layers_come_from_their_own_file_and_are_let_go(tmp_path):
     folder, patterns = saved(tmp_path, "gpt2")
     lm = load_streamed(folder, patterns, device="cpu")

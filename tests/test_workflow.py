@@ -335,3 +335,18 @@ def test_settings_that_cannot_be_are_refused(values, message):
     base = {} if "data" in values else {"model": "m", "data": "d"}
     with pytest.raises(ConfigError, match=f"^{message}"):
         make_config(base | values)
+
+
+def test_a_run_with_a_trunk_scores_as_one_without(config, tmp_path, without_report):
+    scores = []
+    for name, trunk in (("plain", False), ("cut", True)):
+        run = workflow.run(
+            config(trunk=trunk, evaluate_every=1, free_answers=0, save_model=False),
+            tmp_path / name,
+        )
+        scores.append([r["scores"] for r in lines(run.folder / "records.jsonl") if "scores" in r])
+        norms = [r["norms"] for r in lines(run.folder / "records.jsonl") if "norms" in r]
+    assert scores[0] == scores[1]
+    assert norms == [
+        r["norms"] for r in lines(tmp_path / "plain" / "records.jsonl") if "norms" in r
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -60,11 +60,19 @@ class RunConfig(BaseModel):
     evaluate_at: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Score all edits so far after these turns."""
 
+    trunk: bool = False
+    """Keep what lies below the edited layers for every question that is asked: scoring on the way
+    then costs the layers above alone, and its figures may differ in the last digits."""
+
     snapshot_every: int = Field(default=100, ge=1)
     """Keep all that the run carries on after every so many turns, for quick ways back."""
 
     dtype: str = "auto"
     device: str = "auto"
+    device_map: Literal["auto", "stream"] | None = None
+    """``auto`` spreads the model over all devices, ``stream`` leaves the layers below the edited
+    ones in their file. None puts all of it on `device`."""
+
     seed: int = 0
     save_model: bool = True
 

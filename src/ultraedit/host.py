@@ -88,22 +88,14 @@ class ModelHost:
         self.trunk: trace.Trunk | None = None
         """What lies below the lowest edited layer, where `use_trunk` has set it up."""
         self._trunk_for_edits = False
-        self._blocks: trace.Blocks | None = None
-        if self._modules and any(map(is_offloaded, self.blocks.list)):
+        self._fetched = bool(self._modules) and any(map(is_offloaded, self._blocks.list))
+        if self._fetched:
             self.use_trunk()
 
     @property
     def modules(self) -> Mapping[str, ModuleShape]:
         """The edited layers by path, in the order in which they were chosen."""
         return {path: shape_of(module) for path, module in self._modules.items()}
-
-    @property
-    def blocks(self) -> trace.Blocks:
-        """The decoder blocks, any part of which can run alone."""
-        if self._blocks is None:
-            model = self.language_model.model
-            self._blocks = trace.Blocks(model, decoder_blocks(model))
-        return self._blocks
 
     def encode(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
         """Tokenize prompts and answers, refusing what the model cannot read whole."""
@@ -133,24 +125,28 @@ class ModelHost:
             budget_bytes: Most memory for hidden states. Past it they go to a file.
             folder: Where that file is. None takes the system's folder for temporary files.
             for_edits: Whether the turns too begin there. False where evaluations do not ask the
-                edits themselves.
+                edits themselves, or turns must not depend on there being a trunk. A model whose
+                layers are fetched has one always, for turns too.
         """
         self.drop_trunk()
-        fetched = any(map(is_offloaded, self.blocks.list))
         self.trunk = trace.trunk_of(
-            self.blocks,
+            self._blocks,
             list(self._modules),
-            hold=held if fetched else None,
+            hold=held if self._fetched else None,
             budget_bytes=budget_bytes,
             folder=folder,
         )
-        self._trunk_for_edits = for_edits
+        self._trunk_for_edits = for_edits or self._fetched
 
     def drop_trunk(self) -> None:
-        """Forget what the trunk has kept, and run the whole model from now on."""
+        """Forget what the trunk has kept, and run the whole model from now on.
+
+        Layers that are fetched for each pass are still passed by all batches together.
+        """
         if self.trunk is not None:
             self.trunk.close()
-        self.trunk = None
+        if not self._fetched:
+            self.trunk = None
 
     def _trunk_of(self, items: Sequence[Encoded]) -> trace.Trunk | None:
         return self.trunk if self.trunk is not None and self.trunk.works_for(items) else None
@@ -232,10 +228,14 @@ class ModelHost:
         Raises:
             ConfigError: If it is in none.
         """
-        number = self.blocks.index_of(path)
+        number = self._blocks.index_of(path)
         if number is None:
             raise ConfigError(f"{path} is in none of the decoder layers, which this editor needs.")
         return number
+
+    @property
+    def _blocks(self) -> trace.Blocks:
+        return trace.Blocks(self.language_model.model, decoder_blocks(self.language_model.model))
 
     def inputs_at(self, paths: Sequence[str], lookups: Sequence[Lookup]) -> dict[str, Tensor]:
         """Inputs of edited layers at single tokens, by path. float32, shape (n, d_in)."""
@@ -244,7 +244,7 @@ class ModelHost:
 
     def outputs_at(self, path: str, lookups: Sequence[Lookup]) -> Tensor:
         """Outputs of the *decoder layer* that an edited layer is in. float32, shape (n, d)."""
-        layer = self.blocks.list[self.layer_number(path)]
+        layer = self._blocks.list[self.layer_number(path)]
         places = self._places(lookups)
         return trace.values_at(self.language_model.model, places, outputs={path: layer})[path]
 
@@ -267,7 +267,7 @@ class ModelHost:
             ConfigError: If it is the last decoder layer, whose outputs no other token reads.
         """
         number = self.layer_number(path)
-        blocks = self.blocks
+        blocks = self._blocks
         if number == len(blocks) - 1:
             raise ConfigError(
                 f"{path} is in the last layer, whose output at the subject no later token reads. "

@@ -11,6 +11,7 @@ from ultraedit.errors import UltraEditError
 from ultraedit.files import sha256
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.replay import restore
+from ultraedit.report import format_count
 from ultraedit.store import JOURNAL, SEAL, Journal, is_result, seal_of
 from ultraedit.types import Nobody, Observer
 from ultraedit.workflow import open_host
@@ -130,7 +131,8 @@ def _compare_weights(journal: Journal, observer: Observer) -> tuple[list[Damage]
     observer.stage("Loading the saved model")
     found = models.load(str(saved), dtype=settings.dtype, device=settings.device)
     if fingerprint(found.model) == expected:
-        return [], f"The saved model is the unedited one plus the change of {head} turns."
+        turns = format_count(head, "turn")
+        return [], f"The saved model is the unedited one plus the change of {turns}."
     problem = f"it is not the unedited model plus the change of turn {head}"
     return [Damage("model", problem)], "The saved model is another one."
 

@@ -24,6 +24,7 @@ from ultraedit.second_moments import PROMPTS, check_corpus, provider
 from ultraedit.session import EditResult, Schedule, carry_out
 from ultraedit.settings import Settings, describe, resolve, resolved_again
 from ultraedit.store import JOURNAL, Job, Journal, RunFolder
+from ultraedit.store.delta import short
 from ultraedit.store.randomness import random_state
 from ultraedit.types import CheckingEditor, Edit, Master, Nobody, Observer
 
@@ -168,15 +169,25 @@ def load_base(journal: Journal, settings: Settings) -> LanguageModel:
         ConfigError: If there is none of its name, or its weights are others.
     """
     config = make_config(dict(journal.job().settings))
-    loaded = models.load(config.model, dtype=settings.dtype, device=settings.device)
+    loaded = _load(config, settings)
     found, noted = fingerprint(loaded.model), journal.value("fingerprint")
     if noted is not None and found != noted:
         raise ConfigError(
             f"{config.model} is not the model that {journal.path.parent} was begun with: its "
-            f"weights have the fingerprint {found[:15]}..., those of the run {noted[:15]}.... "
+            f"weights have the fingerprint {short(found)}, those of the run {short(noted)}. "
             "Put that model back."
         )
     return loaded
+
+
+def _load(config: RunConfig, settings: Settings) -> LanguageModel:
+    if config.device_map == "stream":
+        return models.load_streamed(
+            config.model, settings.modules, dtype=settings.dtype, device=settings.device
+        )
+    if config.device_map == "auto":
+        return models.load(config.model, dtype=settings.dtype, device_map="auto")
+    return models.load(config.model, dtype=settings.dtype, device=settings.device)
 
 
 def open_host(journal: Journal, observer: Observer) -> tuple[ModelHost, Settings]:
@@ -218,6 +229,8 @@ def _work(
     host = _host(journal, loaded, settings, observer)
     if find_editor(config.editor).needs_statistics:
         host.second_moment(next(iter(host.modules)))  # Now: it would break the bar of the edits.
+    if config.trunk:
+        host.use_trunk(for_edits=False)  # a turn that is computed again has no trunk
     try:
         result = carry_out(
             host,
@@ -237,6 +250,7 @@ def _work(
             observer=observer,
         )
     finally:
+        host.drop_trunk()
         folder.settle()
     summary = summarize(config, settings, result, folder)
     conclude(folder, summary, result, observer, save_model=config.save_model)

@@ -77,6 +77,8 @@ def test_every_option_reaches_the_run(cli, tiny):
         "free_answers": 1,
         "evaluate_every": None,
         "evaluate_at": [],
+        "device_map": None,
+        "trunk": False,
         "snapshot_every": 100,
         "dtype": "float32",
         "device": "cpu",

@@ -163,6 +163,17 @@ Device = Annotated[
         "auto|cpu|cuda|cuda:N|mps",
     ),
 ]
+DeviceMap = Annotated[
+    str | None,
+    _option(
+        "--device-map",
+        MACHINE,
+        "For a model that does not fit: auto spreads it over all devices; stream leaves the layers "
+        "below the edited ones in their file and reads them one at a time. All on --device unless "
+        "given.",
+        "auto|stream",
+    ),
+]
 Seed = Annotated[
     int | None, _option("--seed", MACHINE, "Seed of every random choice; 0 unless given.", "N")
 ]
@@ -193,6 +204,16 @@ EvaluateAt = Annotated[
         RESULT,
         "Also score all edits so far after these turns, such as 1,10,100.",
         "TURNS",
+    ),
+]
+Trunk = Annotated[
+    bool,
+    _option(
+        "--trunk",
+        RESULT,
+        "Compute what lies below the edited layers once per question, for runs that are scored "
+        "many times. Scores may differ in the last digits from those without it.",
+        "",
     ),
 ]
 SnapshotEvery = Annotated[

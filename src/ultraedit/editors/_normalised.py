@@ -111,15 +111,12 @@ class Normalised:
         if not signals:
             return Solved({}, {}, {}, dict(moments))
         features = {path: self.features(signal) for path, signal in signals.items()}
-        device = next(iter(features.values())).device
-        updated = {
-            name: type(value)(*(t.to(device) for t in value)) for name, value in moments.items()
-        }
+        updated = dict(moments)
         if observe:
             updated = self.observe(host, signals, features, updated)
         assert self.variance is not None
         normalized = {
-            path: updated[self.group(host, path)].normalize(rows, self.variance)
+            path: _beside(rows, updated[self.group(host, path)]).normalize(rows, self.variance)
             for path, rows in features.items()
         }
         units = {
@@ -156,7 +153,7 @@ class Normalised:
         for path, rows in features.items():
             group = self.group(host, path)
             for batch in self._batches(rows, signals[path].segments):
-                updated[group] = updated[group].update(batch, self.variance)
+                updated[group] = _beside(rows, updated[group]).update(batch, self.variance)
         return updated
 
     def _batches(self, rows: Tensor, segments: Tensor) -> Iterator[Tensor]:
@@ -249,3 +246,8 @@ def follow_protocol(editor: Any, protocols: Mapping[str, Mapping[str, Any]]) -> 
     for name, value in protocols[editor.protocol].items():
         if getattr(editor, name) is None:
             object.__setattr__(editor, name, value)
+
+
+def _beside(rows: Tensor, moments: Moments) -> Moments:
+    """Statistics on the device of some rows: a model may be spread over several."""
+    return type(moments)(*(tensor.to(rows.device) for tensor in moments))

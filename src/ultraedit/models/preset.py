@@ -215,9 +215,8 @@ def _by_relative_depth(
     model: LanguageModel | PretrainedConfig, depth: tuple[float, ...] = DEPTH
 ) -> Preset:
     """MLP outputs at some depth, never the last layer, whose output no later layer reads."""
-    groups = describe_modules(
-        model.model if isinstance(model, LanguageModel) else empty_model(model)
-    )
+    whole = model.model if isinstance(model, LanguageModel) else empty_model(model)
+    groups = describe_modules(whole)
     kinds = {group.kind for group in groups}
     kind = next((kind for kind in MLP_OUTPUTS if kind in kinds), None)
     if kind is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import getLogger
 
 
 @contextmanager
@@ -21,12 +22,15 @@ def quiet() -> Iterator[None]:
     )
     from transformers.utils import logging
 
+    placing = getLogger("accelerate.big_modeling")  # says what a user of device_map asked for
+    placing_level = placing.level
     verbosity = logging.get_verbosity()
     bars, download_bars = logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
     # The settings themselves warn where an environment variable overrides them.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.set_verbosity_error()
+        placing.setLevel("ERROR")
         logging.disable_progress_bar()
         if download_bars:
             enable_progress_bars()
@@ -34,6 +38,7 @@ def quiet() -> Iterator[None]:
             yield
         finally:
             logging.set_verbosity(verbosity)
+            placing.setLevel(placing_level)
             if bars:
                 logging.enable_progress_bar()
             if not download_bars:

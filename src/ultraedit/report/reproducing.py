@@ -28,7 +28,9 @@ def reproduce_command(settings: Mapping[str, Any], out: str) -> str:
                 words.append(_option(option, choice))
         elif name == "save_model":
             words.extend([] if value else [["--no-save-model"]])
-        elif value not in (None, []):
+        elif value is True:
+            words.append([f"--{name.replace('_', '-')}"])
+        elif value is not False and value not in (None, []):
             text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
             words.append([f"--{name.replace('_', '-')}", text])
     words.append(["--out", out])

@@ -184,7 +184,7 @@ class Record:
 
     @contextmanager
     def attached(self) -> Iterator[None]:
-        """Record while the context lasts."""
+        """Listen to every forward and backward pass."""
         handles = [
             module.register_forward_hook(partial(self._forward, path))
             for path, module in self.modules.items()
@@ -215,11 +215,11 @@ class Record:
         return rows if rows.dtype == torch.float64 else rows.float()
 
     def signals(self, segments: Tensor, supervised: Tensor | None = None) -> dict[str, LayerSignal]:
-        """Join what was heard.
+        """Join what was collected, each layer's rows in one piece.
 
         Args:
             segments: Rank of each row's edit. Shape (n,).
-            supervised: Which rows are supervised tokens; None for all.
+            supervised: Whether each row is supervised. Shape (n,).
 
         Raises:
             ConfigError: If a module was never used.
