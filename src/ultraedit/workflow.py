@@ -223,13 +223,15 @@ def _work(
     keep_freed_memory()
     journal = folder.journal
     observer.stage("Loading the model")
-    loaded = load_base(journal, settings)
     if journal.value("fingerprint") is None:
+        loaded = _load(config, settings)
         journal.set_value("fingerprint", fingerprint(loaded.model))
+    else:
+        loaded = load_base(journal, settings)
     host = _host(journal, loaded, settings, observer)
     if find_editor(config.editor).needs_statistics:
         host.second_moment(next(iter(host.modules)))  # Now: it would break the bar of the edits.
-    if config.trunk:
+    if config.trunk and host.trunk is None:
         host.use_trunk(for_edits=False)  # a turn that is computed again has no trunk
     try:
         result = carry_out(

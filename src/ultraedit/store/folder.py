@@ -130,13 +130,13 @@ class RunFolder:
         Raises:
             StorageError: If it cannot be written. The turns before it stay as they are.
         """
-        every = self.journal.job().settings["snapshot_every"]
-        role = "snapshot" if turn.number % every == 0 else "latest"
+        job = self.journal.job()
+        role = "snapshot" if turn.number % job.settings["snapshot_every"] == 0 else "latest"
         since = time.monotonic() - self._saved_at
         due = role == "snapshot" or since > max(SOONEST, SHARE * self._cost)
         file = self._write_snapshot(turn.number, carried, role) if due else None
         change = Change(record, turn.edits, random_state())
-        self._drop(self.journal.add_turn(change, file, job=self.journal.job().id))
+        self._drop(self.journal.add_turn(change, file, job=job.id))
         self._carried = None if due else (turn.number, carried)
         self._append({"kind": "turn"} | asdict(record))
 

@@ -42,21 +42,11 @@ class JournalReader:
 
     def jobs(self) -> list[Job]:
         """The jobs, oldest first. There is at least one: it is made with the tables."""
-        return [
-            Job(
-                row["id"],
-                json.loads(row["settings"]),
-                row["data_sha256"],
-                row["first_turn"],
-                row["begun"],
-                row["ended"],
-            )
-            for row in self._all("SELECT * FROM jobs ORDER BY id")
-        ]
+        return [_job(row) for row in self._all("SELECT * FROM jobs ORDER BY id")]
 
     def job(self) -> Job:
         """The newest job."""
-        return self.jobs()[-1]
+        return _job(self._all("SELECT * FROM jobs ORDER BY id DESC LIMIT 1")[0])
 
     # Turns
 
@@ -201,6 +191,17 @@ class JournalReader:
     def _rows(self, query: str, *values: Any) -> Iterator[sqlite3.Row]:
         with schema.explained(self.path):
             yield from self._db.execute(query, values)
+
+
+def _job(row: sqlite3.Row) -> Job:
+    return Job(
+        row["id"],
+        json.loads(row["settings"]),
+        row["data_sha256"],
+        row["first_turn"],
+        row["begun"],
+        row["ended"],
+    )
 
 
 def _entry(row: sqlite3.Row) -> Entry:
