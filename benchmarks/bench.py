@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import machine
+from benchmarks import inputs, machine
 
 ROOT = Path(__file__).parent.parent
 EDITS_PER_TURN = 100
@@ -48,10 +47,7 @@ def main() -> None:
     if options.child:
         print(json.dumps(_measure(**json.loads(options.child))))
         return
-    data = options.data or os.environ.get("ULTRAEDIT_DATA", str(ROOT.parent / "shared" / "data"))
-    file = Path(data) / "zsre" / "zsre_10k.json" if Path(data).is_dir() else Path(data)
-    if not file.is_file():
-        sys.exit(f"No ZsRE file at {file}. Give it with --data, or set ULTRAEDIT_DATA.")
+    file = inputs.zsre(options.data)
     turns, repeats = (5, 3) if options.full else (2, 2)
     rows = [row for model in options.models for row in _compare(model, file, turns, repeats)]
     _print_table(rows)

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine
+from benchmarks import inputs, machine
 
 ROOT = Path(__file__).parent.parent
 NAME = "editors.json"
@@ -35,8 +34,7 @@ def main() -> None:
     parser.add_argument("--data", default=None, help="folder of the data; default: ../shared/data")
     parser.add_argument("--limit", type=int, default=LIMIT)
     options = parser.parse_args()
-    shared = str(ROOT.parent / "shared" / "data")
-    data = Path(options.data or os.environ.get("ULTRAEDIT_DATA", shared))
+    data = Path(options.data) if options.data else inputs.data_folder()
     rows = _earlier(options.limit)
     for name in options.editors:
         print(name, file=sys.stderr)

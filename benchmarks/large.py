@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine
+from benchmarks import inputs, machine
 
 ROOT = Path(__file__).parent.parent
 TARGET_BYTES = 6 * 2**30
@@ -157,10 +156,7 @@ def _random(name: str, shape: tuple[int, ...]) -> Any:
 
 
 def _measure(options: argparse.Namespace) -> None:
-    data = options.data or os.environ.get("ULTRAEDIT_DATA", str(ROOT.parent / "shared" / "data"))
-    file = Path(data) / "zsre" / "zsre_10k.json" if Path(data).is_dir() else Path(data)
-    if not file.is_file():
-        sys.exit(f"No ZsRE file at {file}. Give it with --data, or set ULTRAEDIT_DATA.")
+    file = inputs.zsre(options.data)
     child = {
         "folder": options.folder,
         "file": str(file),

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine
+from benchmarks import inputs, machine
 
 ROOT = Path(__file__).parent.parent
 TARGET = 0.15
@@ -31,10 +30,7 @@ def main() -> None:
     parser.add_argument("--no-write", action="store_true", help="leave the JSON as it is")
     parser.add_argument("--data", default=None, help="ZsRE file; default: ../shared/data")
     options = parser.parse_args()
-    data = options.data or os.environ.get("ULTRAEDIT_DATA", str(ROOT.parent / "shared" / "data"))
-    file = Path(data) / "zsre" / "zsre_10k.json" if Path(data).is_dir() else Path(data)
-    if not file.is_file():
-        sys.exit(f"No ZsRE file at {file}. Give it with --data, or set ULTRAEDIT_DATA.")
+    file = inputs.zsre(options.data)
     rows = [_compare(m, d, file) for m in options.models for d in options.dtypes]
     for row in rows:
         print(

@@ -11,14 +11,12 @@ the snapshot before it.
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine
+from benchmarks import inputs, machine
 from benchmarks.bench import EDITS_PER_TURN, ROOT, SETTINGS
 
 MODEL, TURNS, EVERY = "smollm2", 10, 5
@@ -30,10 +28,7 @@ def main() -> None:
     parser.add_argument("--data", default=None, help="ZsRE file; default: ../shared/data")
     parser.add_argument("--dtype", default="auto")
     options = parser.parse_args()
-    data = options.data or os.environ.get("ULTRAEDIT_DATA", str(ROOT.parent / "shared" / "data"))
-    file = Path(data) / "zsre" / "zsre_10k.json" if Path(data).is_dir() else Path(data)
-    if not file.is_file():
-        sys.exit(f"No ZsRE file at {file}. Give it with --data, or set ULTRAEDIT_DATA.")
+    file = inputs.zsre(options.data)
     found = measure(file, options.dtype)
     print(
         f"The store takes {found['share']:.1%} of the edit time: {found['store_seconds']:.2f} s of "

@@ -12,15 +12,13 @@ and the ratio is their median, so that a drifting machine weighs on both.
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import machine
+from benchmarks import inputs, machine
 
 ROOT = Path(__file__).parent.parent
 MODULES = "layers.[4-8].mlp.down_proj"
@@ -36,10 +34,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--data", default=None, help="CounterFact file; default: ../shared/data")
     options = parser.parse_args()
-    folder = os.environ.get("ULTRAEDIT_DATA", str(ROOT.parent / "shared" / "data"))
-    file = Path(options.data or Path(folder) / "counterfact" / "counterfact_20k.json")
-    if not file.is_file():
-        sys.exit(f"No CounterFact file at {file}. Give it with --data, or set ULTRAEDIT_DATA.")
+    file = inputs.facts_file(options.data, "CounterFact", "counterfact_20k.json")
     result = compare(
         options.model, options.dtype, file, options.edits, options.steps, options.pairs
     )

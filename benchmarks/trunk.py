@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine
+from benchmarks import inputs, machine
 
 ROOT = Path(__file__).parent.parent
 TARGETS = {10: 2.5, 30: 4.0}
@@ -41,10 +40,7 @@ def main() -> None:
     if options.child:
         print(json.dumps(_measure(**json.loads(options.child))))
         return
-    data = options.data or os.environ.get("ULTRAEDIT_DATA", str(ROOT.parent / "shared" / "data"))
-    file = Path(data) / "zsre" / "zsre_10k.json" if Path(data).is_dir() else Path(data)
-    if not file.is_file():
-        sys.exit(f"No ZsRE file at {file}. Give it with --data, or set ULTRAEDIT_DATA.")
+    file = inputs.zsre(options.data)
     request = {
         "model": options.model,
         "file": str(file),
