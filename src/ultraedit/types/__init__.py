@@ -1,0 +1,83 @@
+"""The values that flow through the program, and the contract that every editor meets.
+
+This package imports nothing of the others but `errors`, and every other module may import it.
+"""
+
+from ultraedit.types.contract import (
+    CheckingEditor,
+    Editor,
+    Host,
+    Master,
+    RemarkingEditor,
+    State,
+    ViewingEditor,
+)
+from ultraedit.types.edits import Edit, Question, Turn, turns
+from ultraedit.types.records import (
+    Answer,
+    Carried,
+    CheckpointRecord,
+    GenerationScores,
+    Nobody,
+    Observer,
+    Recorder,
+    Scores,
+    TurnRecord,
+)
+from ultraedit.types.requests import (
+    Additive,
+    GradientSink,
+    Judgement,
+    LayerSignal,
+    Lookup,
+    LossTerm,
+    LowRank,
+    ModuleShape,
+    OffsetGoal,
+    Offsets,
+    OffsetSearch,
+    Patch,
+    SecondMoment,
+    SupervisedAt,
+    Tokens,
+    WeightGradients,
+)
+
+__all__ = [
+    "Additive",
+    "Answer",
+    "Carried",
+    "CheckingEditor",
+    "CheckpointRecord",
+    "Edit",
+    "Editor",
+    "GenerationScores",
+    "GradientSink",
+    "Host",
+    "Judgement",
+    "LayerSignal",
+    "Lookup",
+    "LossTerm",
+    "LowRank",
+    "Master",
+    "ModuleShape",
+    "Nobody",
+    "Observer",
+    "OffsetGoal",
+    "OffsetSearch",
+    "Offsets",
+    "Patch",
+    "Question",
+    "Recorder",
+    "RemarkingEditor",
+    "Scores",
+    "SecondMoment",
+    "State",
+    "SupervisedAt",
+    "Tokens",
+    "Turn",
+    "TurnRecord",
+    "ViewingEditor",
+    "WeightGradients",
+    "turns",
+]

@@ -1,0 +1,172 @@
+"""The contract between an editor and the model that it edits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
+
+from ultraedit.types.edits import Edit, Turn
+from ultraedit.types.requests import (
+    GradientSink,
+    Judgement,
+    LayerSignal,
+    Lookup,
+    LossTerm,
+    ModuleShape,
+    OffsetGoal,
+    Offsets,
+    OffsetSearch,
+    Patch,
+    SecondMoment,
+    SupervisedAt,
+    Tokens,
+    WeightGradients,
+)
+
+if TYPE_CHECKING:  # Tables of editors and formats are listed without torch.
+    from torch import Tensor
+
+
+State: TypeAlias = "dict[str, Tensor]"
+"""All that an editor must remember between turns, as named tensors.
+
+Being flat and made of tensors, it is saved, resumed, rolled back and compared by one piece of
+code for every editor. An editor's `step` returns a new one and leaves its argument alone.
+"""
+
+Master = Literal["float32", "model"]
+"""What accumulates the changes: a float32 copy of the edited weights that is cast to the model's
+dtype after each turn, or the model's own weights, rounding each turn as the released code does."""
+
+
+class Host(Protocol):
+    """The model as an editor sees it: named linear layers and what flowed through them."""
+
+    @property
+    def modules(self) -> Mapping[str, ModuleShape]:
+        """The edited layers by path, in the order in which they were chosen."""
+        ...
+
+    def signals(self, turn: Turn, tokens: Tokens = "answer") -> dict[str, LayerSignal]:
+        """Run the turn's edits forward and backward at the current weights, changing nothing."""
+        ...
+
+    def weight(self, path: str) -> Tensor:
+        """Current weight of an edited layer, float32, shape (d_in, d_out). Not to be written."""
+        ...
+
+    def judge(
+        self, patch: Patch, terms: Sequence[LossTerm], sink: GradientSink | None = None
+    ) -> list[Judgement]:
+        """Value of each term as if a patch were applied, and gradients at the patched weights."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Name of the model's weights as they are now."""
+        ...
+
+    def weight_gradients(
+        self,
+        edits: Sequence[Edit],
+        weights: Mapping[str, Tensor],
+        *,
+        at: SupervisedAt = "answer",
+        end_token: bool = False,
+    ) -> WeightGradients:
+        """Losses of edits with gradients at weights that take the place of the current ones.
+
+        Args:
+            edits: At least one.
+            weights: Weights by module path, shape (d_in, d_out). The model has them for this
+                call only; modules that are not named keep theirs and get no gradient.
+            at: Where the tokens of an answer are wanted.
+            end_token: Whether the tokenizer's end-of-text token ends each answer.
+        """
+        ...
+
+    def second_moment(self, path: str) -> SecondMoment:
+        """Second moment of an edited layer's inputs in the *unedited* model, over a text."""
+        ...
+
+    def change(self, path: str) -> Tensor:
+        """Accumulated change of an edited layer, float32, (d_in, d_out). Not to be written."""
+        ...
+
+    def layer_number(self, path: str) -> int:
+        """Number of the decoder layer that an edited layer is in, from 0."""
+        ...
+
+    def inputs_at(self, paths: Sequence[str], lookups: Sequence[Lookup]) -> dict[str, Tensor]:
+        """Inputs of edited layers at single tokens, by path. float32, shape (n, d_in)."""
+        ...
+
+    def outputs_at(self, path: str, lookups: Sequence[Lookup]) -> Tensor:
+        """Outputs of the *decoder layer* that an edited layer is in. float32, shape (n, d)."""
+        ...
+
+    def search_offsets(
+        self, path: str, goals: Sequence[OffsetGoal], search: OffsetSearch
+    ) -> Offsets:
+        """Search offsets of the outputs of the *decoder layer* that an edited layer is in."""
+        ...
+
+    def patched(self, patch: Patch) -> AbstractContextManager[None]:
+        """The model as if a patch were applied too, and exactly as it was afterwards."""
+        ...
+
+    def answer(self, prompts: Sequence[str], max_new_tokens: Sequence[int]) -> list[str]:
+        """Let the model go on after prompts: greedily, to the end of the line."""
+        ...
+
+
+@runtime_checkable
+class Editor(Protocol):
+    """A model editor, as functions without side effects.
+
+    The runner owns the model: it applies the patch and can take it back, so that revert,
+    resume, dry run and retry are written once for all editors. An editor is a frozen
+    dataclass whose fields are its options.
+    """
+
+    def init(self, host: Host) -> State:
+        """State before the first turn."""
+        ...
+
+    def step(self, host: Host, turn: Turn, state: State) -> tuple[Patch, State]:
+        """Weight changes for one turn, and the state that follows it."""
+        ...
+
+
+@runtime_checkable
+class ViewingEditor(Protocol):
+    """An editor whose changes are asked about in another form than that in which they add up."""
+
+    def view(self, host: Host, state: State) -> Patch:
+        """What to lay over the edited model for an evaluation, or before it is saved.
+
+        It is not fed back: the next turn sees the model without it.
+        """
+        ...
+
+
+@runtime_checkable
+class CheckingEditor(Protocol):
+    """An editor that can say before the first turn whether edits suit it."""
+
+    def check(self, edits: Sequence[Edit]) -> None:
+        """Refuse edits that it could not make.
+
+        Raises:
+            DataError: If there are any, naming them.
+        """
+        ...
+
+
+@runtime_checkable
+class RemarkingEditor(Protocol):
+    """An editor with something to say about how it worked, for the record of a run."""
+
+    def remarks(self, host: Host, state: State) -> Mapping[str, str]:
+        """Short sentences by what they are about, such as ``null space`` or ``statistics``."""
+        ...
