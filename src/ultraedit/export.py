@@ -15,6 +15,7 @@ from ultraedit.errors import ConfigError
 from ultraedit.evaluate import evaluate
 from ultraedit.host import ModelHost
 from ultraedit.models import LanguageModel, save
+from ultraedit.opening import load_base, open_host
 from ultraedit.replay import restore
 from ultraedit.settings import resolved_again
 from ultraedit.store import JOURNAL, Journal, read_snapshot
@@ -23,7 +24,6 @@ from ultraedit.store.delta import Delta, apply_delta, save_delta
 from ultraedit.store.lora import KEPT, Compressed, Rank, compress, merged, save_lora
 from ultraedit.store.tensors import refuse_existing
 from ultraedit.types import Edit, Nobody, Observer, Scores, ViewingEditor
-from ultraedit.workflow import load_base, open_host
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ class ModelHost:
             else find_modules(language_model.model, patterns, name=language_model.name)
         )
         _refuse_absent(self._modules)
-        self.weights = EditedWeights(self._modules, master)
+        self.weights = self._edited(self._modules, master)
         self._statistics = statistics
         self._moments: dict[str, SecondMoment] = {}
         self.trunk: trace.Trunk | None = None
@@ -91,6 +91,9 @@ class ModelHost:
         self._fetched = bool(self._modules) and any(map(is_offloaded, self._blocks.list))
         if self._fetched:
             self.use_trunk()
+
+    def _edited(self, modules: Mapping[str, nn.Module], master: Master) -> EditedWeights:
+        return EditedWeights(modules, master)
 
     @property
     def modules(self) -> Mapping[str, ModuleShape]:
