@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ultraedit.data import parse_spec
 from ultraedit.errors import ConfigError
 from ultraedit.evaluate import evaluate
+from ultraedit.files import refuse_existing
 from ultraedit.host import ModelHost
 from ultraedit.models import LanguageModel, save
 from ultraedit.opening import load_base, open_host
@@ -22,7 +23,6 @@ from ultraedit.store import JOURNAL, Journal, read_snapshot
 from ultraedit.store.card import Provenance, adapter_card, model_card
 from ultraedit.store.delta import Delta, apply_delta, save_delta
 from ultraedit.store.lora import KEPT, Compressed, Rank, compress, merged, save_lora
-from ultraedit.store.tensors import refuse_existing
 from ultraedit.types import Edit, Nobody, Observer, Scores, ViewingEditor
 
 

@@ -56,7 +56,7 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
     check_corpus(config.corpus)
     edits = read_edits(config)
     observer.stage("Loading the model")
-    settings = resolve(config, models.load_config(config.model))
+    settings = resolve(config, models.load_config(config.model), edits=len(edits))
     if isinstance(settings.editor, CheckingEditor):
         settings.editor.check(edits)
     _seed(config.seed)

@@ -181,6 +181,7 @@ def show_result(done: RunResult) -> None:
             "speed": f"{format_number(summary['edits_per_second'])} edits per second "
             f"({format_seconds(summary['edit_seconds'])} in all)",
             "peak memory": format_bytes(summary["peak_memory_bytes"]),
+            "modules from": summary["resolved"]["sources"].get("modules"),
             **summary["remarks"],
             "report": folder / "report.md",
             "plots": ", ".join(plot.name for plot in sorted(folder.glob("*.png"))) or None,

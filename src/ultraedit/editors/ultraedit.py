@@ -25,10 +25,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ultraedit.editors._normalised import Normalised, follow_protocol, require_positive
-from ultraedit.linalg import ridge_update
+from ultraedit.editors._normalised import (
+    Change,
+    Normalised,
+    Solved,
+    follow_protocol,
+    require_positive,
+)
+from ultraedit.errors import ConfigError
+from ultraedit.linalg import ridge_update, weighted_ridge_update
 from ultraedit.stats import Variance
-from ultraedit.types import LowRank, Master
+from ultraedit.types import LayerSignal, Master
 
 PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -94,22 +101,67 @@ class UltraEdit(Normalised):
     alpha: float = 0.5
     """Relative change of the outputs that ``eta="auto"`` aims at, on the first turn."""
 
+    retention: float = 0.0
+    """Share, from 0 to 1, of the key moments of all earlier turns that joins the solve. Larger
+    keeps the oldest edits and writes the newest less. Above 0 the state holds a d_in x d_in matrix
+    per module. An addition; 0 is the paper."""
+
     def __post_init__(self) -> None:
         """Check the options and fill in those that the protocol decides."""
         require_positive(self, "eta", "ridge", "alpha", auto="eta")
+        if not 0 <= self.retention <= 1:
+            raise ConfigError(f"retention must be from 0 to 1, got {self.retention}.")
         follow_protocol(self, PROTOCOLS)
 
-    def unit(self, path: str, keys: Tensor, normalized: Tensor) -> Tensor | LowRank:
+    def unit(self, path: str, keys: Tensor, normalized: Tensor) -> Change:
         """The ridge solution for the targets of eta = 1 (Eq. 5 to 7)."""
+        return ridge_update(keys, self.targets(keys, normalized), self.ridge, name=path)
+
+    def units(
+        self,
+        signals: Mapping[str, LayerSignal],
+        normalized: Mapping[str, Tensor],
+        carried: Mapping[str, Tensor],
+    ) -> dict[str, Change]:
+        """Change of each module for a step of 1, held off the keys of earlier turns.
+
+        With the sum P of ``H^T H`` over them, ``Delta = argmin ||H Delta - V||^2
+        + ridge ||Delta||^2 + retention tr(Delta^T P Delta)``. Without any, as in the paper.
+        """
+        return {
+            path: self._held(path, signal.keys, normalized[path], carried.get(f"past/{path}"))
+            for path, signal in signals.items()
+        }
+
+    def _held(self, path: str, keys: Tensor, normalized: Tensor, past: Tensor | None) -> Change:
+        if past is None:
+            return self.unit(path, keys, normalized)
+        moment = self.retention * past.to(keys.device).double()
+        moment.diagonal().add_(self.ridge)
+        return weighted_ridge_update(keys, self.targets(keys, normalized), moment, 1.0, name=path)
+
+    def kept(self, solved: Solved, carried: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Sums of ``H^T H`` over all turns so far, where retention asks for them."""
+        if not self.retention:
+            return {}
+        found = {}
+        for path, signal in solved.signals.items():
+            moment = signal.keys.T @ signal.keys  # (d_in, d_in)
+            earlier = carried.get(f"past/{path}")
+            found[f"past/{path}"] = moment if earlier is None else earlier.to(moment) + moment
+        return found
+
+    def targets(self, keys: Tensor, normalized: Tensor) -> Tensor:
+        """Wanted changes of a module's outputs for eta = 1 (Eq. 5). Shape (n, d_out)."""
         d_in = keys.shape[1]
         h_hat, g_hat = normalized[:, :d_in], normalized[:, d_in:]
-        return ridge_update(keys, -self.lengths(keys, h_hat) * g_hat, self.ridge, name=path)
+        return -self.lengths(keys, h_hat) * g_hat
 
     def lengths(self, keys: Tensor, h_hat: Tensor) -> Tensor:
         """What weighs each row's target: ``||h_hat||^2``. Shape (n, 1)."""
         return h_hat.square().sum(dim=1, keepdim=True)
 
-    def steps(self, units: Mapping[str, Tensor | LowRank]) -> dict[str, Tensor] | None:
+    def steps(self, units: Mapping[str, Change]) -> dict[str, Tensor] | None:
         """Scale of each module's targets; None where the first turn decides."""
         if self.eta == "auto":
             return None
