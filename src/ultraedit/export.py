@@ -16,6 +16,7 @@ from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.files import refuse_existing
 from ultraedit.host import ModelHost
 from ultraedit.models import LanguageModel, save
+from ultraedit.opening import load_base, open_host
 from ultraedit.replay import restore
 from ultraedit.scoring import standing
 from ultraedit.settings import resolved_again
@@ -25,7 +26,6 @@ from ultraedit.store.delta import Delta, apply_delta, save_delta
 from ultraedit.store.lora import KEPT, Compressed, Rank, compress, merged, save_lora
 from ultraedit.stream import Panel, whole
 from ultraedit.types import Nobody, Observer, Scores, ViewingEditor
-from ultraedit.workflow import load_base, open_host
 
 
 @dataclass(frozen=True)

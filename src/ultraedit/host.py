@@ -93,7 +93,7 @@ class ModelHost:
             else find_modules(language_model.model, patterns, name=language_model.name)
         )
         _refuse_absent(self._modules)
-        self.weights = EditedWeights(self._modules, master)
+        self.weights = self._edited(self._modules, master)
         self._statistics = statistics
         self._moments: dict[str, SecondMoment] = {}
         self._held_below: dict[str, trace.Trunk | None] = {}
@@ -104,6 +104,9 @@ class ModelHost:
         self._fetched = bool(self._modules) and any(map(is_offloaded, self._blocks.list))
         if self._fetched:
             self.use_trunk()
+
+    def _edited(self, modules: Mapping[str, nn.Module], master: Master) -> EditedWeights:
+        return EditedWeights(modules, master)
 
     @property
     def modules(self) -> Mapping[str, ModuleShape]:

@@ -16,6 +16,7 @@ from ultraedit.errors import ConfigError, NumericalError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.host import ModelHost
 from ultraedit.lifelong import norms, peak_memory
+from ultraedit.opening import open_host
 from ultraedit.replay import restore
 from ultraedit.scoring import standing
 from ultraedit.session import EditResult
@@ -35,7 +36,7 @@ from ultraedit.types import (
     Turn,
     TurnRecord,
 )
-from ultraedit.workflow import conclude, open_host, refuse_interrupted, summarize
+from ultraedit.workflow import conclude, refuse_interrupted, summarize
 
 
 class BeforeAndAfter(NamedTuple):
