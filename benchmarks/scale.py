@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,6 +90,8 @@ def synthetic(place: Path, edits: int, options: argparse.Namespace) -> tuple[dic
     watch = _Watch(edits, place / "marks.jsonl")
     _carry_out(config, place / "run", watch)
     rows = [_with_turns(mark, place / "run") for mark in watch.marks()]
+    if len(rows) < len(watch.all):
+        sys.exit("The run was stopped at a mark, so that nothing was noted there. Give --fresh.")
     summary = json.loads((place / "run" / "summary.json").read_text(encoding="utf-8"))
     names = ("wall_seconds_per_turn", "cpu_seconds_per_turn", "turn_seconds", "peak_bytes")
     spread = {name: max(r[name] for r in rows) / min(r[name] for r in rows) for name in names}
@@ -155,7 +158,7 @@ class _Watch:
 
     def __init__(self, edits: int, file: Path) -> None:
         self._edits, self._file = edits, file
-        self._marks = sorted({mark for mark in MARKS if mark < edits} | {edits})
+        self.all = sorted({mark for mark in MARKS if mark < edits} | {edits})
         self._stage, self._made = "", 0
         self._begun: tuple[int, float, float] | None = None
 
@@ -163,19 +166,24 @@ class _Watch:
         self._stage = name
         if name == "Editing" and total is not None:
             self._made = self._edits - total
-            self._begun = None if self._begun is None else (self._made, *_clocks())
+            self._begun = None  # a checkpoint, or another process, lies in between
+            self._begin_if_due()
 
     def advance(self, steps: int = 1) -> None:
         if self._stage != "Editing":
             return
-        self._made += steps
-        mark = next((mark for mark in self._marks if mark >= self._made), self._edits)
-        window = min(WINDOW, mark // 2)
-        if self._begun is None and self._made >= mark - window:
+        before, self._made = self._made, self._made + steps
+        for mark in self.all:
+            if before < mark <= self._made and self._begun is not None:
+                self._note(mark, self._begun)
+                self._begun = None
+        self._begin_if_due()
+
+    def _begin_if_due(self) -> None:
+        mark = next((mark for mark in self.all if mark > self._made), None)
+        near = mark is not None and self._made >= mark - min(WINDOW, mark // 2)
+        if near and self._begun is None:
             self._begun = (self._made, *_clocks())
-        elif self._begun is not None and self._made >= mark:
-            self._note(mark, self._begun)
-            self._begun = None
 
     def _note(self, mark: int, begun: tuple[int, float, float]) -> None:
         from ultraedit.lifelong import peak_memory
