@@ -100,13 +100,16 @@ class WISE:
     weight_decay: float = 1e-5
     """Pull of every entry of the side memory to zero, per step and unit of edit_lr."""
 
-    contexts: Literal[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10] = 10
+    contexts: int = 10
     """Texts of the model's own put before each prompt, so that the edit holds in context. 0 takes
-    the plain prompt alone, which is fastest."""
+    the plain prompt alone, which is fastest; at most 10."""
 
     locality: str = "built-in"
-    """Unrelated texts, one of which is taken per edit: a list of the package's, or the path of a
-    file with one a line."""
+    """Unrelated texts, from which each edit draws: a list of the package's, or the path of a file
+    with one a line."""
+
+    unrelated: int = 1
+    """Unrelated texts that are drawn per edit. More protect more, and cost little."""
 
     seed: int = 0
     """What the masks and the unrelated texts are drawn from."""
@@ -127,7 +130,7 @@ class WISE:
             value = getattr(self, name)
             if not 0 < value <= 1:
                 raise ConfigError(f"{name} must be above 0 and at most 1, got {value}.")
-        for name in ("n_iter", "save_freq", "merge_freq"):
+        for name in ("n_iter", "save_freq", "merge_freq", "unrelated"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}.")
         if self.merge_freq % self.save_freq:
@@ -243,7 +246,7 @@ class _Writer:
         """
         editor, base = self._editor, self._base
         official = editor.protocol == "official"
-        unrelated = self._host.hold(self._path, [self._unrelated(edits)])
+        unrelated = self._host.hold(self._path, self._unrelated(edits))
         held = self._host.hold(
             self._path,
             [(context + edit.prompt, edit.target) for context in self._contexts],
@@ -269,9 +272,10 @@ class _Writer:
                 weight = torch.minimum(torch.maximum(weight, base - most), base + most)
         return weight - base, float(inside.distances(inside.outputs(weight)).mean())
 
-    def _unrelated(self, edits: int) -> tuple[str, str]:
+    def _unrelated(self, edits: int) -> list[tuple[str, str]]:
         drawn = random.Random(self._editor.seed * 1_000_003 + edits)
-        return split_text(drawn.choice(self._texts))
+        count = min(self._editor.unrelated, len(self._texts))
+        return [split_text(text) for text in drawn.sample(self._texts, count)]
 
     def _mask(self, edits: int) -> Tensor:
         shard = edits // self._editor.save_freq

@@ -141,14 +141,15 @@ def write_memories(router: Router, folder: Path) -> None:
 def _read_config(folder: Path) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads((folder / CONFIG).read_text("utf-8"))
-        if about["format"] != FORMAT:
-            raise ConfigError(
-                f"{folder / CONFIG} is of format {about['format']}; this version reads format "
-                f"{FORMAT}. Run `pip install --upgrade ultraedit`."
-            )
+        format = about["format"]
         missing = {"path", "activation", "per", "thresholds"} - about.keys()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"Cannot read {folder / CONFIG}: {error}. Get it again.") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StorageError(f"Cannot read {folder / CONFIG}: {error!r}. Get it again.") from None
+    if format != FORMAT:
+        raise ConfigError(
+            f"{folder / CONFIG} is of format {format}; this version reads format {FORMAT}. "
+            "Run `pip install --upgrade ultraedit`."
+        )
     if missing:
         raise StorageError(f"{folder / CONFIG} does not say {min(missing)}. Get it again.")
     return about
