@@ -43,7 +43,9 @@ class Wrapper:
         """
         row = find_editor(self.base)
         if row.wraps or row.routes:
-            raise ConfigError(f"base must be an editor that itself changes weights, not {self.base}.")
+            raise ConfigError(
+                f"base must be an editor that itself changes weights, not {self.base}."
+            )
         object.__setattr__(self, "_inner", make_editor(self.base, self.base_options))
 
     @property

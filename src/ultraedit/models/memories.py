@@ -1,9 +1,9 @@
 """Models with memories as folders: the unedited model, the memories, and how they are chosen.
 
-    wise.json               the layer, the nonlinearity, the thresholds
-    memories.safetensors    memory-0, memory-1, ...: weights of the layer, shape (d_in, d_out)
-    base/                   the unedited model with its tokenizer
-    README.md               how to load it
+wise.json               the layer, the nonlinearity, the thresholds
+memories.safetensors    memory-0, memory-1, ...: weights of the layer, shape (d_in, d_out)
+base/                   the unedited model with its tokenizer
+README.md               how to load it
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ def attach_memories(model: PreTrainedModel, folder: Path) -> None:
     try:
         weight = model.get_submodule(path).weight
     except AttributeError:
-        raise ConfigError(f"The memories in {folder} are of {path}, which its base lacks.") from None
+        raise ConfigError(
+            f"The memories in {folder} are of {path}, which its base lacks."
+        ) from None
     found = _read_weights(folder)
     thresholds = about["thresholds"]
     if sorted(found) != sorted(f"memory-{number}" for number in range(len(thresholds))):
@@ -115,7 +117,9 @@ def write_memories(router: Router, folder: Path) -> None:
     """
     from safetensors.torch import save_file
 
-    finite = [memory.threshold if memory.threshold < float("inf") else None for memory in router.memories]
+    finite = [
+        memory.threshold if memory.threshold < float("inf") else None for memory in router.memories
+    ]
     about = {
         "format": FORMAT,
         "path": router.path,
