@@ -309,7 +309,12 @@ class ModelHost:
         )
 
     def hold(
-        self, path: str, pairs: Sequence[tuple[str, str]], *, padded_to: int | None = None
+        self,
+        path: str,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        padded_to: int | None = None,
+        keep: bool = False,
     ) -> trace.HeldRows:
         """Run prompts and answers up to an edited layer, to go on from there again and again.
 
@@ -317,6 +322,7 @@ class ModelHost:
             path: The layer. What is below the decoder layer that it is in must be unedited.
             pairs: Prompts and answers. At least one.
             padded_to: As in `types.Host`.
+            keep: Whether the same pairs will be held again.
         """
         items = self.encode(pairs)
         if padded_to is not None:
@@ -325,8 +331,8 @@ class ModelHost:
             below = trace.trunk_of(self._blocks, [path], hold=held if self._fetched else None)
             works = below is not None and below.works_for(items)
             self._held_below[path] = below if works else None
-        model = self.language_model.model
-        return trace.HeldRows(model, self._modules[path], items, self._held_below[path])
+        model, below = self.language_model.model, self._held_below[path]
+        return trace.HeldRows(model, self._modules[path], items, below, keep=keep)
 
     def activation(self) -> Callable[[Tensor], Tensor]:
         """The nonlinearity of the model's MLPs.

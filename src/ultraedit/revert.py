@@ -251,9 +251,7 @@ def _without(
     progress = restore(host, editor, journal, left[0].number - 1, observer)
     made = [turn for turn in left if turn.edits]
     observer.stage("Making turns again", len(made))
-    run_turns(
-        host, editor, made, MemoryRecorder(), progress, lambda *_: observer.advance()
-    )
+    run_turns(host, editor, made, MemoryRecorder(), progress, lambda *_: observer.advance())
     return progress.state
 
 

@@ -246,7 +246,7 @@ class _Writer:
         """
         editor, base = self._editor, self._base
         official = editor.protocol == "official"
-        unrelated = self._host.hold(self._path, self._unrelated(edits))
+        unrelated = self._host.hold(self._path, self._unrelated(edits), keep=True)
         held = self._host.hold(
             self._path,
             [(context + edit.prompt, edit.target) for context in self._contexts],

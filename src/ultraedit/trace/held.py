@@ -40,6 +40,8 @@ class HeldRows:
         module: nn.Module,
         items: Sequence[Encoded],
         trunk: Trunk | None = None,
+        *,
+        keep: bool = False,
     ) -> None:
         """Run the items up to the layer.
 
@@ -48,13 +50,14 @@ class HeldRows:
             module: The edited linear layer.
             items: Encoded pairs. At least one.
             trunk: What lies below the layer's block; None runs the whole model each time.
+            keep: Whether the same items will be held again.
 
         Raises:
             ConfigError: If the layer is not reached, or sees only a part of the tokens.
         """
         self._model, self._module, self._trunk = model, module, trunk
         self._answers = [item.answer_ids for item in items]
-        self._passes = list(self._begin(items))
+        self._passes = list(self._begin(items, keep=keep))
         self.inputs = torch.cat([self._read(each) for each in self._passes])
         device = self.inputs.device
         owners, asked = [], []
@@ -98,10 +101,17 @@ class HeldRows:
             )
         return losses, torch.cat(found)
 
-    def _begin(self, items: Sequence[Encoded]) -> Iterator[_Pass]:
-        states = None if self._trunk is None else self._trunk.states(items, keep=False)
+    @torch.no_grad()
+    def _begin(self, items: Sequence[Encoded], *, keep: bool) -> Iterator[_Pass]:
+        trunk, states = self._trunk, None
+        if trunk is not None and (keep or trunk.hold is not None):
+            states = trunk.states(items, keep=keep)
         for indices, batch in batches(self._model, items):
             held = None if states is None else [states[index] for index in indices]
+            if trunk is not None and held is None:
+                # One batch as it is: a trunk's own are cut by length, so that they can be kept.
+                ids, mask = batch.input_ids, batch.attention_mask
+                held = list(trunk.blocks.states_at(trunk.first, ids, mask))
             yield _Pass(indices, batch, held, attended(batch))
 
     def _below(self, each: _Pass) -> AbstractContextManager[None]:

@@ -147,7 +147,12 @@ class Host(Protocol):
         ...
 
     def hold(
-        self, path: str, pairs: Sequence[tuple[str, str]], *, padded_to: int | None = None
+        self,
+        path: str,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        padded_to: int | None = None,
+        keep: bool = False,
     ) -> Held:
         """Run prompts and answers up to an edited layer, to go on from there again and again.
 
@@ -157,6 +162,7 @@ class Host(Protocol):
             padded_to: Length of the longest row in the released code of WISE, in tokens. All but
                 the longest prompt is then wanted at the end of *every* row, as its label mask
                 has it. None wants each pair's own answer.
+            keep: Whether the same pairs will be held again.
         """
         ...
 
