@@ -12,10 +12,12 @@ from torch import Tensor
 
 from ultraedit import models
 from ultraedit.config import make_config
+from ultraedit.editors import find_editor
 from ultraedit.errors import ConfigError, NumericalError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.host import ModelHost
-from ultraedit.lifelong import norms, peak_memory
+from ultraedit.lifelong import MemoryRecorder, norms, peak_memory, run_turns
+from ultraedit.opening import open_host
 from ultraedit.replay import restore
 from ultraedit.scoring import standing
 from ultraedit.session import EditResult
@@ -35,7 +37,7 @@ from ultraedit.types import (
     Turn,
     TurnRecord,
 )
-from ultraedit.workflow import conclude, open_host, refuse_interrupted, summarize
+from ultraedit.workflow import conclude, refuse_interrupted, summarize
 
 
 class BeforeAndAfter(NamedTuple):
@@ -65,7 +67,8 @@ def revert(
 
     Each turn with such an edit is solved once with and once without it, both from where the run
     stood before that turn; the difference is taken off the weights. What later turns added stays,
-    and so do the editor's running statistics, which have seen the edits.
+    and so do the editor's running statistics, which have seen the edits. Where changes do not add
+    up, as with WISE, all turns since the first of these edits are made again without them.
 
     Args:
         path: The run folder.
@@ -128,8 +131,11 @@ def _revert(folder: RunFolder, chosen: Sequence[StoredEdit], observer: Observer)
         before = removed.score(), remaining.score() if remaining else None
     started = time.perf_counter()
     stood = host.weights.snapshot()
-    share = _share(host, settings.editor, journal, chosen, observer)
-    host.weights.restore({path: change - share[path] for path, change in stood.items()})
+    if find_editor(journal.value("settings")["editor"]).routes:
+        progress.state = _without(host, settings.editor, journal, rows, observer)
+    else:
+        share = _share(host, settings.editor, journal, chosen, observer)
+        host.weights.restore({path: change - share[path] for path, change in stood.items()})
     record = TurnRecord(
         turn=progress.turns + 1,
         edits=len(chosen),
@@ -223,6 +229,30 @@ def _share(
             for path, change in _solve(host, editor, number, edits, progress.state).items():
                 share[path].add_(change, alpha=sign)
     return share
+
+
+def _without(
+    host: ModelHost, editor: Editor, journal: Journal, rows: set[int], observer: Observer
+) -> State:
+    """Bring a model to where the run would stand if some edits had never been made.
+
+    For an editor whose memories are not what its turns add up to: all turns since the first of
+    these edits are made again without them, and without those that were taken out before.
+
+    Returns:
+        The editor's state.
+    """
+    left: list[Turn] = []
+    for number in range(1, journal.head() + 1):
+        edits = journal.turn_edits(number)
+        kept = [e.edit for e in edits if e.reverted_by is None and e.row not in rows]
+        if left or len(kept) < len(edits):
+            left.append(Turn(number, tuple(kept)))
+    progress = restore(host, editor, journal, left[0].number - 1, observer)
+    made = [turn for turn in left if turn.edits]
+    observer.stage("Making turns again", len(made))
+    run_turns(host, editor, made, MemoryRecorder(), progress, lambda *_: observer.advance())
+    return progress.state
 
 
 def _solve(

@@ -8,11 +8,11 @@ from pathlib import Path
 from ultraedit.config import make_config
 from ultraedit.errors import ConfigError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
+from ultraedit.opening import open_host
 from ultraedit.replay import restore
 from ultraedit.store import JOURNAL, Journal
 from ultraedit.stream import Panel, draw, whole
 from ultraedit.types import Nobody, Observer
-from ultraedit.workflow import open_host
 
 
 def score(

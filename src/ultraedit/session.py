@@ -18,6 +18,7 @@ from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, Progress, run_turns
 from ultraedit.models import Preset, find_preset, save
 from ultraedit.models.generation import generate
+from ultraedit.models.preset import NO_PRESET
 from ultraedit.second_moments import PROMPTS, OfPrompts, Statistics
 from ultraedit.stream import Background, InMemory, Source, Tokenised, tokenised
 from ultraedit.types import (
@@ -259,7 +260,7 @@ def choose_preset(
     except ConfigError:
         if modules is None:
             raise
-        return Preset("none", tuple(modules), None, 1.0, "no preset for this model")
+        return Preset(NO_PRESET, tuple(modules), None, 1.0, "no preset for this model")
 
 
 def ask(language_model: LanguageModel, question: str, *, max_new_tokens: int = 32) -> str:

@@ -10,11 +10,11 @@ from ultraedit import models
 from ultraedit.errors import UltraEditError
 from ultraedit.files import sha256
 from ultraedit.models.fingerprint import fingerprint
+from ultraedit.opening import open_host
 from ultraedit.replay import restore
 from ultraedit.report import format_count
 from ultraedit.store import JOURNAL, SEAL, Journal, is_result, seal_of
 from ultraedit.types import Nobody, Observer
-from ultraedit.workflow import open_host
 
 
 class Damage(NamedTuple):

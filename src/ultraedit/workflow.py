@@ -16,19 +16,16 @@ from ultraedit.config import RunConfig, make_config
 from ultraedit.editors import find_editor, make_editor
 from ultraedit.errors import ConfigError, DataError
 from ultraedit.files import sha256
-from ultraedit.host import ModelHost
 from ultraedit.lifelong import keep_freed_memory
-from ultraedit.models import LanguageModel
-from ultraedit.models.fingerprint import fingerprint
+from ultraedit.opening import open_host
 from ultraedit.replay import restore
-from ultraedit.second_moments import PROMPTS, check_corpus, provider
+from ultraedit.second_moments import PROMPTS, check_corpus
 from ultraedit.session import EditResult, carry_out
 from ultraedit.settings import Settings, describe, resolve, resolved_again
-from ultraedit.store import JOURNAL, Job, Journal, RunFolder
-from ultraedit.store.delta import short
+from ultraedit.store import JOURNAL, Job, RunFolder
 from ultraedit.store.randomness import random_state
 from ultraedit.stream import FromFile, InMemory, Source
-from ultraedit.types import Master, Nobody, Observer
+from ultraedit.types import Nobody, Observer
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
     check_corpus(config.corpus)
     source = read_edits(config)
     observer.stage("Loading the model")
-    settings = resolve(config, models.load_config(config.model))
+    settings = resolve(config, models.load_config(config.model), edits=source.total)
     stream.check(settings.editor, source)
     _seed(config.seed)
     described = describe(config, settings)
@@ -168,56 +165,6 @@ def refuse_interrupted(folder: RunFolder) -> None:
         )
 
 
-def load_base(journal: Journal, settings: Settings) -> LanguageModel:
-    """Load the unedited model of a run, and check that it still is that model.
-
-    Raises:
-        ConfigError: If there is none of its name, or its weights are others.
-    """
-    config = make_config(dict(journal.job().settings))
-    loaded = _load(config, settings)
-    found, noted = fingerprint(loaded.model), journal.value("fingerprint")
-    if noted is not None and found != noted:
-        raise ConfigError(
-            f"{config.model} is not the model that {journal.path.parent} was begun with: its "
-            f"weights have the fingerprint {short(found)}, those of the run {short(noted)}. "
-            "Put that model back."
-        )
-    return loaded
-
-
-def _load(config: RunConfig, settings: Settings) -> LanguageModel:
-    if config.device_map == "stream":
-        return models.load_streamed(
-            config.model, settings.modules, dtype=settings.dtype, device=settings.device
-        )
-    if config.device_map == "auto":
-        return models.load(config.model, dtype=settings.dtype, device_map="auto")
-    return models.load(config.model, dtype=settings.dtype, device=settings.device)
-
-
-def open_host(journal: Journal, observer: Observer) -> tuple[ModelHost, Settings]:
-    """Load the unedited model of a run as a host that edits the run's modules.
-
-    Raises:
-        ConfigError: If the model is gone or another, or the settings no longer hold.
-    """
-    settings = resolved_again(journal)
-    observer.stage("Loading the model")
-    return _host(journal, load_base(journal, settings), settings, observer), settings
-
-
-def _host(
-    journal: Journal, loaded: LanguageModel, settings: Settings, observer: Observer
-) -> ModelHost:
-    """The model of a run, with the statistics that were chosen at its beginning."""
-    first = make_config(dict(journal.jobs()[0].settings))
-    prompts = journal.value("prompts") or ()
-    statistics = provider(first.corpus, first.corpus_samples, prompts, observer)
-    master: Master = getattr(settings.editor, "master", "float32")
-    return ModelHost(loaded, settings.modules, master, statistics)
-
-
 def _work(
     folder: RunFolder,
     config: RunConfig,
@@ -228,13 +175,7 @@ def _work(
     """Do what is left of the newest job, and leave its results."""
     keep_freed_memory()
     journal = folder.journal
-    observer.stage("Loading the model")
-    if journal.value("fingerprint") is None:
-        loaded = _load(config, settings)
-        journal.set_value("fingerprint", fingerprint(loaded.model))
-    else:
-        loaded = load_base(journal, settings)
-    host = _host(journal, loaded, settings, observer)
+    host, _ = open_host(journal, observer, (config, settings))
     if find_editor(config.editor).needs_statistics:
         host.second_moment(next(iter(host.modules)))  # Now: it would break the bar of the edits.
     if config.trunk and host.trunk is None:

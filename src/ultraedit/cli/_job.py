@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError
+from ultraedit.errors import ConfigError, ProcessError
 
 if TYPE_CHECKING:
     from ultraedit.config import RunConfig
@@ -118,10 +118,10 @@ def add_to(folder: Path, changes: dict[str, Any], *, json: bool) -> None:
 
 @contextmanager
 def resumable(folder: Path) -> Iterator[None]:
-    """Say how to go on with a job that Ctrl-C ends."""
+    """Say how to go on with a job that Ctrl-C ends, or the end of one of its processes."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ProcessError):
         if folder.is_dir():
             _output.message(
                 f"Every finished turn is in {folder}. Go on with:\n"
@@ -182,6 +182,7 @@ def show_result(done: RunResult) -> None:
             "speed": f"{format_number(summary['edits_per_second'])} edits per second "
             f"({format_seconds(summary['edit_seconds'])} in all)",
             "peak memory": format_bytes(summary["peak_memory_bytes"]),
+            "modules from": summary["resolved"]["sources"].get("modules"),
             **summary["remarks"],
             "report": folder / "report.md",
             "plots": ", ".join(plot.name for plot in sorted(folder.glob("*.png"))) or None,

@@ -44,7 +44,7 @@ def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
         refuse_taken(out)
         observer.stage("Planning")
         described = models.load_config(config.model)
-        settings = resolve(config, described)
+        settings = resolve(config, described, edits=source.total)
         found = find_modules(models.empty_model(described), settings.modules, name=config.model)
         before = runtime_bytes()
         tokenizer = models.load_tokenizer(config.model)
@@ -64,8 +64,8 @@ def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
         "edits_in_last_turn": rest or config.edits_per_turn,
         "editor": config.editor,
         "preset": settings.preset,
-        "options": _options(config, settings),
-        "modules_from": f"preset {settings.preset}" if config.modules is None else "given",
+        "options": _options(settings),
+        "modules_from": settings.sources["modules"],
         "modules": [
             {"path": path, "d_in": shape_of(module).d_in, "d_out": shape_of(module).d_out}
             for path, module in found.items()
@@ -114,30 +114,16 @@ def show_plan(plan: dict[str, Any]) -> None:
     _output.line("Nothing was written. Leave out --dry-run to do it.")
 
 
-def _options(config: RunConfig, settings: Settings) -> list[dict[str, Any]]:
+def _options(settings: Settings) -> list[dict[str, Any]]:
     """Every option of the editor, and who decided on it."""
-    from ultraedit.editors import find_editor
-
-    # The options of a wrapped editor, base.NAME, stand together in `base_options`.
-    given, offered = (
-        {"base_options" if name.startswith("base.") else name for name in options}
-        for options in (config.options, settings.offered)
-    )
-    listed = []
-    for field in fields(settings.editor):  # type: ignore[arg-type]
-        value = getattr(settings.editor, field.name)
-        if field.name in given:
-            source = "given"
-        elif field.name in offered:
-            source = f"preset {settings.preset}"
-        elif field.name in find_editor(config.editor).options:
-            source = f"editor {config.editor}"
-        elif field.default is None and value is not None:
-            source = f"protocol {getattr(settings.editor, 'protocol', '')}".strip()
-        else:
-            source = "default"
-        listed.append({"name": field.name, "value": value, "from": source})
-    return listed
+    return [
+        {
+            "name": field.name,
+            "value": getattr(settings.editor, field.name),
+            "from": settings.sources[field.name],
+        }
+        for field in fields(settings.editor)  # type: ignore[arg-type]
+    ]
 
 
 class _Tokens(NamedTuple):

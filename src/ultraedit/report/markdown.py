@@ -249,25 +249,34 @@ def _examples(answers: Sequence[Answer]) -> str:
 
 
 def _settings(run: FinishedRun) -> str:
+    """What was set, and where each value came from; runs of older versions do not say."""
     summary, settings = run.summary, run.config["settings"]
     resolved = summary["resolved"]
+    sources = resolved.get("sources", {})
     rows = [
-        ["model", code(summary["model"])],
-        ["data", code(summary["data"])],
-        ["editor", code(summary["editor"])],
-        *([escape(name), _value(value)] for name, value in resolved["options"].items()),
-        ["modules", "<br>".join(map(code, resolved["modules"]))],
-        ["preset", code(resolved["preset"])],
-        ["source of the preset", escape(resolved["preset_source"])],
-        ["edits per turn", f"{settings['edits_per_turn']:,}"],
-        ["dtype", code(resolved["dtype"])],
-        ["device", code(resolved["device"])],
-        ["seed", _value(settings["seed"])],
-        ["versions", _versions(run)],
-        ["machine", escape(", ".join(map(str, run.config["machine"].values())))],
-        ["started", escape(run.config["started"])],
+        ["model", code(summary["model"]), "user"],
+        ["data", code(summary["data"]), "user"],
+        ["editor", code(summary["editor"]), sources.get("editor")],
+        *(
+            [escape(name), _value(value), sources.get(name)]
+            for name, value in resolved["options"].items()
+        ),
+        ["modules", "<br>".join(map(code, resolved["modules"])), sources.get("modules")],
+        ["preset", code(resolved["preset"]), sources.get("preset")],
+        ["source of the preset", escape(resolved["preset_source"]), None],
+        ["edits per turn", f"{settings['edits_per_turn']:,}", sources.get("edits_per_turn")],
+        ["dtype", code(resolved["dtype"]), sources.get("dtype")],
+        ["device", code(resolved["device"]), sources.get("device")],
+        ["seed", _value(settings["seed"]), sources.get("seed")],
+        ["versions", _versions(run), None],
+        ["machine", escape(", ".join(map(str, run.config["machine"].values()))), None],
+        ["started", escape(run.config["started"]), None],
     ]
-    return table(["setting", "value"], rows, "ll")
+    return table(
+        ["setting", "value", "from"],
+        [[name, value, escape(source or "")] for name, value, source in rows],
+        "lll",
+    )
 
 
 def _value(value: Any) -> str:
