@@ -44,8 +44,8 @@ def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
         found = find_modules(models.empty_model(described), settings.modules, name=config.model)
         before = runtime_bytes()
         tokenizer = models.load_tokenizer(config.model)
-        items = _encoded(tokenizer, described, edits)
-        predicted = _predicted(config, described, settings, items, before)
+        items, asked = _encoded(tokenizer, described, edits)
+        predicted = _predicted(config, described, settings, items, before, asked)
     sizes = [len(edits[start : start + config.edits_per_turn]) for start in _starts(config, edits)]
     return {
         "model": config.model,
@@ -126,8 +126,14 @@ def _options(settings: Settings) -> list[dict[str, Any]]:
     ]
 
 
-def _encoded(tokenizer: Any, config: PretrainedConfig, edits: list[Any]) -> list[Encoded]:
-    """The edits as tokens; refuses any question that the model cannot read whole."""
+def _encoded(
+    tokenizer: Any, config: PretrainedConfig, edits: list[Any]
+) -> tuple[list[Encoded], int]:
+    """The edits as tokens, and how many tokens all different questions have.
+
+    Raises:
+        DataError: If there is a question that the model cannot read whole.
+    """
     from ultraedit.encoding import encode
     from ultraedit.evaluate import questions
     from ultraedit.models.language_model import text_config
@@ -135,8 +141,9 @@ def _encoded(tokenizer: Any, config: PretrainedConfig, edits: list[Any]) -> list
     longest = getattr(text_config(config), "max_position_embeddings", None)
     asked, _ = questions(edits)
     pairs = [(each.prompt, each.target) for each in asked if each.target is not None]
-    encode(tokenizer, pairs, max_length=longest)
-    return encode(tokenizer, [(edit.prompt, edit.target) for edit in edits])
+    different = {item.input_ids for item in encode(tokenizer, pairs, max_length=longest)}
+    items = encode(tokenizer, [(edit.prompt, edit.target) for edit in edits])
+    return items, sum(map(len, different))
 
 
 def _predicted(
@@ -145,6 +152,7 @@ def _predicted(
     settings: Settings,
     items: list[Encoded],
     before: int,
+    asked: int,
 ) -> dict[str, Any]:
     """Memory and time of a turn of edits of the mean length."""
     import torch
@@ -154,7 +162,10 @@ def _predicted(
     tokens = sum(len(item) for item in items)
     answers = sum(len(item.answer_ids) for item in items)
     workload = Workload(
-        min(config.edits_per_turn, len(items)), -(-tokens // len(items)), -(-answers // len(items))
+        min(config.edits_per_turn, len(items)),
+        -(-tokens // len(items)),
+        -(-answers // len(items)),
+        asked,
     )
     return predict(
         described,
@@ -162,7 +173,8 @@ def _predicted(
         workload,
         getattr(torch, settings.dtype),
         torch.device(settings.device),
-        master=getattr(settings.editor, "master", "float32"),
+        editor=settings.editor,
+        device_map=config.device_map,
         before=before,
         name=config.model,
     )
