@@ -83,6 +83,8 @@ def test_every_option_reaches_the_run(cli, tiny):
         "dtype": "float32",
         "device": "cpu",
         "seed": 7,
+        "score_sample": None,
+        "score_newest": None,
         "save_model": False,
     }
     options = resolved("out")["options"]
@@ -184,6 +186,10 @@ def test_a_dry_run_says_where_each_choice_is_from(cli, tiny):
         "micro_batch": (10, "default"),
         "alpha": (0.5, "default"),
         "retention": (0.0, "default"),
+        "normalise": (1.0, "default"),
+        "normalise_seed": (0, "default"),
+        "frozen": (False, "default"),
+        "coefficient": ("norm", "default"),
     }
     assert plan["modules"] == [{"path": "model.layers.0.mlp.down_proj", "d_in": 48, "d_out": 32}]
     assert plan["modules_from"] == "auto: relative depth"

@@ -175,8 +175,9 @@ def show_result(done: RunResult) -> None:
     model = folder / "model"
     _output.pairs(
         {
-            "scores of": _scored(summary),
+            "scores of": _scored(done),
             "edited": f"{edits} in {format_count(summary['turns'], 'turn')}{overruled}",
+            "newest": _newest(summary),
             "asked freely": _asked_freely(done),
             "speed": f"{format_number(summary['edits_per_second'])} edits per second "
             f"({format_seconds(summary['edit_seconds'])} in all)",
@@ -193,11 +194,25 @@ def show_result(done: RunResult) -> None:
         _output.line(f"Try next: {_question(done)}")
 
 
-def _scored(summary: Mapping[str, Any]) -> str | None:
+def _scored(done: RunResult) -> str | None:
     """Which edits the scores are of, where these are not all."""
-    if summary["scored"] == summary["edits"]:
+    scored = done.summary["scored"]
+    if scored == done.summary["edits"]:
         return None
-    return f"the {summary['scored']:,} edits that were added now"
+    if scored == done.config.score_sample:
+        return f"a sample of {scored:,} edits"
+    return f"the {scored:,} edits that were added now"
+
+
+def _newest(summary: Mapping[str, Any]) -> str | None:
+    """How the edits do that were made last, where that was asked."""
+    from ultraedit.report import METRICS, format_count, format_percent
+
+    if summary["newest"] is None:
+        return None
+    scores = summary["newest"]["scores"]
+    said = [f"{n} {format_percent(scores[n])}" for n in METRICS if scores[n] is not None]
+    return f"{format_count(summary['newest']['edits'], 'edit')}: {', '.join(said)}"
 
 
 def _question(done: RunResult) -> str:

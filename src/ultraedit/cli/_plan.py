@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from ultraedit.config import RunConfig
-    from ultraedit.encoding import Encoded
     from ultraedit.settings import Settings
+    from ultraedit.stream import Source
+
+COUNTED_AT_ONCE = 10_000
+"""Edits that are tokenized together to be counted."""
 
 
 def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
@@ -36,28 +40,28 @@ def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
         from ultraedit.store import refuse_taken
 
         make_editor(config.editor, config.options)
-        edits = workflow.read_edits(config)
+        source = workflow.read_edits(config)
         refuse_taken(out)
         observer.stage("Planning")
         described = models.load_config(config.model)
-        settings = resolve(config, described, edits=len(edits))
+        settings = resolve(config, described, edits=source.total)
         found = find_modules(models.empty_model(described), settings.modules, name=config.model)
         before = runtime_bytes()
         tokenizer = models.load_tokenizer(config.model)
-        items, asked = _encoded(tokenizer, described, edits)
-        predicted = _predicted(config, described, settings, items, before, asked)
-    sizes = [len(edits[start : start + config.edits_per_turn]) for start in _starts(config, edits)]
+        tokens = _count_tokens(tokenizer, described, source)
+        predicted = _predicted(config, described, settings, source.total, tokens, before)
+    turns, rest = divmod(source.total, config.edits_per_turn)
     return {
         "model": config.model,
         "source": models.resolve(config.model).origin,
         "dtype": settings.dtype,
         "device": settings.device,
         "data": config.data,
-        "edits": len(edits),
-        "answer_tokens": sum(len(item.answer_ids) for item in items),
-        "turns": len(sizes),
+        "edits": source.total,
+        "answer_tokens": tokens.answers,
+        "turns": turns + bool(rest),
         "edits_per_turn": config.edits_per_turn,
-        "edits_in_last_turn": sizes[-1],
+        "edits_in_last_turn": rest or config.edits_per_turn,
         "editor": config.editor,
         "preset": settings.preset,
         "options": _options(settings),
@@ -110,10 +114,6 @@ def show_plan(plan: dict[str, Any]) -> None:
     _output.line("Nothing was written. Leave out --dry-run to do it.")
 
 
-def _starts(config: RunConfig, edits: list[Any]) -> range:
-    return range(0, len(edits), config.edits_per_turn)
-
-
 def _options(settings: Settings) -> list[dict[str, Any]]:
     """Every option of the editor, and who decided on it."""
     return [
@@ -126,46 +126,53 @@ def _options(settings: Settings) -> list[dict[str, Any]]:
     ]
 
 
-def _encoded(
-    tokenizer: Any, config: PretrainedConfig, edits: list[Any]
-) -> tuple[list[Encoded], int]:
-    """The edits as tokens, and how many tokens all different questions have.
+class _Tokens(NamedTuple):
+    """Tokens of all edits of a run together."""
 
-    Raises:
-        DataError: If there is a question that the model cannot read whole.
-    """
+    read: int
+    answers: int
+    asked: int
+    """Tokens of all questions."""
+
+
+def _count_tokens(tokenizer: Any, config: PretrainedConfig, source: Source) -> _Tokens:
+    """Count, refusing any question that the model cannot read whole."""
     from ultraedit.encoding import encode
     from ultraedit.evaluate import questions
     from ultraedit.models.language_model import text_config
 
     longest = getattr(text_config(config), "max_position_embeddings", None)
-    asked, _ = questions(edits)
-    pairs = [(each.prompt, each.target) for each in asked if each.target is not None]
-    different = {item.input_ids for item in encode(tokenizer, pairs, max_length=longest)}
-    items = encode(tokenizer, [(edit.prompt, edit.target) for edit in edits])
-    return items, sum(map(len, different))
+    edits = source.after()
+    read = answers = asked_tokens = 0
+    while part := list(islice(edits, COUNTED_AT_ONCE)):
+        asked, _ = questions(part)
+        pairs = [(each.prompt, each.target) for each in asked if each.target is not None]
+        different = {item.input_ids for item in encode(tokenizer, pairs, max_length=longest)}
+        asked_tokens += sum(map(len, different))
+        items = encode(tokenizer, [(edit.prompt, edit.target) for edit in part])
+        read += sum(map(len, items))
+        answers += sum(len(item.answer_ids) for item in items)
+    return _Tokens(read, answers, asked_tokens)
 
 
 def _predicted(
     config: RunConfig,
     described: PretrainedConfig,
     settings: Settings,
-    items: list[Encoded],
+    edits: int,
+    tokens: _Tokens,
     before: int,
-    asked: int,
 ) -> dict[str, Any]:
     """Memory and time of a turn of edits of the mean length."""
     import torch
 
     from ultraedit.plan import Workload
 
-    tokens = sum(len(item) for item in items)
-    answers = sum(len(item.answer_ids) for item in items)
     workload = Workload(
-        min(config.edits_per_turn, len(items)),
-        -(-tokens // len(items)),
-        -(-answers // len(items)),
-        asked,
+        min(config.edits_per_turn, edits),
+        -(-tokens.read // edits),
+        -(-tokens.answers // edits),
+        tokens.asked,
     )
     return predict(
         described,

@@ -10,7 +10,7 @@ Each editor says what its unit change is. Where its step is ``auto``, the first 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -82,6 +82,10 @@ class Normalised:
         """Whether a turn still changes the statistics."""
         return True
 
+    def normalised(self, host: Host) -> Collection[str]:
+        """The modules whose rows are normalised; those of others are taken as they are."""
+        return host.modules.keys()
+
     def init(self, host: Host) -> State:
         """Empty statistics for every edited module, or for every weight shape."""
         moments = {
@@ -136,8 +140,11 @@ class Normalised:
         if observe:
             updated = self.observe(host, signals, features, updated)
         assert self.variance is not None
+        chosen = self.normalised(host)
         normalized = {
             path: _beside(rows, updated[self.group(host, path)]).normalize(rows, self.variance)
+            if path in chosen
+            else rows
             for path, rows in features.items()
         }
         return Solved(signals, normalized, self.units(signals, normalized, carried), updated)

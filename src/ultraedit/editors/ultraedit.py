@@ -13,11 +13,15 @@ One turn, for each edited linear layer (row = one supervised token):
 Differs from the released code: see `PROTOCOLS`; ``protocol="official"`` follows the code. In
 both, a micro-batch with a single supervised token is harmless, where the code turns the
 statistics into NaN for good.
+
+The ablations of the paper's Table 4 are the options `normalise`, `frozen` and `coefficient`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import random
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
@@ -35,7 +39,7 @@ from ultraedit.editors._normalised import (
 from ultraedit.errors import ConfigError
 from ultraedit.linalg import ridge_update, weighted_ridge_update
 from ultraedit.stats import Variance
-from ultraedit.types import LayerSignal, Master
+from ultraedit.types import Host, LayerSignal, Master, State
 
 PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -106,12 +110,46 @@ class UltraEdit(Normalised):
     keeps the oldest edits and writes the newest less. Above 0 the state holds a d_in x d_in matrix
     per module. An addition; 0 is the paper."""
 
+    normalise: float | Literal["off"] = 1.0
+    """Ablation: share of the edited modules, drawn at random, whose rows are normalised. The
+    others, all of them with ``off``, have the raw [h ; g] as their z_hat."""
+
+    normalise_seed: int = 0
+    """Seed of the draw. What a smaller share draws is among what a larger one does."""
+
+    frozen: bool = False
+    """Ablation: whether the statistics stay what the first turn made them."""
+
+    coefficient: Literal["norm", "inner"] = "norm"
+    """What weighs each row's target: the squared ``norm`` of its normalised input (paper), or,
+    an ablation, the ``inner`` product of its raw and its normalised input."""
+
     def __post_init__(self) -> None:
         """Check the options and fill in those that the protocol decides."""
         require_positive(self, "eta", "ridge", "alpha", auto="eta")
         if not 0 <= self.retention <= 1:
             raise ConfigError(f"retention must be from 0 to 1, got {self.retention}.")
+        if self.normalise != "off" and not 0 < self.normalise <= 1:
+            raise ConfigError(
+                f"normalise must be a share above 0 and at most 1, or off, got {self.normalise}."
+            )
+        if self.coefficient not in ("norm", "inner"):
+            raise ConfigError(f"coefficient must be norm or inner, got {self.coefficient!r}.")
         follow_protocol(self, PROTOCOLS)
+
+    def observes(self, state: State) -> bool:
+        """Whether a turn still changes the statistics: frozen ones have seen a turn before."""
+        return not self.frozen or not any(
+            int(rows) for name, rows in state.items() if name.endswith("/seen")
+        )
+
+    def normalised(self, host: Host) -> Collection[str]:
+        """The modules whose rows are normalised: the share, to the nearest, but at least one."""
+        if self.normalise == "off":
+            return ()
+        paths = sorted(host.modules)
+        random.Random(self.normalise_seed).shuffle(paths)
+        return paths[: max(1, math.floor(self.normalise * len(paths) + 0.5))]
 
     def unit(self, path: str, keys: Tensor, normalized: Tensor) -> Change:
         """The ridge solution for the targets of eta = 1 (Eq. 5 to 7)."""
@@ -158,8 +196,9 @@ class UltraEdit(Normalised):
         return -self.lengths(keys, h_hat) * g_hat
 
     def lengths(self, keys: Tensor, h_hat: Tensor) -> Tensor:
-        """What weighs each row's target: ``||h_hat||^2``. Shape (n, 1)."""
-        return h_hat.square().sum(dim=1, keepdim=True)
+        """What weighs each row's target: ``||h_hat||^2``, or ``h . h_hat``. Shape (n, 1)."""
+        other = h_hat if self.coefficient == "norm" else keys
+        return (other * h_hat).sum(dim=1, keepdim=True)
 
     def steps(self, units: Mapping[str, Change]) -> dict[str, Tensor] | None:
         """Scale of each module's targets; None where the first turn decides."""

@@ -24,8 +24,9 @@ from ultraedit.types import Answer
 PLOTS = ("metrics.png", "speed_memory.png", "norms.png")
 """File names of the plots, in the order in which the page shows them."""
 
+CURVES = "curves.png"
 RETENTION = "retention.png"
-"""The plot of runs that were scored after several turns."""
+"""The plots of runs that were scored after several turns."""
 
 _MEANINGS = {
     "efficacy": "the edited prompts get their new answers",
@@ -54,6 +55,7 @@ def page(run: FinishedRun, rows: Sequence[ScoreRow], answers: Sequence[Answer]) 
         _scores(rows),
         _meanings(rows),
         f"![Scores before and after the edits]({metrics})",
+        *_curves(run),
         *_retention(run),
         "## Speed and memory",
         _costs(run),
@@ -77,6 +79,26 @@ def page(run: FinishedRun, rows: Sequence[ScoreRow], answers: Sequence[Answer]) 
 def scored_again(history: History) -> bool:
     """Whether edits were scored both soon after they were made and later."""
     return len({scored.turn for scored in history.efficacy}) > 1
+
+
+def _curves(run: FinishedRun) -> Iterator[str]:
+    """The scores on the way, where there are any."""
+    points = run.history.points
+    if len(points) < 2:
+        return
+    yield "## Over the run"
+    newest = points[-1].newest is not None
+    header = ["edits made", "scored", *METRICS]
+    header += [f"newest {name}" for name in METRICS[:-1]] if newest else []
+    rows = []
+    for point in points:
+        scores = [point.scores.get(name) for name in METRICS]
+        if newest:
+            scores += [(point.newest or {}).get(name) for name in METRICS[:-1]]
+        cells = [f"{point.edits:,}", f"{point.scored:,}"]
+        rows.append(cells + [format_percent(score) for score in scores])
+    yield table(header, rows, "r" * len(header))
+    yield f"![Scores over the edits made]({CURVES})"
 
 
 def _retention(run: FinishedRun) -> Iterator[str]:
@@ -133,10 +155,17 @@ def _notes(run: FinishedRun) -> Iterator[str]:
         )
     for name, remark in run.summary.get("remarks", {}).items():
         yield f"Note: {_plain(name)}: {_plain(remark)}."
-    asked = settings.get("free_answers")
-    if asked is not None and 0 < asked < run.summary["edits"]:
+    scored, sample = run.summary.get("scored", 0), settings.get("score_sample")
+    if sample is not None and scored < run.summary["edits"]:
         yield (
-            f"Note: {asked:,} of the {format_count(run.summary['edits'], 'edit')}, evenly spaced, "
+            f"Note: scores are of a sample of {format_count(scored, 'edit')}, drawn before the "
+            "run; on the way, of those of them that had been made."
+        )
+    asked = settings.get("free_answers")
+    asked_of = scored if sample is not None else run.summary["edits"]
+    if asked is not None and 0 < asked < asked_of:
+        yield (
+            f"Note: {asked:,} of the {format_count(asked_of, 'edit')}, evenly spaced, "
             "were also asked freely; exact match is over these."
         )
 
