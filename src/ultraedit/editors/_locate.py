@@ -23,7 +23,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-import torch
 from torch import Tensor
 
 from ultraedit.editors._subjects import Span, SubjectSource, find_subjects
