@@ -13,18 +13,20 @@ from torch import Tensor, nn
 from ultraedit.data import parse_spec
 from ultraedit.editors import find_editor
 from ultraedit.errors import ConfigError
-from ultraedit.evaluate import evaluate
+from ultraedit.evaluate import Evaluation, Reference, evaluate
+from ultraedit.files import refuse_existing
 from ultraedit.host import ModelHost
 from ultraedit.models import LanguageModel, save
+from ultraedit.opening import load_base, open_host
 from ultraedit.replay import restore
+from ultraedit.scoring import standing
 from ultraedit.settings import resolved_again
 from ultraedit.store import JOURNAL, Journal, read_snapshot
 from ultraedit.store.card import Provenance, adapter_card, model_card
 from ultraedit.store.delta import Delta, apply_delta, save_delta
 from ultraedit.store.lora import KEPT, Compressed, Rank, compress, merged, save_lora
-from ultraedit.store.tensors import refuse_existing
-from ultraedit.types import Edit, Nobody, Observer, Scores, ViewingEditor
-from ultraedit.workflow import load_base, open_host
+from ultraedit.stream import Panel, whole
+from ultraedit.types import Nobody, Observer, Scores, ViewingEditor
 
 
 @dataclass(frozen=True)
@@ -149,8 +151,9 @@ def export_lora(
         observer.stage("Decomposing the changes")
         modules = compress(delta.changes, rank, kept)
         model = _load_base(journal, observer)
-        edits = [each.edit for each in journal.standing()] if score else []
-        adapter = _scored(model, delta, modules, edits, observer) if edits else Adapter(modules)
+        panel = standing(journal) if score else whole(())
+        scorable = bool(panel.edits)
+        adapter = _scored(model, delta, modules, panel, observer) if scorable else Adapter(modules)
         scores = [
             None if each is None else asdict(each) for each in (adapter.exact, adapter.adapted)
         ]
@@ -193,7 +196,7 @@ def _about(journal: Journal, changes: Mapping[str, Tensor]) -> Delta:
         fingerprint=journal.value("fingerprint"),
         dtype=journal.value("resolved")["dtype"],
         editor=settings["editor"],
-        edits=sum(1 for _ in journal.standing()),
+        edits=journal.holding(),
         turns=turns,
         source=str(folder),
     )
@@ -226,17 +229,27 @@ def _scored(
     model: LanguageModel,
     delta: Delta,
     modules: Mapping[str, Compressed],
-    edits: list[Edit],
+    panel: Panel,
     observer: Observer,
 ) -> Adapter:
     """Ask the unedited model, the exactly edited one, and the one with the adapter merged."""
     host = ModelHost(model, list(modules))
-    reference = evaluate(host, edits, free_answers=0, observer=observer).reference
+
+    def ask(reference: Reference | None) -> Evaluation:
+        return evaluate(
+            host,
+            panel.edits,
+            reference=reference,
+            newest=panel.newest,
+            free_answers=0,
+            observer=observer,
+        )
+
+    reference = ask(None).reference
     found = []
     for changes in (delta.changes, merged(modules)):
         host.weights.restore(changes)
-        again = evaluate(host, edits, reference=reference, free_answers=0, observer=observer)
-        found.append(again.scores)
+        found.append(ask(reference).scores)
     return Adapter(modules, *found)
 
 

@@ -93,16 +93,20 @@ class ModelHost:
             else find_modules(language_model.model, patterns, name=language_model.name)
         )
         _refuse_absent(self._modules)
-        self.weights = EditedWeights(self._modules, master)
+        self.weights = self._edited(self._modules, master)
         self._statistics = statistics
         self._moments: dict[str, SecondMoment] = {}
         self._held_below: dict[str, trace.Trunk | None] = {}
+        self._expected: Mapping[tuple[str, str], Encoded] = {}
         self.trunk: trace.Trunk | None = None
         """What lies below the lowest edited layer, where `use_trunk` has set it up."""
         self._trunk_for_edits = False
         self._fetched = bool(self._modules) and any(map(is_offloaded, self._blocks.list))
         if self._fetched:
             self.use_trunk()
+
+    def _edited(self, modules: Mapping[str, nn.Module], master: Master) -> EditedWeights:
+        return EditedWeights(modules, master)
 
     @property
     def modules(self) -> Mapping[str, ModuleShape]:
@@ -111,9 +115,16 @@ class ModelHost:
 
     def encode(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
         """Tokenize prompts and answers, refusing what the model cannot read whole."""
+        expected = self._expected  # another thread may ask for the next turn's meanwhile
+        if expected and all(pair in expected for pair in pairs):
+            return [expected[pair] for pair in pairs]
         return encode(
             self.language_model.tokenizer, pairs, max_length=self.language_model.context_length
         )
+
+    def expect(self, tokens: Mapping[tuple[str, str], Encoded]) -> None:
+        """Take prompts and answers that `encode` will soon be asked for, tokenized by `encode`."""
+        self._expected = tokens
 
     def signals(self, turn: Turn, tokens: Tokens = "answer") -> dict[str, LayerSignal]:
         """Run the turn's edits forward and backward at the current weights, changing nothing."""
