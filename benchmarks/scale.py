@@ -62,7 +62,8 @@ def main() -> None:
         if part not in EDITS:
             parser.error(f"unknown part {part!r}: take synthetic or facts")
         edits = options.edits or EDITS[part]
-        place = Path(options.work) / f"{part}-{edits}"
+        name = part if part == "synthetic" or options.eta == ETA else f"{part}-{options.eta:g}"
+        place = Path(options.work) / f"{name}-{edits}"
         if options.fresh:
             shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True, exist_ok=True)
@@ -70,8 +71,8 @@ def main() -> None:
         print(json.dumps(result, indent=2))
         if not options.no_write:
             IMAGES.mkdir(exist_ok=True)
-            (IMAGES / f"scale-{part}.png").write_bytes(image)
-            print(f"Written to {machine.write(f'scale-{part}.json', result).relative_to(ROOT)}")
+            (IMAGES / f"scale-{name}.png").write_bytes(image)
+            print(f"Written to {machine.write(f'scale-{name}.json', result).relative_to(ROOT)}")
 
 
 def synthetic(place: Path, edits: int, options: argparse.Namespace) -> tuple[dict[str, Any], bytes]:
