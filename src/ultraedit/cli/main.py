@@ -16,6 +16,7 @@ from ultraedit.cli import (
     data,
     demo,
     diff,
+    doctor,
     edit,
     editors,
     eval,
@@ -76,6 +77,7 @@ add(app, "export", export.export, CARRY)
 add(app, "apply", apply.apply, CARRY)
 add(app, "diff", diff.diff, CARRY)
 add(app, "build-bench", build_bench.build_bench, BUILD)
+add(app, "doctor", doctor.doctor, LOOK_UP)
 add(app, "plan", plan.plan, LOOK_UP)
 app.add_typer(editors.app, name="editors", rich_help_panel=LOOK_UP)
 app.add_typer(models.app, name="models", rich_help_panel=LOOK_UP)
