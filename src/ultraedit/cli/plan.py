@@ -161,7 +161,7 @@ def show(planned: dict[str, Any]) -> None:
             f"{size['loading']} while loading, {size['editing']} while editing",
             "of which": f"weights {size['weights']}, {states}copies {size['copies']}, "
             f"keys and gradients {size['rows']}, a batch {size['batch']}, "
-            f"solving {size['solve']}, programs {size['runtime']}",
+            f"solving {size['solve']}, a snapshot {size['saving']}, programs {size['runtime']}",
             "a turn takes": f"about {format_seconds(planned['seconds_per_turn'])} "
             f"({format_number(planned['flops_per_turn'] / 1e12)} TFLOP){reading}",
             "graphics cards": _graphics_cards(planned),
@@ -207,7 +207,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
     values = asdict(plan)
     parts = (
         *("weights", "streamed", "states", "copies", "rows"),
-        *("batch", "solve", "runtime", "loading"),
+        *("batch", "solve", "saving", "runtime", "loading"),
     )
     return {
         "device": plan.device,
