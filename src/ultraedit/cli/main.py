@@ -33,6 +33,7 @@ from ultraedit.cli import (
     show,
     stats,
     train,
+    tune,
     verify,
 )
 from ultraedit.cli._errors import Commands, drop_output
@@ -63,6 +64,7 @@ add(app, "demo", demo.demo, WRITE)
 add(app, "edit", edit.edit, WRITE)
 add(app, "run", run.run, WRITE)
 add(app, "train", train.train, WRITE)
+add(app, "tune", tune.tune, WRITE)
 add(app, "ask", ask.ask, ASK)
 add(app, "eval", eval.evaluate, ASK)
 add(app, "report", report.report, ASK)
