@@ -25,6 +25,7 @@ from ultraedit.cli import (
     plan,
     prune,
     report,
+    reproduce,
     revert,
     rollback,
     run,
@@ -63,6 +64,7 @@ add(app, "train", train.train, WRITE)
 add(app, "ask", ask.ask, ASK)
 add(app, "eval", eval.evaluate, ASK)
 add(app, "report", report.report, ASK)
+app.add_typer(reproduce.app, name="reproduce", rich_help_panel=ASK)
 add(app, "history", history.history, RUNS)
 add(app, "show", show.show, RUNS)
 add(app, "find", find.find, RUNS)
