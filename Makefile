@@ -49,6 +49,8 @@ bench-all: $(STAMP) ## the same with more turns and both precisions
 	$(BIN)/python -m benchmarks.store
 	$(BIN)/python -m benchmarks.trunk
 	$(BIN)/python -m benchmarks.plan
+	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.distributed
 
 docs: $(STAMP) ## write docs/cli.md from the help pages
 	$(BIN)/python docs/make_cli.py

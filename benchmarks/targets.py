@@ -49,21 +49,38 @@ def main() -> None:
 def compare(
     model: str, dtype: str, file: Path, edits: int, steps: int, pairs: int
 ) -> dict[str, Any]:
-    """Search the same offsets both ways, a few times in turn."""
+    """Load a model and search in it both ways."""
+    from ultraedit.data import read
+    from ultraedit.models import load
+
+    facts = read(f"counterfact:{file}", limit=edits)
+    found = search_both_ways(load(model, dtype=dtype), MODULES, facts, steps, pairs)
+    return {"model": model, "dtype": dtype, **found}
+
+
+def search_both_ways(
+    language_model: Any, modules: str, facts: Sequence[Any], steps: int, pairs: int
+) -> dict[str, Any]:
+    """Search the same offsets both ways, a few times in turn.
+
+    Args:
+        language_model: The model; its tokenizer knows where its tokens are.
+        modules: Pattern of the modules. The search is at the layer of the last.
+        facts: Edits with their subjects.
+        steps: Losses that are looked at.
+        pairs: How often to repeat.
+    """
     import torch
 
-    from ultraedit.data import read
     from ultraedit.editors.memit import MEMIT
     from ultraedit.host import ModelHost
-    from ultraedit.models import load
     from ultraedit.types import OffsetSearch
 
-    language_model = load(model, dtype=dtype)
-    host = ModelHost(language_model, [MODULES])
+    host = ModelHost(language_model, [modules])
     editor = MEMIT()
     search = OffsetSearch(lr=0.5, steps=steps, weight_decay=1e-3, kl=0.0625, clamp=4.0, stop=0.0)
     path = list(host.modules)[-1]
-    goals = editor.goals(read(f"counterfact:{file}", limit=edits), editor.init(host))
+    goals = editor.goals(facts, editor.init(host))
     layer = host._blocks.list[host.layer_number(path)]
     encoded = [host._goal(goal) for goal in goals]
     ours, theirs, apart = [], [], []
@@ -81,10 +98,8 @@ def compare(
         difference = (found.offsets - published).norm(dim=1) / published.norm(dim=1)
         apart.append(float(difference.max()))
     return {
-        "model": model,
-        "dtype": dtype,
         "threads": torch.get_num_threads(),
-        "edits": edits,
+        "edits": len(facts),
         "texts_per_edit": len(encoded[0].prompts) + 1,
         "steps": steps,
         "batched_seconds": median(ours),

@@ -25,9 +25,13 @@ EVALUATIONS = [
 
 
 def test_scores_are_averaged_over_each_turn_the_last_of_which_may_be_short():
-    assert turn_means((1.0, 0.0, None, 0.5, 0.25), 2) == (0.5, 0.5, 0.25)
-    assert turn_means((None, None, 1.0), 2) == (None, 1.0)
-    assert turn_means((), 2) == ()
+    assert turn_means((1.0, 0.0, None, 0.5, 0.25), range(5), 2) == (0.5, 0.5, 0.25)
+    assert turn_means((None, None, 1.0), range(3), 2) == (None, 1.0)
+    assert turn_means((), range(0), 2) == ()
+
+
+def test_a_turn_without_a_sampled_edit_has_no_score():
+    assert turn_means((1.0, 0.5, 0.25), (0, 4, 5), 2) == (1.0, None, 0.375)
 
 
 def test_rows_are_turns_of_edits_and_columns_turns_of_evaluations():

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         StorageError,
         UltraEditError,
     )
-    from ultraedit.models import LanguageModel, load
+    from ultraedit.models import LanguageModel, load, load_wise
     from ultraedit.session import EditResult, ask, edit
     from ultraedit.types import Edit, Editor, Question, Scores
 
@@ -46,6 +46,7 @@ _HOMES = {
     "ask": "ultraedit.session",
     "edit": "ultraedit.session",
     "load": "ultraedit.models",
+    "load_wise": "ultraedit.models",
     "read": "ultraedit.data",
 }
 
@@ -65,6 +66,7 @@ __all__ = [
     "ask",
     "edit",
     "load",
+    "load_wise",
     "read",
 ]
 

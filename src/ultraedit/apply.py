@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ultraedit.errors import ConfigError
+from ultraedit.files import refuse_existing
 from ultraedit.models import load, save
 from ultraedit.store.card import applied_card
 from ultraedit.store.delta import Delta, apply_delta, load_delta
-from ultraedit.store.tensors import refuse_existing
 from ultraedit.types import Nobody, Observer
 
 

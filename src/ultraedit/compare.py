@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ultraedit.errors import ConfigError
 from ultraedit.export import edited_model, read_delta
 from ultraedit.models import load, load_config
+from ultraedit.routing import router_of
 from ultraedit.store import JOURNAL
 from ultraedit.store.delta import Delta, apply_delta, load_delta
 from ultraedit.store.diff import ModuleDiff, diff_changes, diff_models
@@ -73,7 +75,14 @@ def _read_model(name: str, change: Delta | None, observer: Observer) -> Language
     if change is None:
         # As it is stored, which float32 holds too where a CPU refuses it.
         stored = str(load_config(name).dtype).removeprefix("torch.")
-        return load(name, dtype="bfloat16" if stored == "bfloat16" else "float32", device="cpu")
+        dtype = "bfloat16" if stored == "bfloat16" else "float32"
+        model = load(name, dtype=dtype, device="cpu")
+        if router_of(model.model) is not None:
+            raise ConfigError(
+                f"{name} has memories beside its weights, as WISE leaves them, and these cannot be "
+                f"compared weight by weight. `ultraedit eval {name}` scores it."
+            )
+        return model
     model = load(change.base, dtype=change.dtype, device="cpu")
     apply_delta(model, [change])
     return model

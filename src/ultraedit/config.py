@@ -60,6 +60,12 @@ class RunConfig(BaseModel):
     evaluate_at: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Score all edits so far after these turns."""
 
+    score_sample: int | None = Field(default=None, ge=1)
+    """Score a sample of so many edits in the place of all, and hold no others than these."""
+
+    score_newest: int | None = Field(default=None, ge=1)
+    """Whenever the run is scored, also score so many edits that were made last."""
+
     trunk: bool = False
     """Keep what lies below the edited layers for every question that is asked: scoring on the way
     then costs the layers above alone, and its figures may differ in the last digits."""

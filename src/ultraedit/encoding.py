@@ -74,6 +74,26 @@ def encode(
     return encoded
 
 
+def wanted_at_end(items: Sequence[Encoded], padded_to: int) -> list[Encoded]:
+    """The same tokens with as many wanted as the released code of WISE wants.
+
+    Its rows are padded on the left, and its label mask leaves out as many columns as the longest
+    *prompt* has tokens. Where another row of the batch is longer than all of these, the mask
+    ends too early and the last tokens of the prompts are wanted too.
+
+    Args:
+        items: Rows of one batch.
+        padded_to: Length of the longest row of the batch, in tokens.
+    """
+    count = padded_to - max(len(item.prompt_ids) for item in items)
+    found = []
+    for item in items:
+        ids = item.prompt_ids + item.answer_ids
+        at = max(1, len(ids) - max(1, count))
+        found.append(Encoded(ids[:at], ids[at:]))
+    return found
+
+
 def locate(
     tokenizer: Any, lookups: Sequence[Lookup], *, max_length: int | None = None
 ) -> list[tuple[tuple[int, ...], int]]:
@@ -139,6 +159,14 @@ class Batch(NamedTuple):
 
     rows: Tensor
     """Row of the batch that each of them belongs to. Shape (n,)."""
+
+    @property
+    def asked(self) -> Tensor:
+        """Which tokens are the prompts'. bool, shape (rows, length)."""
+        rows, length = self.input_ids.shape
+        last = torch.full((rows,), length, device=self.positions.device)
+        last = last.scatter_reduce(0, self.rows, self.positions % length, "amin")
+        return torch.arange(length, device=last.device) <= last[:, None]
 
     def to(self, device: torch.device | str) -> Batch:
         """Copy every tensor to a device."""

@@ -31,6 +31,10 @@ class StorageError(UltraEditError, OSError):
     """A file or folder that could not be written or read whole."""
 
 
+class ProcessError(UltraEditError, RuntimeError):
+    """One of several processes on a job that has ended before the job has."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Name the nearest known names, or all of them when none is near.
 

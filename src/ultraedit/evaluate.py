@@ -83,16 +83,20 @@ class Evaluation:
     question."""
 
 
-def questions(edits: Sequence[Edit]) -> tuple[list[Asked], int]:
+def questions(
+    edits: Sequence[Edit], newest: Mapping[str, Edit] | None = None
+) -> tuple[list[Asked], int]:
     """Every question of a set of edits; a prompt edited twice expects its newest target.
 
     Args:
         edits: The edits in the order in which they were made.
+        newest: The last edit made of each of their prompts, where others than these were made. None
+            finds them among the edits themselves.
 
     Returns:
         The questions, and how many edits a later one has overruled.
     """
-    newest = {edit.prompt: edit for edit in edits}
+    newest = {edit.prompt: edit for edit in edits} if newest is None else newest
     asked: list[Asked] = []
     for edit in edits:
         now = newest[edit.prompt]
@@ -115,7 +119,9 @@ def evaluate(
     edits: Sequence[Edit],
     *,
     reference: Reference | None = None,
+    newest: Mapping[str, Edit] | None = None,
     free_answers: int | None = None,
+    keep: bool = True,
     observer: Observer | None = None,
 ) -> Evaluation:
     """Score the model as it stands on a set of edits.
@@ -124,15 +130,17 @@ def evaluate(
         host: The model.
         edits: The edits whose questions are asked.
         reference: The unedited model's answers. None if this is the unedited model.
+        newest: The last edit made of each prompt, as `questions` takes it.
         free_answers: How many edits are also asked freely, evenly spaced; None for all of them.
             A locality question without a gold answer counts for agreement only where it is among
             them, since it is the unedited model's free answer that it is scored along.
+        keep: Whether the same will be asked again: then a trunk keeps what lies below.
         observer: Told the number of questions, and of each as it is answered.
 
     Returns:
         The scores, the reference to pass to later calls, and the free answers.
     """
-    asked, overruled = questions(edits)
+    asked, overruled = questions(edits, newest)
     gold = [(question, question.target) for question in asked if question.target is not None]
     items = host.encode([(question.prompt, target) for question, target in gold])
     sample = [asked[i] for i in _sampled(asked, edits, free_answers)]
@@ -150,7 +158,7 @@ def evaluate(
     forced = [
         Forced(question, predicted, item.answer_ids)
         for (question, _), predicted, item in zip(
-            [*gold, *own], host.predict(items, observer), items, strict=True
+            [*gold, *own], host.predict(items, observer, keep=keep), items, strict=True
         )
     ]
     if reference is None:

@@ -1,4 +1,4 @@
-"""Carry the edits of a run away: as a whole model, as its change alone, or as a PEFT adapter."""
+"""Carry the edits of a run away: as a model, as its change alone, or as a PEFT adapter."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from typing import Any
 from torch import Tensor, nn
 
 from ultraedit.data import parse_spec
+from ultraedit.editors import find_editor
 from ultraedit.errors import ConfigError
-from ultraedit.evaluate import evaluate
+from ultraedit.evaluate import Evaluation, Reference, evaluate
+from ultraedit.files import refuse_existing
 from ultraedit.host import ModelHost
 from ultraedit.models import LanguageModel, save
+from ultraedit.opening import load_base, open_host
 from ultraedit.replay import restore
+from ultraedit.scoring import standing
 from ultraedit.settings import resolved_again
 from ultraedit.store import JOURNAL, Journal, read_snapshot
 from ultraedit.store.card import Provenance, adapter_card, model_card
 from ultraedit.store.delta import Delta, apply_delta, save_delta
 from ultraedit.store.lora import KEPT, Compressed, Rank, compress, merged, save_lora
-from ultraedit.store.tensors import refuse_existing
-from ultraedit.types import Edit, Nobody, Observer, Scores, ViewingEditor
-from ultraedit.workflow import load_base, open_host
+from ultraedit.stream import Panel, whole
+from ultraedit.types import Nobody, Observer, Scores, ViewingEditor
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,33 @@ def export_model(path: Path, out: Path, observer: Observer | None = None) -> Del
     return delta
 
 
+def export_wise(path: Path, out: Path, observer: Observer | None = None) -> Delta:
+    """Write the model of a run of WISE: its unedited model, its memories, and how they are chosen.
+
+    Returns:
+        What was exported, without a change.
+
+    Raises:
+        UltraEditError: If the run is of another editor or cannot be read, or the folder not be
+            written.
+    """
+    observer = observer or Nobody()
+    refuse_existing(out)
+    with closing(Journal.open(path / JOURNAL)) as journal:
+        about = _about(journal, {})
+        if not find_editor(about.editor).routes:
+            raise ConfigError(
+                f"{path} was edited by {about.editor}, which has no memories. Its weights are "
+                f"exported by `ultraedit export {path} --as model`."
+            )
+        host, settings = open_host(journal, observer)
+        progress = restore(host, settings.editor, journal, observer=observer)
+        observer.stage("Saving the edited model")
+        with host.viewed(settings.editor, progress.state):
+            save(host.language_model, out)
+    return about
+
+
 def export_lora(
     path: Path,
     out: Path,
@@ -121,8 +151,9 @@ def export_lora(
         observer.stage("Decomposing the changes")
         modules = compress(delta.changes, rank, kept)
         model = _load_base(journal, observer)
-        edits = [each.edit for each in journal.standing()] if score else []
-        adapter = _scored(model, delta, modules, edits, observer) if edits else Adapter(modules)
+        panel = standing(journal) if score else whole(())
+        scorable = bool(panel.edits)
+        adapter = _scored(model, delta, modules, panel, observer) if scorable else Adapter(modules)
         scores = [
             None if each is None else asdict(each) for each in (adapter.exact, adapter.adapted)
         ]
@@ -138,17 +169,34 @@ def export_lora(
 
 
 def _delta(journal: Journal, observer: Observer) -> Delta:
+    folder, editor = journal.path.parent, journal.value("settings")["editor"]
+    if find_editor(editor).routes:
+        raise ConfigError(
+            f"{folder} was edited by {editor}: its edits are in memories beside the weights, and a "
+            "router chooses between them for each question, so they are no model of plain weights, "
+            f"no delta and no adapter. `ultraedit export {folder} --as wise` writes the folder that "
+            "`ultraedit ask` and `ultraedit.load_wise` read."
+        )
+    return _about(journal, _changes(journal, observer) if journal.head() else {})
+
+
+def _about(journal: Journal, changes: Mapping[str, Tensor]) -> Delta:
+    """A change, and what it was made on.
+
+    Raises:
+        ConfigError: If no turn stands.
+    """
     folder, turns = journal.path.parent, journal.head()
     if not turns:
         raise ConfigError(f"No turn stands in {folder}, so there is nothing to carry away.")
     settings = journal.value("settings")
     return Delta(
-        changes=_changes(journal, observer),
+        changes=changes,
         base=settings["model"],
         fingerprint=journal.value("fingerprint"),
         dtype=journal.value("resolved")["dtype"],
         editor=settings["editor"],
-        edits=sum(1 for _ in journal.standing()),
+        edits=journal.holding(),
         turns=turns,
         source=str(folder),
     )
@@ -181,17 +229,27 @@ def _scored(
     model: LanguageModel,
     delta: Delta,
     modules: Mapping[str, Compressed],
-    edits: list[Edit],
+    panel: Panel,
     observer: Observer,
 ) -> Adapter:
     """Ask the unedited model, the exactly edited one, and the one with the adapter merged."""
     host = ModelHost(model, list(modules))
-    reference = evaluate(host, edits, free_answers=0, observer=observer).reference
+
+    def ask(reference: Reference | None) -> Evaluation:
+        return evaluate(
+            host,
+            panel.edits,
+            reference=reference,
+            newest=panel.newest,
+            free_answers=0,
+            observer=observer,
+        )
+
+    reference = ask(None).reference
     found = []
     for changes in (delta.changes, merged(modules)):
         host.weights.restore(changes)
-        again = evaluate(host, edits, reference=reference, free_answers=0, observer=observer)
-        found.append(again.scores)
+        found.append(ask(reference).scores)
     return Adapter(modules, *found)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from ultraedit.errors import StorageError
+from ultraedit.errors import ConfigError, StorageError
 
 PARTIAL, REPLACED = ".partial", ".old"
 """Endings of what is being written, and of what is being replaced."""
@@ -148,3 +148,18 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def refuse_existing(path: Path, *, empty_folder: bool = True) -> None:
+    """Check that something new may have a name, touching nothing.
+
+    Args:
+        path: The name.
+        empty_folder: Whether it may be that of an empty folder.
+
+    Raises:
+        ConfigError: If there is something already.
+    """
+    free = empty_folder and path.is_dir() and not any(path.iterdir())
+    if not free and (path.exists() or path.is_symlink()):
+        raise ConfigError(f"{path} is already there. Choose another --out, or delete it first.")

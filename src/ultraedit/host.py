@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,14 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from ultraedit import trace
-from ultraedit.encoding import Encoded, encode, locate
+from ultraedit.encoding import Encoded, encode, locate, wanted_at_end
 from ultraedit.errors import ConfigError
 from ultraedit.models import find_modules
+from ultraedit.models.activation import activation_of
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.models.generation import generate
 from ultraedit.models.modules import decoder_blocks, shape_of
 from ultraedit.models.offload import held, is_offloaded
 from ultraedit.patch import EditedWeights
+from ultraedit.routing import RoutedWeight, Router, router_of
 from ultraedit.types import (
     Edit,
     Editor,
@@ -34,11 +36,13 @@ from ultraedit.types import (
     Offsets,
     OffsetSearch,
     Patch,
+    Routed,
     SecondMoment,
     State,
     SupervisedAt,
     Tokens,
     Turn,
+    View,
     ViewingEditor,
     WeightGradients,
 )
@@ -73,8 +77,15 @@ class ModelHost:
                 editor asks for them.
 
         Raises:
-            ConfigError: If a pattern matches nothing that can be edited.
+            ConfigError: If a pattern matches nothing that can be edited, or the model is one
+                with memories.
         """
+        if patterns is not None and router_of(language_model.model) is not None:
+            raise ConfigError(
+                f"{language_model.name} was edited by WISE: its edits are in memories beside its "
+                "weights, and other editors cannot add to them. Add facts to its run with "
+                "`ultraedit edit FACTS --append RUN`, or edit the model in its folder `base`."
+            )
         self.language_model = language_model
         self._modules = (
             {}
@@ -82,15 +93,20 @@ class ModelHost:
             else find_modules(language_model.model, patterns, name=language_model.name)
         )
         _refuse_absent(self._modules)
-        self.weights = EditedWeights(self._modules, master)
+        self.weights = self._edited(self._modules, master)
         self._statistics = statistics
         self._moments: dict[str, SecondMoment] = {}
+        self._held_below: dict[str, trace.Trunk | None] = {}
+        self._expected: Mapping[tuple[str, str], Encoded] = {}
         self.trunk: trace.Trunk | None = None
         """What lies below the lowest edited layer, where `use_trunk` has set it up."""
         self._trunk_for_edits = False
         self._fetched = bool(self._modules) and any(map(is_offloaded, self._blocks.list))
         if self._fetched:
             self.use_trunk()
+
+    def _edited(self, modules: Mapping[str, nn.Module], master: Master) -> EditedWeights:
+        return EditedWeights(modules, master)
 
     @property
     def modules(self) -> Mapping[str, ModuleShape]:
@@ -99,9 +115,16 @@ class ModelHost:
 
     def encode(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
         """Tokenize prompts and answers, refusing what the model cannot read whole."""
+        expected = self._expected  # another thread may ask for the next turn's meanwhile
+        if expected and all(pair in expected for pair in pairs):
+            return [expected[pair] for pair in pairs]
         return encode(
             self.language_model.tokenizer, pairs, max_length=self.language_model.context_length
         )
+
+    def expect(self, tokens: Mapping[tuple[str, str], Encoded]) -> None:
+        """Take prompts and answers that `encode` will soon be asked for, tokenized by `encode`."""
+        self._expected = tokens
 
     def signals(self, turn: Turn, tokens: Tokens = "answer") -> dict[str, LayerSignal]:
         """Run the turn's edits forward and backward at the current weights, changing nothing."""
@@ -285,15 +308,64 @@ class ModelHost:
             trace.Row(essence, places[-1].at),
         )
 
-    def patched(self, patch: Patch) -> AbstractContextManager[None]:
-        """The model as if a patch were applied too, and exactly as it was afterwards."""
-        return self.weights.applied(patch)
+    def hold(
+        self,
+        path: str,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        padded_to: int | None = None,
+        keep: bool = False,
+    ) -> trace.HeldRows:
+        """Run prompts and answers up to an edited layer, to go on from there again and again.
+
+        Args:
+            path: The layer. What is below the decoder layer that it is in must be unedited.
+            pairs: Prompts and answers. At least one.
+            padded_to: As in `types.Host`.
+            keep: Whether the same pairs will be held again.
+        """
+        items = self.encode(pairs)
+        if padded_to is not None:
+            items = wanted_at_end(items, padded_to)
+        if path not in self._held_below:
+            below = trace.trunk_of(self._blocks, [path], hold=held if self._fetched else None)
+            works = below is not None and below.works_for(items)
+            self._held_below[path] = below if works else None
+        model, below = self.language_model.model, self._held_below[path]
+        return trace.HeldRows(model, self._modules[path], items, below, keep=keep)
+
+    def activation(self) -> Callable[[Tensor], Tensor]:
+        """The nonlinearity of the model's MLPs.
+
+        Raises:
+            ConfigError: If the model's config does not name it.
+        """
+        return activation_of(self.language_model.config)[1]
+
+    def patched(self, patch: View) -> AbstractContextManager[None]:
+        """The model as if a patch were applied too, and exactly as it was afterwards.
+
+        A `Routed` takes the place of what was applied; an `Additive` comes on top of it.
+        """
+        return self._routed(patch) if isinstance(patch, Routed) else self.weights.applied(patch)
+
+    @contextmanager
+    def _routed(self, patch: Routed) -> Iterator[None]:
+        memories = [
+            RoutedWeight(self.weights.with_change(patch.path, memory.change), memory.threshold)
+            for memory in patch.memories
+        ]
+        name, function = activation_of(self.language_model.config)
+        router = Router(patch.path, memories, name, function, patch.per)
+        with self.weights.unedited(), router.attached(self.language_model.model):
+            yield
 
     @contextmanager
     def viewed(self, editor: Editor, state: State) -> Iterator[None]:
         """The model as an editor wants it asked, and exactly as it was afterwards.
 
-        Nothing but the model itself for all editors except those with a `view`, such as PRUNE.
+        Nothing but the model itself for all editors except those with a `view`, such as PRUNE and
+        WISE.
         """
         if isinstance(editor, ViewingEditor):
             with self.patched(editor.view(self, state)):

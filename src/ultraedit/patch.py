@@ -63,6 +63,11 @@ class EditedWeights:
             return self._live[path].float()
         return self._base[path].float() + self._changes[path]
 
+    def with_change(self, path: str, change: Tensor) -> Tensor:
+        """The unedited weight plus another change, as the live weight would have it. A copy."""
+        base = self._base[path]
+        return (base.float() + change.to(base.device)).to(base.dtype)
+
     def relative_change(self, path: str) -> float:
         """Frobenius norm of the accumulated change over that of the unedited weight."""
         base = torch.linalg.matrix_norm(self._base[path].float())

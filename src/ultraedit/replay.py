@@ -65,10 +65,9 @@ def restore(
         observer.stage("Computing turns again", again)
         check = _Check(journal, observer)
         run_turns(host, editor, journal.turns_between(progress.turns, turn), check, progress)
-    records = [entry.record for entry in journal.turns() if entry.number <= turn]
     progress.turns = turn
-    progress.edits = records[-1]["total_edits"] if records else 0
-    progress.seconds = math.fsum(record["seconds"] for record in records)
+    progress.edits = journal.turn(turn).record["total_edits"] if turn else 0
+    progress.seconds = math.fsum(record["seconds"] for record in journal.records(turn))
     return progress
 
 

@@ -12,14 +12,18 @@ from torch import Tensor
 
 from ultraedit import models
 from ultraedit.config import make_config
+from ultraedit.editors import find_editor
 from ultraedit.errors import ConfigError, NumericalError
-from ultraedit.evaluate import Evaluation, evaluate
+from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.host import ModelHost
-from ultraedit.lifelong import norms, peak_memory
+from ultraedit.lifelong import MemoryRecorder, norms, peak_memory, run_turns
+from ultraedit.opening import open_host
 from ultraedit.replay import restore
+from ultraedit.scoring import standing
 from ultraedit.session import EditResult
 from ultraedit.store import Journal, RunFolder, StoredEdit
 from ultraedit.store.randomness import random_state, restore_random_state
+from ultraedit.stream import Panel, whole
 from ultraedit.types import (
     Carried,
     CheckpointRecord,
@@ -33,7 +37,7 @@ from ultraedit.types import (
     Turn,
     TurnRecord,
 )
-from ultraedit.workflow import conclude, open_host, refuse_interrupted, summarize
+from ultraedit.workflow import conclude, refuse_interrupted, summarize
 
 
 class BeforeAndAfter(NamedTuple):
@@ -63,7 +67,8 @@ def revert(
 
     Each turn with such an edit is solved once with and once without it, both from where the run
     stood before that turn; the difference is taken off the weights. What later turns added stays,
-    and so do the editor's running statistics, which have seen the edits.
+    and so do the editor's running statistics, which have seen the edits. Where changes do not add
+    up, as with WISE, all turns since the first of these edits are made again without them.
 
     Args:
         path: The run folder.
@@ -117,20 +122,24 @@ def _revert(folder: RunFolder, chosen: Sequence[StoredEdit], observer: Observer)
     host, settings = open_host(journal, observer)
     config = make_config(dict(journal.job().settings))
     rows = {each.row for each in chosen}
-    removed = _Group(host, [each.edit for each in chosen], 0, observer)
-    kept = [each.edit for each in journal.standing() if each.row not in rows]
-    remaining = _Group(host, kept, config.free_answers, observer) if kept else None
+    removed = _Group(host, whole([each.edit for each in chosen]), 0, observer)
+    panel, left = standing(journal, without=rows), journal.holding() - len(rows)
+    kept = len(panel.edits)
+    remaining = _Group(host, panel, config.free_answers, observer) if kept else None
     progress = restore(host, settings.editor, journal, observer=observer)
     with host.viewed(settings.editor, progress.state):
         before = removed.score(), remaining.score() if remaining else None
     started = time.perf_counter()
     stood = host.weights.snapshot()
-    share = _share(host, settings.editor, journal, chosen, observer)
-    host.weights.restore({path: change - share[path] for path, change in stood.items()})
+    if find_editor(journal.value("settings")["editor"]).routes:
+        progress.state = _without(host, settings.editor, journal, rows, observer)
+    else:
+        share = _share(host, settings.editor, journal, chosen, observer)
+        host.weights.restore({path: change - share[path] for path, change in stood.items()})
     record = TurnRecord(
         turn=progress.turns + 1,
         edits=len(chosen),
-        total_edits=len(kept),
+        total_edits=left,
         seconds=time.perf_counter() - started,
         memory_bytes=peak_memory(),
         norms=norms(host),
@@ -147,15 +156,13 @@ def _revert(folder: RunFolder, chosen: Sequence[StoredEdit], observer: Observer)
         folder.checkpoint(
             CheckpointRecord(
                 turn=record.turn,
-                edits=len(kept),
+                edits=kept,
                 overruled=after[1].overruled,
                 seconds=time.perf_counter() - asked,
                 scores=after[1].scores,
             )
         )
-        result = EditResult(
-            host, settings.editor, remaining.base, after[1], (), progress, len(kept)
-        )
+        result = EditResult(host, settings.editor, remaining.base, after[1], (), progress, kept)
         summary = summarize(config, settings, result, folder)
         conclude(folder, summary, result, observer, save_model=saved)
     else:  # nothing is left to score
@@ -167,9 +174,7 @@ def _revert(folder: RunFolder, chosen: Sequence[StoredEdit], observer: Observer)
         record.turn,
         tuple(chosen),
         BeforeAndAfter(len(chosen), before[0].scores, after[0].scores),
-        BeforeAndAfter(len(kept), before[1].scores, after[1].scores)
-        if before[1] and after[1]
-        else None,
+        BeforeAndAfter(kept, before[1].scores, after[1].scores) if before[1] and after[1] else None,
     )
 
 
@@ -177,19 +182,23 @@ class _Group:
     """Some edits that are scored together, against what the unedited model says."""
 
     def __init__(
-        self, host: ModelHost, edits: Sequence[Edit], free_answers: int | None, observer: Observer
+        self, host: ModelHost, panel: Panel, free_answers: int | None, observer: Observer
     ) -> None:
         """Ask the unedited model, which the host must hold now."""
-        self._host, self._edits, self._free = host, edits, free_answers
+        self._host, self._panel, self._free = host, panel, free_answers
         self._observer = observer
-        self.base: Evaluation = evaluate(host, edits, free_answers=free_answers, observer=observer)
+        self.base: Evaluation = self._ask(None)
 
     def score(self) -> Evaluation:
         """Ask the model as it stands."""
+        return self._ask(self.base.reference)
+
+    def _ask(self, reference: Reference | None) -> Evaluation:
         return evaluate(
             self._host,
-            self._edits,
-            reference=self.base.reference,
+            self._panel.edits,
+            reference=reference,
+            newest=self._panel.newest,
             free_answers=self._free,
             observer=self._observer,
         )
@@ -220,6 +229,30 @@ def _share(
             for path, change in _solve(host, editor, number, edits, progress.state).items():
                 share[path].add_(change, alpha=sign)
     return share
+
+
+def _without(
+    host: ModelHost, editor: Editor, journal: Journal, rows: set[int], observer: Observer
+) -> State:
+    """Bring a model to where the run would stand if some edits had never been made.
+
+    For an editor whose memories are not what its turns add up to: all turns since the first of
+    these edits are made again without them, and without those that were taken out before.
+
+    Returns:
+        The editor's state.
+    """
+    left: list[Turn] = []
+    for number in range(1, journal.head() + 1):
+        edits = journal.turn_edits(number)
+        kept = [e.edit for e in edits if e.reverted_by is None and e.row not in rows]
+        if left or len(kept) < len(edits):
+            left.append(Turn(number, tuple(kept)))
+    progress = restore(host, editor, journal, left[0].number - 1, observer)
+    made = [turn for turn in left if turn.edits]
+    observer.stage("Making turns again", len(made))
+    run_turns(host, editor, made, MemoryRecorder(), progress, lambda *_: observer.advance())
+    return progress.state
 
 
 def _solve(

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from ultraedit import models
 from ultraedit.errors import ConfigError
 from ultraedit.lifelong import norms
+from ultraedit.opening import open_host
 from ultraedit.replay import restore
 from ultraedit.store import RunFolder
 from ultraedit.types import Carried, Nobody, Observer
-from ultraedit.workflow import open_host
 
 
 class Rolled(NamedTuple):

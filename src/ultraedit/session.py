@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ultraedit import stream
+from ultraedit.checkpoints import Checkpoints, Newest, Schedule
 from ultraedit.editors import name_of
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.errors import ConfigError, DataError
-from ultraedit.evaluate import Evaluation, Reference, evaluate
+from ultraedit.evaluate import Evaluation
 from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, Progress, run_turns
-from ultraedit.metrics import turn_means
 from ultraedit.models import Preset, find_preset, save
 from ultraedit.models.generation import generate
+from ultraedit.models.preset import NO_PRESET
 from ultraedit.second_moments import PROMPTS, OfPrompts, Statistics
+from ultraedit.stream import Background, InMemory, Source, Tokenised, tokenised
 from ultraedit.types import (
     Carried,
-    CheckingEditor,
     CheckpointRecord,
     Edit,
     Editor,
+    NewestScores,
     Nobody,
     Observer,
     Recorder,
@@ -49,9 +51,12 @@ class EditResult:
     before: Evaluation
     after: Evaluation
     turns: tuple[TurnRecord, ...]
+    """Records of the turns; none of a run that has them in its folder."""
     progress: Progress
     scored: int
     """Number of edits that the scores are of."""
+    newest: NewestScores | None = None
+    """Scores of the edits that were made last, where they were asked for."""
 
     @property
     def language_model(self) -> LanguageModel:
@@ -73,35 +78,6 @@ class EditResult:
         """
         with self.host.viewed(self.editor, self.progress.state):
             save(self.language_model, Path(folder))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """How a list of edits is cut into turns, and when the model is scored."""
-
-    edits_per_turn: int = 100
-    evaluate_every: int | None = None
-    """Score all edits so far after every so many turns; None for the end alone."""
-    evaluate_at: tuple[int, ...] = ()
-    """Score all edits so far after these turns."""
-    free_answers: int | None = None
-    """How many edits are also asked freely, before and after all turns; None for all."""
-
-    def __post_init__(self) -> None:
-        """Refuse what no schedule can be.
-
-        Raises:
-            ConfigError: If a number is too small.
-        """
-        for name in ("edits_per_turn", "evaluate_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, got {value}.")
-
-    def is_due(self, turn: int) -> bool:
-        """Whether a checkpoint belongs after a turn that is not the last."""
-        every = self.evaluate_every is not None and turn % self.evaluate_every == 0
-        return every or turn in self.evaluate_at
 
 
 def edit(
@@ -153,109 +129,98 @@ def edit(
     edits = list(edits)
     statistics = statistics or OfPrompts([edit.prompt for edit in edits[:PROMPTS]])
     host = ModelHost(language_model, modules, getattr(editor, "master", "float32"), statistics)
-    return carry_out(host, editor, edits, schedule, recorder=recorder, observer=observer)
+    kept = MemoryRecorder()
+    both = kept if recorder is None else _Both([kept, recorder])
+    result = carry_out(host, editor, InMemory(edits), schedule, recorder=both, observer=observer)
+    return replace(result, turns=tuple(kept.turns))
 
 
 def carry_out(
     host: ModelHost,
     editor: Editor,
-    edits: Sequence[Edit],
+    source: Source,
     schedule: Schedule,
     *,
     done: int = 0,
     before: Evaluation | None = None,
     asked: Callable[[Evaluation], None] | None = None,
     start: Callable[[], Progress] | None = None,
+    newest: Newest | None = None,
     recorder: Recorder | None = None,
     observer: Observer | None = None,
 ) -> EditResult:
-    """Make a list of edits, from the beginning or from where it was interrupted.
+    """Make the edits of a job, from the beginning or from where it was interrupted.
+
+    They are read and tokenised by a thread while the model is at work on those before them. No more
+    of them are held than a few turns, the panel and the newest.
 
     Args:
         host: The model, unedited.
         editor: The method.
-        edits: All edits of the list.
+        source: All edits of the job, and which of them are scored.
         schedule: How to cut them, and when to score.
         done: How many of them an earlier process has made.
         before: What the unedited model says, if it was asked before.
         asked: Told what it says, if it is asked now.
         start: Brings the model to where that process, or an earlier list, left it, and says
             where that is. Called after the unedited model was asked. None starts anew.
+        newest: Where the last edit made of a prompt is looked up. None reads the source again.
         recorder: Told of every turn and evaluation as it happens.
         observer: Told how far the job is.
 
     Returns:
-        The edited model with its scores, and records of the turns that were made here.
+        The edited model with its scores.
 
     Raises:
         DataError: If there is no edit, or one is longer than the model's context.
         NumericalError: If a turn's update is not finite; the turns before it stay applied.
         KeyboardInterrupt: After Ctrl-C, once the turn at work is recorded.
     """
-    edits = list(edits)
-    if not edits:
+    total = source.total
+    if not total:
         raise DataError("There is no edit to make.")
     observer = observer or Nobody()
-    kept = MemoryRecorder()
-    recorders: list[Recorder] = [kept] if recorder is None else [kept, recorder]
-
-    both = _Both(recorders)
-
-    def check(
-        turn: int, seen: Sequence[Edit], reference: Reference | None, *, free: bool
-    ) -> Evaluation:
-        begun = time.perf_counter()
-        free_answers = schedule.free_answers if free else 0
-        found = evaluate(
-            host, seen, reference=reference, free_answers=free_answers, observer=observer
-        )
-        record = CheckpointRecord(
-            turn=turn,
-            edits=len(seen),
-            overruled=found.overruled,
-            seconds=time.perf_counter() - begun,
-            scores=found.scores,
-            by_turn=_by_turn(found, schedule) if turn else {},
-            first_turn=first_turn if turn else 1,
-        )
-        both.checkpoint(record)
-        return found
-
-    if isinstance(editor, CheckingEditor):
-        editor.check(edits)
+    recorder = recorder or MemoryRecorder()
+    stream.check(editor, source)
+    checkpoints = Checkpoints(host, source, schedule, recorder, observer, newest=newest, done=done)
     if before is None:
-        before = check(0, edits, None, free=True)
+        before = checkpoints.unedited()
         if asked is not None:
             asked(before)
     reference = before.reference
     progress = Progress(editor.init(host)) if start is None else start()
     earlier = progress.edits - done
-    first_turn = progress.turns + 1 - -(-done // schedule.edits_per_turn)
+    checkpoints.first_turn = progress.turns + 1 - -(-done // schedule.edits_per_turn)
 
-    def check_if_due(turn: int) -> None:
+    def check_if_due() -> None:
         made = progress.edits - earlier
-        if done <= made < len(edits) and made and schedule.is_due(turn):
+        if 0 < made < total and schedule.is_due(progress.turns):
             with host.viewed(editor, progress.state):
-                check(turn, edits[:made], reference, free=False)
-            observer.stage("Editing", len(edits) - made)
+                checkpoints.edited(progress.turns, made, reference, free=False)
+            observer.stage("Editing", total - made)
 
     def after_turn(turn: Turn, _: Progress) -> None:
+        checkpoints.made(turn.edits)
         observer.advance(len(turn.edits))
-        check_if_due(turn.number)
+        check_if_due()
 
-    check_if_due(progress.turns)  # an interrupted run may have stopped just before it
-    observer.stage("Editing", len(edits) - done)
-    left = turns(edits[done:], schedule.edits_per_turn, progress.turns + 1)
-    run_turns(host, editor, left, both, progress, after_turn)
+    check_if_due()  # an interrupted run may have stopped just before it
+    observer.stage("Editing", total - done)
+    cut = turns(source.after(done), schedule.edits_per_turn, progress.turns + 1)
+    with Background(tokenised(cut, host.encode, done)) as ready:
+        run_turns(host, editor, _expected(host, ready), recorder, progress, after_turn)
+    host.expect({})
     with host.viewed(editor, progress.state):
-        after = check(progress.turns, edits, reference, free=True)
-    return EditResult(host, editor, before, after, tuple(kept.turns), progress, len(edits))
+        after = checkpoints.edited(progress.turns, total, reference, free=True)
+    scored = len(source.panel.edits)
+    return EditResult(host, editor, before, after.panel, (), progress, scored, after.newest)
 
 
-def _by_turn(found: Evaluation, schedule: Schedule) -> dict[str, tuple[float | None, ...]]:
-    """Scores by name, averaged over the edits of each turn."""
-    size = schedule.edits_per_turn
-    return {name: turn_means(scores, size) for name, scores in found.by_edit.items()}
+def _expected(host: ModelHost, ready: Iterable[Tokenised]) -> Iterator[Turn]:
+    """The turns, each with its tokens laid out for the host."""
+    for turn, tokens in ready:
+        host.expect(tokens)
+        yield turn
 
 
 class _Both:
@@ -295,7 +260,7 @@ def choose_preset(
     except ConfigError:
         if modules is None:
             raise
-        return Preset("none", tuple(modules), None, 1.0, "no preset for this model")
+        return Preset(NO_PRESET, tuple(modules), None, 1.0, "no preset for this model")
 
 
 def ask(language_model: LanguageModel, question: str, *, max_new_tokens: int = 32) -> str:

@@ -1,9 +1,15 @@
-"""What a run uses once defaults are filled in, and where each came from."""
+"""What a run uses once defaults are filled in, and where each value came from.
+
+A value is of the ``user``, of a ``preset NAME``, of a ``tuned FILE``, ``auto`` where the program
+found it from the model, the machine or the facts, or a ``default``. Behind a colon stands what
+made it so, as in ``default: protocol paper``.
+"""
 
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -37,13 +43,25 @@ class Settings:
     offered: dict[str, Any]
     """Values of the preset for options of the editor."""
 
+    sources: dict[str, str] = field(default_factory=dict)
+    """Where each value came from, by the name of the setting or of the editor's option."""
 
-def resolve(config: RunConfig, model: LanguageModel | PretrainedConfig) -> Settings:
+
+COUNTED = "auto: edits of the run"
+"""Source of an option that the number of facts decided."""
+
+USER, AUTO, DEFAULT = "user", "auto", "default"
+
+
+def resolve(
+    config: RunConfig, model: LanguageModel | PretrainedConfig, *, edits: int | None = None
+) -> Settings:
     """Fill in what the user left open from a preset; what the user chose wins.
 
     Args:
         config: The settings as they were given.
         model: The model, or its config, which says enough.
+        edits: How many edits the run will make, for editors that ask; None where nobody knows.
 
     Raises:
         ConfigError: If there is no such preset, or its values do not suit the editor.
@@ -54,17 +72,80 @@ def resolve(config: RunConfig, model: LanguageModel | PretrainedConfig) -> Setti
     else:
         format = data.parse_spec(config.data).format
         preset = choose_preset(model, format, config.modules, editor)
-    suitable = _offered(preset, editor, "" if editor == config.editor else "base.")
+    prefix = "" if editor == config.editor else "base."
+    suitable = _offered(preset, editor, prefix)
+    counted = {} if edits is None else _counted(editor, edits, prefix)
     device = choose_device(config.device)
+    made = make_editor(config.editor, counted | suitable | config.options)
     return Settings(
-        editor=make_editor(config.editor, suitable | config.options),
+        editor=made,
         modules=preset.modules if config.modules is None else config.modules,
         preset=preset.name,
         preset_source=preset.source,
         dtype=str(choose_dtype(config.dtype, device)).removeprefix("torch."),
         device=str(device),
         offered=suitable,
+        sources=_of_options(config, made, preset, suitable, counted) | _of_run(config, preset),
     )
+
+
+def _counted(editor: str, edits: int, prefix: str) -> dict[str, Any]:
+    """The option by which an editor is told how many edits the run will make."""
+    known = {each.name for each in fields(find_editor(editor).load())}  # type: ignore[arg-type]
+    return {f"{prefix}expected_edits": edits} if "expected_edits" in known else {}
+
+
+def _of_options(
+    config: RunConfig,
+    editor: Editor,
+    preset: Preset,
+    offered: Mapping[str, Any],
+    counted: Mapping[str, Any],
+) -> dict[str, str]:
+    """Where each option of an editor came from; those of a wrapped one stand together."""
+    found = {}
+    for option in fields(editor):  # type: ignore[arg-type]
+        value = getattr(editor, option.name)
+        within = ("base.",) if option.name == "base_options" else ()
+        said = [
+            source
+            for source, names in (
+                (USER, config.options),
+                (_of_offered(preset, option.name), offered),
+                (COUNTED, counted),
+            )
+            if option.name in names or any(name.startswith(within) for name in names if within)
+        ]
+        if said:
+            # The user's word comes first; a wrapped editor may have options of several.
+            found[option.name] = ", ".join(said) if within else said[0]
+        elif option.name in find_editor(config.editor).options:
+            found[option.name] = f"{DEFAULT}: editor {config.editor}"
+        elif option.default is None and value is not None:
+            protocol = getattr(editor, "protocol", "")
+            found[option.name] = f"{DEFAULT}: protocol {protocol}".removesuffix(" ")
+        else:
+            found[option.name] = DEFAULT
+    return found
+
+
+def _of_offered(preset: Preset, option: str) -> str:
+    """Where a value that came with a preset came from."""
+    if option == "eta" and preset.eta is None and not preset.tuned:
+        return AUTO
+    return preset.origin if preset.measured else DEFAULT
+
+
+def _of_run(config: RunConfig, preset: Preset) -> dict[str, str]:
+    """Where what does not belong to the editor came from."""
+    given = {
+        name: USER if getattr(config, name) != setting.default else DEFAULT
+        for name, setting in RunConfig.model_fields.items()
+        if name in ("edits_per_turn", "seed", "editor")
+    }
+    found = {name: AUTO if getattr(config, name) == AUTO else USER for name in ("dtype", "device")}
+    modules = preset.origin if config.modules is None else USER
+    return given | found | {"modules": modules, "preset": AUTO if config.preset is None else USER}
 
 
 def _offered(preset: Preset, editor: str, prefix: str) -> dict[str, Any]:
@@ -91,6 +172,7 @@ def describe(config: RunConfig, settings: Settings) -> dict[str, Any]:
             "modules": list(settings.modules),
             "preset": settings.preset,
             "preset_source": settings.preset_source,
+            "sources": settings.sources,
             "dtype": settings.dtype,
             "device": settings.device,
             "statistics": provider(config.corpus, config.corpus_samples).source if needs else None,
@@ -119,4 +201,5 @@ def resolved_again(journal: Journal) -> Settings:
         dtype=resolved["dtype"],
         device=str(choose_device(settings["device"])),
         offered={},
+        sources=resolved.get("sources", {}),
     )

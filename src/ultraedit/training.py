@@ -16,6 +16,7 @@ from ultraedit.editors import EDITORS, make_editor
 from ultraedit.editors._fit import Check, Fitted, Schedule, fit
 from ultraedit.editors._trained import UNTRAINED, Trained, about_net, require_match
 from ultraedit.errors import ConfigError, DataError
+from ultraedit.files import refuse_existing
 from ultraedit.host import ModelHost
 from ultraedit.lifelong import keep_freed_memory
 from ultraedit.nets import Net, read_net
@@ -130,7 +131,7 @@ def train(
     observer = observer or Nobody()
     keep_freed_memory()
     _require_trainable(config)
-    _refuse_taken(out)
+    refuse_existing(out, empty_folder=False)
     editor = make_editor(config.editor, config.options)
     assert isinstance(editor, Trained)
     rows = choose_rows(config, plan, editor)
@@ -234,13 +235,6 @@ def _class(name: str) -> type[Any]:
     from ultraedit.editors import find_editor
 
     return find_editor(name).load()
-
-
-def _refuse_taken(out: Path) -> None:
-    if out.is_dir():
-        raise ConfigError(f"{out} is a folder. Name a file for --out, such as {out / 'net'}.")
-    if out.exists():
-        raise ConfigError(f"{out} already exists. Choose another --out, or delete it first.")
 
 
 def _digest(edits: Sequence[Edit]) -> str:

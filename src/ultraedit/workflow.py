@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import random
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ultraedit import data, models, report
+from ultraedit import data, models, report, stream
+from ultraedit.checkpoints import Schedule
 from ultraedit.config import RunConfig, make_config
 from ultraedit.editors import find_editor, make_editor
 from ultraedit.errors import ConfigError, DataError
-from ultraedit.evaluate import Evaluation, evaluate
 from ultraedit.files import sha256
-from ultraedit.host import ModelHost
 from ultraedit.lifelong import keep_freed_memory
-from ultraedit.models import LanguageModel
-from ultraedit.models.fingerprint import fingerprint
+from ultraedit.opening import open_host
 from ultraedit.replay import restore
-from ultraedit.second_moments import PROMPTS, check_corpus, provider
-from ultraedit.session import EditResult, Schedule, carry_out
+from ultraedit.second_moments import PROMPTS, check_corpus
+from ultraedit.session import EditResult, carry_out
 from ultraedit.settings import Settings, describe, resolve, resolved_again
-from ultraedit.store import JOURNAL, Job, Journal, RunFolder
-from ultraedit.store.delta import short
+from ultraedit.store import JOURNAL, Job, RunFolder
 from ultraedit.store.randomness import random_state
-from ultraedit.types import CheckingEditor, Edit, Master, Nobody, Observer
+from ultraedit.stream import FromFile, InMemory, Source
+from ultraedit.types import Nobody, Observer
 
 
 @dataclass(frozen=True)
@@ -57,20 +56,19 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
     observer = observer or Nobody()
     make_editor(config.editor, config.options)
     check_corpus(config.corpus)
-    edits = read_edits(config)
+    source = read_edits(config)
     observer.stage("Loading the model")
-    settings = resolve(config, models.load_config(config.model))
-    if isinstance(settings.editor, CheckingEditor):
-        settings.editor.check(edits)
+    settings = resolve(config, models.load_config(config.model), edits=source.total)
+    stream.check(settings.editor, source)
     _seed(config.seed)
     described = describe(config, settings)
     values = described | {"random": random_state().hex()}
     if find_editor(config.editor).needs_statistics and config.corpus is None:
-        values["prompts"] = [edit.prompt for edit in edits[:PROMPTS]]
+        values["prompts"] = [edit.prompt for edit in islice(source.after(), PROMPTS)]
     folder = RunFolder.create(out, values, _job_settings(config))
     try:
         folder.write_json("config.json", described)
-        return _work(folder, config, settings, edits, observer)
+        return _work(folder, config, settings, source, observer)
     except BaseException:
         if not folder.begun:
             folder.discard()
@@ -100,8 +98,8 @@ def resume(path: Path, observer: Observer | None = None) -> RunResult | None:
         if job.ended is not None:
             return None
         config = make_config(dict(job.settings))
-        edits = _same_edits(config, job, folder)
-        return _work(folder, config, resolved_again(folder.journal), edits, observer)
+        source = _same_edits(config, job, folder)
+        return _work(folder, config, resolved_again(folder.journal), source, observer)
     finally:
         folder.close()
 
@@ -125,12 +123,12 @@ def append(path: Path, changes: dict[str, Any], observer: Observer | None = None
         refuse_interrupted(folder)
         first = folder.journal.jobs()[0].settings
         config = make_config(dict(first) | {"limit": None, "turns": None} | changes)
-        edits = read_edits(config)
+        source = read_edits(config)
         settings = resolved_again(folder.journal)
         before = folder.journal.head()
         folder.journal.begin_job(_job_settings(config))
         try:
-            return _work(folder, config, settings, edits, observer)
+            return _work(folder, config, settings, source, observer)
         except BaseException:
             if folder.journal.head() == before:
                 folder.journal.end_job()  # nothing was added: the run stands as it stood
@@ -139,13 +137,18 @@ def append(path: Path, changes: dict[str, Any], observer: Observer | None = None
         folder.close()
 
 
-def read_edits(config: RunConfig) -> list[Edit]:
+def read_edits(config: RunConfig) -> Source:
     """Read the facts of a run, all of them checked before anything else happens.
+
+    Where a sample is scored, no others than these are held.
 
     Raises:
         DataError: If the file, or any row of it within the limits, cannot be used.
     """
-    return data.read(config.data, limit=config.edit_limit, seed=config.seed)
+    limit, seed, sample = config.edit_limit, config.seed, config.score_sample
+    if sample is None:
+        return InMemory(data.read(config.data, limit=limit, seed=seed))
+    return FromFile.survey(config.data, limit=limit, seed=seed, sample=sample)
 
 
 def refuse_interrupted(folder: RunFolder) -> None:
@@ -162,73 +165,17 @@ def refuse_interrupted(folder: RunFolder) -> None:
         )
 
 
-def load_base(journal: Journal, settings: Settings) -> LanguageModel:
-    """Load the unedited model of a run, and check that it still is that model.
-
-    Raises:
-        ConfigError: If there is none of its name, or its weights are others.
-    """
-    config = make_config(dict(journal.job().settings))
-    loaded = _load(config, settings)
-    found, noted = fingerprint(loaded.model), journal.value("fingerprint")
-    if noted is not None and found != noted:
-        raise ConfigError(
-            f"{config.model} is not the model that {journal.path.parent} was begun with: its "
-            f"weights have the fingerprint {short(found)}, those of the run {short(noted)}. "
-            "Put that model back."
-        )
-    return loaded
-
-
-def _load(config: RunConfig, settings: Settings) -> LanguageModel:
-    if config.device_map == "stream":
-        return models.load_streamed(
-            config.model, settings.modules, dtype=settings.dtype, device=settings.device
-        )
-    if config.device_map == "auto":
-        return models.load(config.model, dtype=settings.dtype, device_map="auto")
-    return models.load(config.model, dtype=settings.dtype, device=settings.device)
-
-
-def open_host(journal: Journal, observer: Observer) -> tuple[ModelHost, Settings]:
-    """Load the unedited model of a run as a host that edits the run's modules.
-
-    Raises:
-        ConfigError: If the model is gone or another, or the settings no longer hold.
-    """
-    settings = resolved_again(journal)
-    observer.stage("Loading the model")
-    return _host(journal, load_base(journal, settings), settings, observer), settings
-
-
-def _host(
-    journal: Journal, loaded: LanguageModel, settings: Settings, observer: Observer
-) -> ModelHost:
-    """The model of a run, with the statistics that were chosen at its beginning."""
-    first = make_config(dict(journal.jobs()[0].settings))
-    prompts = journal.value("prompts") or ()
-    statistics = provider(first.corpus, first.corpus_samples, prompts, observer)
-    master: Master = getattr(settings.editor, "master", "float32")
-    return ModelHost(loaded, settings.modules, master, statistics)
-
-
 def _work(
     folder: RunFolder,
     config: RunConfig,
     settings: Settings,
-    edits: list[Edit],
+    source: Source,
     observer: Observer,
 ) -> RunResult:
     """Do what is left of the newest job, and leave its results."""
     keep_freed_memory()
     journal = folder.journal
-    observer.stage("Loading the model")
-    if journal.value("fingerprint") is None:
-        loaded = _load(config, settings)
-        journal.set_value("fingerprint", fingerprint(loaded.model))
-    else:
-        loaded = load_base(journal, settings)
-    host = _host(journal, loaded, settings, observer)
+    host, _ = open_host(journal, observer, (config, settings))
     if find_editor(config.editor).needs_statistics:
         host.second_moment(next(iter(host.modules)))  # Now: it would break the bar of the edits.
     if config.trunk and host.trunk is None:
@@ -237,17 +184,19 @@ def _work(
         result = carry_out(
             host,
             settings.editor,
-            edits,
+            source,
             Schedule(
                 edits_per_turn=config.edits_per_turn,
                 evaluate_every=config.evaluate_every,
                 evaluate_at=config.evaluate_at,
+                score_newest=config.score_newest,
                 free_answers=config.free_answers,
             ),
-            done=edits_done(journal),
+            done=journal.edits_of_job(),
             before=folder.before(),
             asked=folder.keep_before,
             start=lambda: restore(host, settings.editor, journal, observer=observer),
+            newest=journal.newest,
             recorder=folder,
             observer=observer,
         )
@@ -257,13 +206,6 @@ def _work(
     summary = summarize(config, settings, result, folder)
     conclude(folder, summary, result, observer, save_model=config.save_model)
     return RunResult(config, result, summary, folder.path)
-
-
-def edits_done(journal: Journal) -> int:
-    """How many edits of the newest job are made."""
-    job = journal.job().id
-    turns = (t for t in journal.turns() if t.job == job)
-    return sum(turn.record["edits"] for turn in turns)
 
 
 def conclude(
@@ -285,42 +227,6 @@ def conclude(
     folder.drop_before()
     folder.seal()
     folder.journal.end_job()
-
-
-def score(
-    path: Path, free_answers: int | None = None, observer: Observer | None = None
-) -> tuple[int, int, Evaluation]:
-    """Score a run where it stands, on all its edits that hold, against its unedited model.
-
-    Args:
-        path: The run folder.
-        free_answers: How many edits are also asked freely; None for all, 0 for none.
-        observer: Told how far it is.
-
-    Returns:
-        The turn, the number of edits, and the evaluation. Where the turn has a checkpoint on
-        record of the same edits, the teacher-forced scores are the same to the last digit.
-
-    Raises:
-        ConfigError: If the folder holds no run, or no edit of it holds.
-        StorageError: If one of its files is damaged.
-    """
-    observer = observer or Nobody()
-    journal = Journal.open(path / JOURNAL)
-    try:
-        edits = [each.edit for each in journal.standing()]
-        if not edits:
-            raise ConfigError(f"No edit of {path} holds: there is nothing to score.")
-        host, settings = open_host(journal, observer)
-        base = evaluate(host, edits, free_answers=free_answers, observer=observer)
-        progress = restore(host, settings.editor, journal, observer=observer)
-        with host.viewed(settings.editor, progress.state):
-            found = evaluate(
-                host, edits, reference=base.reference, free_answers=free_answers, observer=observer
-            )
-        return progress.turns, len(edits), found
-    finally:
-        journal.close()
 
 
 def write_report(path: Path) -> None:
@@ -360,6 +266,7 @@ def summarize(
         "peak_memory_bytes": last["memory_bytes"],
         "before": asdict(result.before.scores),
         "after": asdict(result.after.scores),
+        "newest": None if result.newest is None else asdict(result.newest),
         "resolved": describe(config, settings)["resolved"],
         "remarks": result.remarks,
     }
@@ -376,7 +283,7 @@ def _job_settings(config: RunConfig) -> dict[str, Any]:
     return config.model_dump(mode="json") | located | {"data_sha256": sha256(spec.path)}
 
 
-def _same_edits(config: RunConfig, job: Job, folder: RunFolder) -> list[Edit]:
+def _same_edits(config: RunConfig, job: Job, folder: RunFolder) -> Source:
     """Read the facts of an interrupted job again.
 
     Raises:

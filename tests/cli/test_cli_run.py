@@ -83,6 +83,8 @@ def test_every_option_reaches_the_run(cli, tiny):
         "dtype": "float32",
         "device": "cpu",
         "seed": 7,
+        "score_sample": None,
+        "score_newest": None,
         "save_model": False,
     }
     options = resolved("out")["options"]
@@ -174,18 +176,25 @@ def test_a_dry_run_says_where_each_choice_is_from(cli, tiny):
     plan = json.loads(cli(*args, "--dry-run", "--json").stdout)
     source = {option["name"]: (option["value"], option["from"]) for option in plan["options"]}
     assert source == {
-        "eta": (0.5, "given"),
-        "ridge": (1.0, "preset relative-depth"),
-        "protocol": ("official", "given"),
-        "variance": ("released", "protocol official"),
-        "statistics": ("shape", "protocol official"),
-        "loss_average": ("micro-batch", "protocol official"),
-        "master": ("model", "given"),
+        "eta": (0.5, "user"),
+        "ridge": (1.0, "default"),
+        "protocol": ("official", "user"),
+        "variance": ("released", "default: protocol official"),
+        "statistics": ("shape", "default: protocol official"),
+        "loss_average": ("micro-batch", "default: protocol official"),
+        "master": ("model", "user"),
         "micro_batch": (10, "default"),
         "alpha": (0.5, "default"),
+        "most_drop": (3.0, "default"),
+        "expected_edits": (5, "auto: edits of the run"),
+        "retention": (0.0, "default"),
+        "normalise": (1.0, "default"),
+        "normalise_seed": (0, "default"),
+        "frozen": (False, "default"),
+        "coefficient": ("norm", "default"),
     }
     assert plan["modules"] == [{"path": "model.layers.0.mlp.down_proj", "d_in": 48, "d_out": 32}]
-    assert plan["modules_from"] == "preset relative-depth"
+    assert plan["modules_from"] == "auto: relative depth"
     assert (plan["turns"], plan["edits_in_last_turn"], plan["out"]) == (3, 1, "out")
     assert plan["free_bytes"] > plan["model_bytes"] > 0
 

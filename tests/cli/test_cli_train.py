@@ -203,8 +203,8 @@ def test_an_editor_without_a_net_is_not_trained(refused, tiny):
 def test_nothing_is_overwritten(refused, tiny):
     Path("a.net").write_text("mine")
     given = ["train", "malmen", "--model", tiny, "--data", "facts.jsonl", "--out"]
-    assert "a.net already exists" in refused(*given, "a.net")
-    assert "is a folder" in refused(*given, ".")
+    assert "a.net is already there" in refused(*given, "a.net")
+    assert ". is already there" in refused(*given, ".")
     assert Path("a.net").read_text() == "mine"
 
 

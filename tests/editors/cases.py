@@ -22,7 +22,18 @@ CASES: dict[str, dict[str, Any]] = {
     "ft-l": {"lr": 1e-2, "epochs": 3},
     "ft-m": {"lr": 1e-2, "epochs": 3},
     "ft-bf": {"lr": 2e-2, "epochs": 6, "batch_size": 4},
+    "wise": {
+        "edit_lr": 6.0,
+        "n_iter": 8,
+        "mask_ratio": 0.6,
+        "contexts": 1,
+        "beta": 2.0,
+        "alpha": 0.5,
+        "gamma": 1.0,
+    },
 }
 
-LAYERS: dict[str, str] = dict.fromkeys(("memit", "alphaedit", "rect", "prune"), "0-1")
+LAYERS: dict[str, str] = dict.fromkeys(("memit", "alphaedit", "rect", "prune"), "0-1") | {
+    "wise": "1"
+}
 """Which of the three layers an editor changes, where not the upper two."""

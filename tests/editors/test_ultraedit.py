@@ -133,6 +133,7 @@ def test_auto_eta_waits_for_a_turn_that_says_something():
     [
         ({"eta": 0.0}, r"eta must be a positive number or 'auto', got 0\.0"),
         ({"eta": float("nan")}, "eta must be a positive number or 'auto', got nan"),
+        ({"retention": 1.5}, "retention must be from 0 to 1, got 1.5"),
         ({"ridge": -1.0}, r"ridge must be a positive number, got -1\.0"),
         ({"protocol": "officil"}, "protocol must be one of paper, official, got 'officil'"),
         ({"micro_batch": 0}, "micro_batch must be at least 1, got 0"),
@@ -211,3 +212,47 @@ def test_official_equals_the_released_algorithm_after_five_turns_of_real_edits(
     host.weights.reset()
     for name, value in naive.items():
         assert getattr(scores, name) == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.parametrize("retention", [0.3, 1.0])
+def test_retention_holds_the_update_off_the_keys_of_earlier_turns(retention):
+    hosts = [FakeHost(0), FakeHost(1), FakeHost(2)]
+    for host in hosts:  # float64, so that the two ways of solving can be told from rounding
+        host.signal = host.signal._replace(
+            keys=host.signal.keys.double(), grads=host.signal.grads.double()
+        )
+        host.base = host.base.double()
+    editor = UltraEdit(eta=0.3, ridge=2.0, retention=retention)
+    state = editor.init(hosts[0])
+    for host in hosts[:2]:
+        _, state = editor.step(host, TURN, state)
+    moments = editor.solve(hosts[2], hosts[2].signals(TURN), editor.unpack(state))
+    h = hosts[2].signal.keys
+    past = sum(host.signal.keys.T @ host.signal.keys for host in hosts[:2])
+    system = h.T @ h + 2.0 * torch.eye(8) + retention * past
+    v = 0.3 * editor.targets(h, moments.normalized["layer"])
+    change = editor.step(hosts[2], TURN, state)[0].changes["layer"]
+    found = change.dense() if isinstance(change, LowRank) else change
+    torch.testing.assert_close(found, torch.linalg.solve(system, h.T @ v), rtol=1e-9, atol=1e-12)
+    plain = step(UltraEdit(eta=0.3, ridge=2.0), hosts)
+    for host in hosts[:2]:  # what was written at the earlier keys is disturbed less
+        assert (host.signal.keys @ found).norm() < (host.signal.keys @ plain).norm()
+
+
+def test_retention_is_off_by_default_and_its_state_survives_the_disk(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    host = host_of("ultraedit")
+    first, second = Turn(1, tuple(EDITS[:8])), Turn(2, tuple(EDITS[8:]))
+    _, state = UltraEdit().step(host, first, UltraEdit().init(host))
+    assert not any(name.startswith("past/") for name in state)
+    editor = UltraEdit(eta=0.1, retention=0.5)
+    _, state = editor.step(host, first, editor.init(host))
+    assert {f"past/{path}" for path in host.modules} <= state.keys()
+    save_file(state, tmp_path / "state.safetensors")
+    again = load_file(tmp_path / "state.safetensors")
+    ours, theirs = (editor.step(host, second, each) for each in (state, again))
+    assert all(torch.equal(ours[1][name], theirs[1][name]) for name in ours[1])
+    for path, change in ours[0].changes.items():
+        assert torch.equal(change.left, theirs[0].changes[path].left)
+        assert torch.equal(change.right, theirs[0].changes[path].right)

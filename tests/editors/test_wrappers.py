@@ -181,7 +181,11 @@ def test_the_base_of_a_wrapper_is_known_by_name():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("rect", {"base": "prune"}, "base must be an editor that makes changes itself, not prune"),
+        (
+            "rect",
+            {"base": "prune"},
+            "base must be an editor that itself changes weights, not prune",
+        ),
         ("rect", {"keep": 0.0}, "keep must be above 0 and at most 1, got 0.0"),
         ("prune", {"alpha": 1.0}, "alpha must be a number above 1, got 1.0"),
     ],

@@ -85,7 +85,7 @@ def test_an_edit_comes_back_from_the_journal_as_it_was(tmp_path):
     (stored,) = held.journal.turn_edits(1)
     assert stored.edit == EDIT
     assert [each.row for each in held.journal.find("ä-TOWN")] == [stored.row]
-    assert held.journal.find("nobody") == []
+    assert list(held.journal.find("nobody")) == []
     held.close()
 
 

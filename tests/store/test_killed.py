@@ -71,7 +71,8 @@ class Jobs:
         hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
         journal = Journal.open(folder / JOURNAL)
         hashes["norms"] = str([entry.record["norms"] for entry in journal.turns()])
-        hashes["scores"] = str([c.record["scores"] for c in journal.checkpoints()])
+        scores = [[c.record["scores"], c.record["newest"]] for c in journal.checkpoints()]
+        hashes["scores"] = str(scores)
         hashes["edits"] = str([each.edit for each in journal.standing()])
         journal.close()
         return hashes
@@ -114,3 +115,20 @@ def test_a_run_that_is_killed_at_random_times_ends_with_the_same_bits(jobs):
             kills += jobs.do(out, after=draw.uniform(0.05, 1.5)) == KILLED
         assert jobs.do(out) == 0
         assert jobs.outcome(out) == whole
+
+
+def test_a_streamed_run_that_is_killed_twice_ends_with_the_same_bits(jobs):
+    config = jobs.config | {"score_sample": 4, "score_newest": 3}
+    assert jobs.do("streamed", config=config) == 0
+    whole = jobs.outcome("streamed")
+    moments = int((jobs.place / "moments").read_text())
+    draw = random.Random(13)
+    step = moments // 4
+    for number, fatal in enumerate(range(draw.randrange(1, step), moments, step)):
+        out = f"streamed-{number}"
+        assert jobs.do(out, config=config, fatal=fatal) == KILLED
+        again = draw.randrange(2, max(3, (moments - fatal) * 2 // 3))
+        assert jobs.do(out, config=config, fatal=again) in (0, KILLED)
+        assert jobs.do(out, config=config) == 0
+        assert jobs.outcome(out) == whole, f"killed at moment {fatal} of {moments}"
+        assert verify(jobs.place / out).is_whole

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError
+from ultraedit.errors import ConfigError, ProcessError
 
 if TYPE_CHECKING:
     from ultraedit.config import RunConfig
@@ -118,10 +118,10 @@ def add_to(folder: Path, changes: dict[str, Any], *, json: bool) -> None:
 
 @contextmanager
 def resumable(folder: Path) -> Iterator[None]:
-    """Say how to go on with a job that Ctrl-C ends."""
+    """Say how to go on with a job that Ctrl-C ends, or the end of one of its processes."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ProcessError):
         if folder.is_dir():
             _output.message(
                 f"Every finished turn is in {folder}. Go on with:\n"
@@ -175,12 +175,14 @@ def show_result(done: RunResult) -> None:
     model = folder / "model"
     _output.pairs(
         {
-            "scores of": _scored(summary),
+            "scores of": _scored(done),
             "edited": f"{edits} in {format_count(summary['turns'], 'turn')}{overruled}",
+            "newest": _newest(summary),
             "asked freely": _asked_freely(done),
             "speed": f"{format_number(summary['edits_per_second'])} edits per second "
             f"({format_seconds(summary['edit_seconds'])} in all)",
             "peak memory": format_bytes(summary["peak_memory_bytes"]),
+            "modules from": summary["resolved"]["sources"].get("modules"),
             **summary["remarks"],
             "report": folder / "report.md",
             "plots": ", ".join(plot.name for plot in sorted(folder.glob("*.png"))) or None,
@@ -192,11 +194,25 @@ def show_result(done: RunResult) -> None:
         _output.line(f"Try next: {_question(done)}")
 
 
-def _scored(summary: Mapping[str, Any]) -> str | None:
+def _scored(done: RunResult) -> str | None:
     """Which edits the scores are of, where these are not all."""
-    if summary["scored"] == summary["edits"]:
+    scored = done.summary["scored"]
+    if scored == done.summary["edits"]:
         return None
-    return f"the {summary['scored']:,} edits that were added now"
+    if scored == done.config.score_sample:
+        return f"a sample of {scored:,} edits"
+    return f"the {scored:,} edits that were added now"
+
+
+def _newest(summary: Mapping[str, Any]) -> str | None:
+    """How the edits do that were made last, where that was asked."""
+    from ultraedit.report import METRICS, format_count, format_percent
+
+    if summary["newest"] is None:
+        return None
+    scores = summary["newest"]["scores"]
+    said = [f"{n} {format_percent(scores[n])}" for n in METRICS if scores[n] is not None]
+    return f"{format_count(summary['newest']['edits'], 'edit')}: {', '.join(said)}"
 
 
 def _question(done: RunResult) -> str:

@@ -206,6 +206,26 @@ EvaluateAt = Annotated[
         "TURNS",
     ),
 ]
+ScoreSample = Annotated[
+    int | None,
+    _option(
+        "--score-sample",
+        RESULT,
+        "Score a sample of N edits, the same at every checkpoint, in the place of all: then memory "
+        "does not grow with the file. All edits unless given.",
+        "N",
+    ),
+]
+ScoreNewest = Annotated[
+    int | None,
+    _option(
+        "--score-newest",
+        RESULT,
+        "Whenever the run is scored, also score the N edits that were made last; none unless "
+        "given.",
+        "N",
+    ),
+]
 Trunk = Annotated[
     bool,
     _option(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from ultraedit.config import RunConfig
-    from ultraedit.encoding import Encoded
     from ultraedit.settings import Settings
+    from ultraedit.stream import Source
+
+COUNTED_AT_ONCE = 10_000
+"""Edits that are tokenized together to be counted."""
 
 
 def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
@@ -36,32 +40,32 @@ def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
         from ultraedit.store import refuse_taken
 
         make_editor(config.editor, config.options)
-        edits = workflow.read_edits(config)
+        source = workflow.read_edits(config)
         refuse_taken(out)
         observer.stage("Planning")
         described = models.load_config(config.model)
-        settings = resolve(config, described)
+        settings = resolve(config, described, edits=source.total)
         found = find_modules(models.empty_model(described), settings.modules, name=config.model)
         before = runtime_bytes()
         tokenizer = models.load_tokenizer(config.model)
-        items = _encoded(tokenizer, described, edits)
-        predicted = _predicted(config, described, settings, items, before)
-    sizes = [len(edits[start : start + config.edits_per_turn]) for start in _starts(config, edits)]
+        tokens = _count_tokens(tokenizer, described, source)
+        predicted = _predicted(config, described, settings, source.total, tokens, before)
+    turns, rest = divmod(source.total, config.edits_per_turn)
     return {
         "model": config.model,
         "source": models.resolve(config.model).origin,
         "dtype": settings.dtype,
         "device": settings.device,
         "data": config.data,
-        "edits": len(edits),
-        "answer_tokens": sum(len(item.answer_ids) for item in items),
-        "turns": len(sizes),
+        "edits": source.total,
+        "answer_tokens": tokens.answers,
+        "turns": turns + bool(rest),
         "edits_per_turn": config.edits_per_turn,
-        "edits_in_last_turn": sizes[-1],
+        "edits_in_last_turn": rest or config.edits_per_turn,
         "editor": config.editor,
         "preset": settings.preset,
-        "options": _options(config, settings),
-        "modules_from": f"preset {settings.preset}" if config.modules is None else "given",
+        "options": _options(settings),
+        "modules_from": settings.sources["modules"],
         "modules": [
             {"path": path, "d_in": shape_of(module).d_in, "d_out": shape_of(module).d_out}
             for path, module in found.items()
@@ -110,54 +114,53 @@ def show_plan(plan: dict[str, Any]) -> None:
     _output.line("Nothing was written. Leave out --dry-run to do it.")
 
 
-def _starts(config: RunConfig, edits: list[Any]) -> range:
-    return range(0, len(edits), config.edits_per_turn)
-
-
-def _options(config: RunConfig, settings: Settings) -> list[dict[str, Any]]:
+def _options(settings: Settings) -> list[dict[str, Any]]:
     """Every option of the editor, and who decided on it."""
-    from ultraedit.editors import find_editor
-
-    # The options of a wrapped editor, base.NAME, stand together in `base_options`.
-    given, offered = (
-        {"base_options" if name.startswith("base.") else name for name in options}
-        for options in (config.options, settings.offered)
-    )
-    listed = []
-    for field in fields(settings.editor):  # type: ignore[arg-type]
-        value = getattr(settings.editor, field.name)
-        if field.name in given:
-            source = "given"
-        elif field.name in offered:
-            source = f"preset {settings.preset}"
-        elif field.name in find_editor(config.editor).options:
-            source = f"editor {config.editor}"
-        elif field.default is None and value is not None:
-            source = f"protocol {getattr(settings.editor, 'protocol', '')}".strip()
-        else:
-            source = "default"
-        listed.append({"name": field.name, "value": value, "from": source})
-    return listed
+    return [
+        {
+            "name": field.name,
+            "value": getattr(settings.editor, field.name),
+            "from": settings.sources[field.name],
+        }
+        for field in fields(settings.editor)  # type: ignore[arg-type]
+    ]
 
 
-def _encoded(tokenizer: Any, config: PretrainedConfig, edits: list[Any]) -> list[Encoded]:
-    """The edits as tokens; refuses any question that the model cannot read whole."""
+class _Tokens(NamedTuple):
+    """Tokens of all edits of a run together."""
+
+    read: int
+    answers: int
+    asked: int
+    """Tokens of all questions."""
+
+
+def _count_tokens(tokenizer: Any, config: PretrainedConfig, source: Source) -> _Tokens:
+    """Count, refusing any question that the model cannot read whole."""
     from ultraedit.encoding import encode
     from ultraedit.evaluate import questions
     from ultraedit.models.language_model import text_config
 
     longest = getattr(text_config(config), "max_position_embeddings", None)
-    asked, _ = questions(edits)
-    pairs = [(each.prompt, each.target) for each in asked if each.target is not None]
-    encode(tokenizer, pairs, max_length=longest)
-    return encode(tokenizer, [(edit.prompt, edit.target) for edit in edits])
+    edits = source.after()
+    read = answers = asked_tokens = 0
+    while part := list(islice(edits, COUNTED_AT_ONCE)):
+        asked, _ = questions(part)
+        pairs = [(each.prompt, each.target) for each in asked if each.target is not None]
+        different = {item.input_ids for item in encode(tokenizer, pairs, max_length=longest)}
+        asked_tokens += sum(map(len, different))
+        items = encode(tokenizer, [(edit.prompt, edit.target) for edit in part])
+        read += sum(map(len, items))
+        answers += sum(len(item.answer_ids) for item in items)
+    return _Tokens(read, answers, asked_tokens)
 
 
 def _predicted(
     config: RunConfig,
     described: PretrainedConfig,
     settings: Settings,
-    items: list[Encoded],
+    edits: int,
+    tokens: _Tokens,
     before: int,
 ) -> dict[str, Any]:
     """Memory and time of a turn of edits of the mean length."""
@@ -165,10 +168,11 @@ def _predicted(
 
     from ultraedit.plan import Workload
 
-    tokens = sum(len(item) for item in items)
-    answers = sum(len(item.answer_ids) for item in items)
     workload = Workload(
-        min(config.edits_per_turn, len(items)), -(-tokens // len(items)), -(-answers // len(items))
+        min(config.edits_per_turn, edits),
+        -(-tokens.read // edits),
+        -(-tokens.answers // edits),
+        tokens.asked,
     )
     return predict(
         described,
@@ -176,7 +180,8 @@ def _predicted(
         workload,
         getattr(torch, settings.dtype),
         torch.device(settings.device),
-        master=getattr(settings.editor, "master", "float32"),
+        editor=settings.editor,
+        device_map=config.device_map,
         before=before,
         name=config.model,
     )

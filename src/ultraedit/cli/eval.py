@@ -88,7 +88,7 @@ def _score_run(folder: Path, free_answers: int | None, *, json: bool) -> None:
     """Score a run where it stands."""
     with progress() as observer:
         observer.stage("Getting ready")
-        from ultraedit.workflow import score
+        from ultraedit.scoring import score
 
         turn, edits, found = score(folder, free_answers, observer)
     result = {

@@ -1,4 +1,4 @@
-"""``ultraedit export``: a run's edits as a model, as a delta or as a PEFT adapter."""
+"""``ultraedit export``: a run's edits as a model, a delta, a PEFT adapter, or memories."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from ultraedit.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from ultraedit.export import Adapter
 
-FORMS = ("model", "delta", "lora")
+FORMS = ("model", "delta", "lora", "wise")
 
 Form = Annotated[
     str | None,
     typer.Option(
         "--as",
         metavar="|".join(FORMS),
-        help="A whole model, its change alone as one file, or a PEFT adapter. Must be given.",
+        help="A whole model, its change alone as one file, or a PEFT adapter; wise, for runs of that "
+        "editor alone, a model with its memories. Must be given.",
         rich_help_panel=o.RESULT,
         show_envvar=False,
     ),
@@ -32,7 +33,7 @@ Out = Annotated[
     typer.Option(
         "--out",
         metavar="PATH",
-        help="File of the delta, or folder of the model or the adapter; new. Must be given.",
+        help="File of the delta, or folder of anything else; new. Must be given.",
         rich_help_panel=o.RESULT,
         show_envvar=False,
     ),
@@ -93,7 +94,7 @@ def export(
     form, out = _check(form, out, {"--rank": rank, "--energy": energy, "--score": score})
     with progress() as observer:
         observer.stage("Getting ready")
-        from ultraedit.export import export_delta, export_lora, export_model
+        from ultraedit.export import export_delta, export_lora, export_model, export_wise
         from ultraedit.store.lora import KEPT
 
         adapter = None
@@ -101,6 +102,8 @@ def export(
             delta = export_model(folder, out, observer)
         elif form == "delta":
             delta = export_delta(folder, out, observer)
+        elif form == "wise":
+            delta = export_wise(folder, out, observer)
         else:
             delta, adapter = export_lora(
                 folder,
@@ -140,7 +143,7 @@ def _check(form: str | None, out: Path | None, lora: dict[str, object]) -> tuple
         raise ConfigError("--out is missing. Give the path of what is to be made.")
     given = [name for name, value in lora.items() if value is not None]
     if form != "lora" and given:
-        raise ConfigError(f"{given[0]} is for --as lora; a {form} is exact. Leave it out.")
+        raise ConfigError(f"{given[0]} is for --as lora; --as {form} is exact. Leave it out.")
     return form, out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,7 +22,20 @@ Text = Annotated[
 ]
 
 
-def find(folder: o.RunArgument, text: Text, json: o.Json = False) -> None:
+First = Annotated[
+    int | None,
+    typer.Option(
+        "--first",
+        metavar="N",
+        min=1,
+        help="Show the N edits that were made first; all unless given.",
+        show_envvar=False,
+        show_default=False,
+    ),
+]
+
+
+def find(folder: o.RunArgument, text: Text, first: First = None, json: o.Json = False) -> None:
     r"""Find the edits of a run that have a text in their prompt or target.
 
     Examples:
@@ -31,7 +45,7 @@ def find(folder: o.RunArgument, text: Text, json: o.Json = False) -> None:
     from ultraedit.store import JOURNAL, Journal
 
     journal = Journal.open(folder / JOURNAL)
-    found = [(each, _fate(journal, each)) for each in journal.find(text)]
+    found = [(each, _fate(journal, each)) for each in islice(journal.find(text), first)]
     journal.close()
     if json:
         rows = [
@@ -59,11 +73,7 @@ def _fate(journal: Journal, found: StoredEdit) -> str | None:
         return "rolled back"
     if found.reverted_by is not None:
         return f"taken out by turn {found.reverted_by}"
-    later = [
-        each
-        for each in journal.edits_of_prompt(found.edit.prompt)
-        if each.reverted_by is None and each.row > found.row
-    ]
-    if not later or later[-1].edit.target == found.edit.target:
+    last = journal.last_of_prompt(found.edit.prompt)
+    if last is None or last.row <= found.row or last.edit.target == found.edit.target:
         return None
-    return f"overruled by turn {later[-1].turn}: {later[-1].edit.target}"
+    return f"overruled by turn {last.turn}: {last.edit.target}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
@@ -11,11 +13,25 @@ if TYPE_CHECKING:
     from ultraedit.store import Entry, Journal
 
 
-def history(folder: o.RunArgument, json: o.Json = False) -> None:
+Last = Annotated[
+    int | None,
+    typer.Option(
+        "--last",
+        metavar="N",
+        min=1,
+        help="Show the last N turns; all unless given.",
+        show_envvar=False,
+        show_default=False,
+    ),
+]
+
+
+def history(folder: o.RunArgument, last: Last = None, json: o.Json = False) -> None:
     r"""List the turns of a run, those that were rolled back too.
 
     Examples:
       ultraedit history edited
+      ultraedit history edited --last 20
       ultraedit history edited --json
     """
     from ultraedit.store import JOURNAL, Journal
@@ -36,7 +52,7 @@ def history(folder: o.RunArgument, json: o.Json = False) -> None:
             "snapshot": entry.number in snapshots and entry.undone is None,
             "undone": entry.undone,
         }
-        for entry in journal.turns(undone=True)
+        for entry in journal.turns(undone=True, last=last)
     ]
     state = _state(journal)
     journal.close()

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ultraedit import ranks
 from ultraedit.cli import (
     apply,
     ask,
@@ -15,6 +16,7 @@ from ultraedit.cli import (
     data,
     demo,
     diff,
+    doctor,
     edit,
     editors,
     eval,
@@ -36,7 +38,8 @@ from ultraedit.cli import (
 )
 from ultraedit.cli._errors import Commands, drop_output
 from ultraedit.cli._help import add, page
-from ultraedit.cli._output import show_log
+from ultraedit.cli._output import message, show_log
+from ultraedit.errors import ProcessError
 
 WRITE = "Write facts into a model"
 RUNS = "Look into a run, and take edits back"
@@ -76,6 +79,7 @@ add(app, "export", export.export, CARRY)
 add(app, "apply", apply.apply, CARRY)
 add(app, "diff", diff.diff, CARRY)
 add(app, "build-bench", build_bench.build_bench, BUILD)
+add(app, "doctor", doctor.doctor, LOOK_UP)
 add(app, "plan", plan.plan, LOOK_UP)
 app.add_typer(editors.app, name="editors", rich_help_panel=LOOK_UP)
 app.add_typer(models.app, name="models", rich_help_panel=LOOK_UP)
@@ -123,9 +127,20 @@ def main() -> None:
         # A terminal that cannot show a letter shows a question mark in its place.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        app(prog_name="ultraedit")
+        with ranks.joined():
+            app(prog_name="ultraedit") if ranks.is_first() else _help()
     finally:
         try:
             sys.stdout.flush()
         except BrokenPipeError:
             drop_output()
+
+
+def _help() -> None:
+    """Do what the first process of the job asks, silently."""
+    try:
+        ranks.follow()
+    except ProcessError as error:
+        if ranks.rank() == 1:  # One of those that are left says it for all.
+            message(str(error))
+        sys.exit(1)

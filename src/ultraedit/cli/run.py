@@ -47,6 +47,8 @@ def run(
     free_answers: o.FreeAnswers = None,
     evaluate_every: o.EvaluateEvery = None,
     evaluate_at: o.EvaluateAt = None,
+    score_sample: o.ScoreSample = None,
+    score_newest: o.ScoreNewest = None,
     trunk: o.Trunk = False,
     snapshot_every: o.SnapshotEvery = None,
     out: o.Out = None,
@@ -65,6 +67,8 @@ def run(
     The folder of the results gets journal.sqlite, which `ultraedit history` shows, summary.json,
     records.jsonl, answers.jsonl, report.md with its plots, config.json, which repeats the run with
     --config, and the edited model in model/. Ctrl-C ends a run after the turn at work.
+
+    torchrun --nproc-per-node N -m ultraedit run ... divides the work among N processes.
     """
     given = {
         "model": model,
@@ -88,6 +92,8 @@ def run(
         "free_answers": free_answers,
         "evaluate_every": evaluate_every,
         "evaluate_at": evaluate_at,
+        "score_sample": score_sample,
+        "score_newest": score_newest,
         "trunk": trunk or None,
         "snapshot_every": snapshot_every,
         "save_model": False if no_save_model else None,

@@ -13,7 +13,9 @@ from ultraedit.errors import ConfigError, DataError
 from ultraedit.types import Edit
 
 
-def stream(spec: DataSpec | str, *, limit: int | None = None, seed: int = 0) -> Iterator[Edit]:
+def stream(
+    spec: DataSpec | str, *, limit: int | None = None, seed: int = 0, skip: int = 0
+) -> Iterator[Edit]:
     """Read edits as they are needed, in memory that does not grow with the file.
 
     A wrong format, limit or path is refused at once, everything else when its row is reached.
@@ -23,6 +25,7 @@ def stream(spec: DataSpec | str, *, limit: int | None = None, seed: int = 0) -> 
         limit: Take the first so many rows. None takes all.
         seed: Decides what is drawn where a data set offers a choice (`fever`). The draw of a
             row depends on the seed and the row's name alone.
+        skip: Pass over so many rows of these first, without looking at them.
 
     Returns:
         An iterator over the edits, in the order of the file.
@@ -33,7 +36,7 @@ def stream(spec: DataSpec | str, *, limit: int | None = None, seed: int = 0) -> 
             used. No row is ever left out.
     """
     spec, layout = resolve(spec, limit)
-    return _edits(spec, layout, limit, seed)
+    return _edits(spec, layout, limit, seed, skip)
 
 
 def read(spec: DataSpec | str, *, limit: int | None = None, seed: int = 0) -> list[Edit]:
@@ -57,10 +60,14 @@ def no_rows(spec: DataSpec) -> str:
     return f"{spec.path} has no rows, expected at least one edit in the format {spec.format}."
 
 
-def _edits(spec: DataSpec, layout: Layout, limit: int | None, seed: int) -> Iterator[Edit]:
+def _edits(
+    spec: DataSpec, layout: Layout, limit: int | None, seed: int, skip: int
+) -> Iterator[Edit]:
     is_empty = True
-    for row in islice(layout.rows(spec.path), limit):
+    for number, row in enumerate(islice(layout.rows(spec.path), limit)):
         is_empty = False
+        if number < skip:
+            continue
         faults = layout.faults(row)
         if faults:
             raise DataError(

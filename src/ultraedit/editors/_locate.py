@@ -23,10 +23,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-import torch
 from torch import Tensor
 
 from ultraedit.editors._subjects import Span, SubjectSource, find_subjects
+from ultraedit.editors._texts import pack_texts, unpack_texts, written
 from ultraedit.errors import ConfigError
 from ultraedit.types import (
     Additive,
@@ -126,9 +126,8 @@ class LocateThenEdit(ABC):
         """The contexts, as the unedited model writes them."""
         self._ascending(host)
         starts = STARTS[: self.contexts]
-        added = host.answer(starts, [CONTEXT_TOKENS] * len(starts)) if starts else []
-        written = [f"{start} {text}. " for start, text in zip(starts, added, strict=True)]
-        return {"contexts": _pack_texts(written)}
+        texts = written(host, starts, [CONTEXT_TOKENS] * len(starts))
+        return {"contexts": pack_texts([f"{text}. " for text in texts])}
 
     def step(self, host: Host, turn: Turn, state: State) -> tuple[Additive, State]:
         """Find the states that say the targets, and spread them over the layers."""
@@ -152,7 +151,7 @@ class LocateThenEdit(ABC):
 
     def prompts(self, edits: Sequence[Edit], state: State) -> list[tuple[Lookup, ...]]:
         """Each edit's prompt, plain and after each context, with the place of its subject."""
-        contexts = ["", *_unpack_texts(state["contexts"])]
+        contexts = ["", *unpack_texts(state["contexts"])]
         return [
             tuple(_after(context, edit.prompt, span) for context in contexts)
             for edit, span in zip(edits, find_subjects(edits, self.subject), strict=True)
@@ -230,12 +229,3 @@ def _after(context: str, prompt: str, span: Span) -> Lookup:
 def _essence(lookup: Lookup) -> Lookup:
     subject = lookup.text[lookup.start : lookup.end]
     return Lookup(ESSENCE.format(subject), 0, len(subject))
-
-
-def _pack_texts(texts: Sequence[str]) -> Tensor:
-    """Texts of one line each as a tensor of bytes."""
-    return torch.tensor(list("\n".join(texts).encode()), dtype=torch.uint8)
-
-
-def _unpack_texts(packed: Tensor) -> list[str]:
-    return bytes(packed.tolist()).decode().split("\n") if len(packed) else []

@@ -10,7 +10,8 @@ Each editor says what its unit change is. Where its step is ``auto``, the first 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -23,6 +24,8 @@ from ultraedit.types import Additive, Host, LayerSignal, LowRank, ModuleShape, S
 Change = Tensor | LowRank
 
 Moments = RunningMoments | RunningCovariance
+
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Solved(NamedTuple):
@@ -51,6 +54,21 @@ class Normalised:
     def unit(self, path: str, keys: Tensor, normalized: Tensor) -> Change:
         """Change of a module for a step of 1, from its raw keys and its normalised rows."""
         raise TypeError(f"{type(self).__name__} does not say what its change is.")
+
+    def units(
+        self,
+        signals: Mapping[str, LayerSignal],
+        normalized: Mapping[str, Tensor],
+        carried: Mapping[str, Tensor],
+    ) -> dict[str, Change]:
+        """Change of each module for a step of 1; `carried` is what earlier turns have left."""
+        return {
+            path: self.unit(path, signal.keys, normalized[path]) for path, signal in signals.items()
+        }
+
+    def kept(self, solved: Solved, carried: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What later turns must know of this one beside its statistics."""
+        return {}
 
     def steps(self, units: Mapping[str, Change]) -> dict[str, Tensor] | None:
         """Scale of each module's change; None where the first turn decides."""
@@ -87,14 +105,15 @@ class Normalised:
     def step(self, host: Host, turn: Turn, state: State) -> tuple[Additive, State]:
         """Fold the turn into the statistics, then change each layer."""
         signals, observe = self.trace(host, turn), self.observes(state)
-        solved = self.solve(host, signals, self.unpack(state), observe=observe)
+        solved = self.solve(host, signals, self.unpack(state), observe=observe, carried=state)
         if not solved.signals:
             return Additive({}), state
         fixed = self.steps(solved.units)
-        steps = self._found(host, solved, state) if fixed is None else fixed
+        steps = self._found(host, turn, solved, state) if fixed is None else fixed
         changes = {path: scale(solved.units[path], float(step)) for path, step in steps.items()}
         found = {f"eta/{path}": step for path, step in steps.items()} if fixed is None else {}
-        return Additive(changes), dict(state) | pack(solved.moments) | found
+        left = pack(solved.moments) | found | self.kept(solved, state)
+        return Additive(changes), dict(state) | left
 
     def solve(
         self,
@@ -103,6 +122,7 @@ class Normalised:
         moments: Mapping[str, Moments],
         *,
         observe: bool = True,
+        carried: Mapping[str, Tensor] = NOTHING,
     ) -> Solved:
         """Everything of a turn but the size of its step.
 
@@ -111,6 +131,7 @@ class Normalised:
             signals: What the layers saw of the turn.
             moments: Statistics of the turns before.
             observe: Whether this turn joins them, before they are used on it.
+            carried: The editor's state before the turn.
         """
         if not signals:
             return Solved({}, {}, {}, dict(moments))
@@ -126,10 +147,7 @@ class Normalised:
             else rows
             for path, rows in features.items()
         }
-        units = {
-            path: self.unit(path, signal.keys, normalized[path]) for path, signal in signals.items()
-        }
-        return Solved(signals, normalized, units, updated)
+        return Solved(signals, normalized, self.units(signals, normalized, carried), updated)
 
     def group(self, host: Host, path: str) -> str:
         """Name of the statistics that a module belongs to."""
@@ -171,10 +189,17 @@ class Normalised:
         _, sizes = torch.unique_consecutive(segments // self.micro_batch, return_counts=True)
         yield from torch.split(rows, sizes.tolist())
 
-    def _found(self, host: Host, solved: Solved, state: State) -> dict[str, Tensor]:
+    def _found(self, host: Host, turn: Turn, solved: Solved, state: State) -> dict[str, Tensor]:
         """Steps that earlier turns have settled, and those that this one settles."""
         settled = {path: state[f"eta/{path}"] for path in solved.units if f"eta/{path}" in state}
-        return settled | self.measured(host, solved, solved.units.keys() - settled.keys())
+        open_ = [path for path in solved.units if path not in settled]
+        return settled | self.settle(host, turn, solved, open_) if open_ else settled
+
+    def settle(
+        self, host: Host, turn: Turn, solved: Solved, paths: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """Choose the steps of modules from a turn, for the rest of the run."""
+        return self.measured(host, solved, paths)
 
     def measured(self, host: Host, solved: Solved, paths: Iterable[str]) -> dict[str, Tensor]:
         """Steps that change the outputs of the turn's rows by `alpha`, relative to their size.

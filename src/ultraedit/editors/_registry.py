@@ -32,6 +32,8 @@ class EditorRow:
     needs_subject: bool = False
     needs_statistics: bool = False
     """Whether it asks the host for second moments of its layers' inputs."""
+    routes: bool = False
+    """Whether its edited model is no set of weights: memories, and a router that chooses."""
     wraps: bool = False
     """Whether it works on another editor's changes, its option ``base``."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -203,6 +205,18 @@ _ROWS = (
         url="https://openreview.net/forum?id=VdEG08ZJCH",
         target="ultraedit.editors.simie:SimIE",
         wraps=True,
+    ),
+    EditorRow(
+        name="wise",
+        title="WISE",
+        summary="A side memory of one layer per shard of edits, chosen by a router per question",
+        family="memory",
+        paper="WISE: Rethinking the Knowledge Memory for Lifelong Model Editing of Large "
+        "Language Models",
+        year=2024,
+        url="https://arxiv.org/abs/2405.14768",
+        target="ultraedit.editors.wise:WISE",
+        routes=True,
     ),
 )
 

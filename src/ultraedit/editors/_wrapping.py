@@ -38,11 +38,14 @@ class Wrapper:
         """Make the wrapped editor.
 
         Raises:
-            ConfigError: If there is none of that name, it is a wrapper itself, or an option is
-                not one of its own.
+            ConfigError: If there is none of that name, it is a wrapper itself, its edits are not
+                in weights, or an option is not one of its own.
         """
-        if find_editor(self.base).wraps:
-            raise ConfigError(f"base must be an editor that makes changes itself, not {self.base}.")
+        row = find_editor(self.base)
+        if row.wraps or row.routes:
+            raise ConfigError(
+                f"base must be an editor that itself changes weights, not {self.base}."
+            )
         object.__setattr__(self, "_inner", make_editor(self.base, self.base_options))
 
     @property

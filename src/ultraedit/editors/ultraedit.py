@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
@@ -29,11 +29,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ultraedit.editors._normalised import Normalised, follow_protocol, require_positive
+from ultraedit.editors._normalised import (
+    Change,
+    Normalised,
+    Solved,
+    follow_protocol,
+    require_positive,
+)
 from ultraedit.errors import ConfigError
-from ultraedit.linalg import ridge_update
+from ultraedit.linalg import ridge_update, weighted_ridge_update
 from ultraedit.stats import Variance
-from ultraedit.types import Host, LowRank, Master, State
+from ultraedit.types import Additive, Host, LayerSignal, LossTerm, LowRank, Master, State, Turn
 
 PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -58,6 +64,14 @@ PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 """Where the paper and the released code differ, option by option."""
 
 
+EXPECTED_EDITS = 500
+"""Length of a run up to which the step need not shrink (LOG.md, 2026-11-22)."""
+
+LEAST_LOSS = 1.0
+"""Loss in nats that a first turn counts as having, lest facts that the model knows make the step
+vanish for the rest of the run."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class UltraEdit(Normalised):
     """The UltraEdit editor. Its only memory is one `RunningMoments` per module or shape.
@@ -68,8 +82,7 @@ class UltraEdit(Normalised):
 
     eta: float | Literal["auto"] = 1e-6
     """Scale of the targets; the update is linear in it. Unitless. ``auto`` sets it per module
-    on the first turn, so that the update changes the module's output at its own edit tokens by
-    `alpha` relative to its size, shared among the modules."""
+    on the first turn: see `alpha`, `most_drop` and `expected_edits`."""
 
     ridge: float = 1.0
     """Penalty on the size of the update. Larger writes less. The released code fixes it at 1."""
@@ -97,7 +110,21 @@ class UltraEdit(Normalised):
     ``variance="released"``; how many edits are computed at once does not depend on it."""
 
     alpha: float = 0.5
-    """Relative change of the outputs that ``eta="auto"`` aims at, on the first turn."""
+    """With ``eta="auto"``, the relative change of the modules' outputs at the edits' own tokens
+    that the first turn aims at, shared among the modules. Larger writes more."""
+
+    most_drop: float = 3.0
+    """With ``eta="auto"``, the most that the loss of the first turn may be predicted to drop, to
+    first order, as a multiple of the loss itself. Larger writes more."""
+
+    expected_edits: int = EXPECTED_EDITS
+    """With ``eta="auto"``, how many edits the run will make. A run fills in its own number. Above
+    500 the step shrinks with its square root."""
+
+    retention: float = 0.0
+    """Share, from 0 to 1, of the key moments of all earlier turns that joins the solve. Larger
+    keeps the oldest edits and writes the newest less. Above 0 the state holds a d_in x d_in matrix
+    per module. An addition; 0 is the paper."""
 
     normalise: float | Literal["off"] = 1.0
     """Ablation: share of the edited modules, drawn at random, whose rows are normalised. The
@@ -115,7 +142,11 @@ class UltraEdit(Normalised):
 
     def __post_init__(self) -> None:
         """Check the options and fill in those that the protocol decides."""
-        require_positive(self, "eta", "ridge", "alpha", auto="eta")
+        require_positive(self, "eta", "ridge", "alpha", "most_drop", auto="eta")
+        if self.expected_edits < 1:
+            raise ConfigError(f"expected_edits must be at least 1, got {self.expected_edits}.")
+        if not 0 <= self.retention <= 1:
+            raise ConfigError(f"retention must be from 0 to 1, got {self.retention}.")
         if self.normalise != "off" and not 0 < self.normalise <= 1:
             raise ConfigError(
                 f"normalise must be a share above 0 and at most 1, or off, got {self.normalise}."
@@ -138,19 +169,97 @@ class UltraEdit(Normalised):
         random.Random(self.normalise_seed).shuffle(paths)
         return paths[: max(1, math.floor(self.normalise * len(paths) + 0.5))]
 
-    def unit(self, path: str, keys: Tensor, normalized: Tensor) -> Tensor | LowRank:
+    def unit(self, path: str, keys: Tensor, normalized: Tensor) -> Change:
         """The ridge solution for the targets of eta = 1 (Eq. 5 to 7)."""
+        return ridge_update(keys, self.targets(keys, normalized), self.ridge, name=path)
+
+    def units(
+        self,
+        signals: Mapping[str, LayerSignal],
+        normalized: Mapping[str, Tensor],
+        carried: Mapping[str, Tensor],
+    ) -> dict[str, Change]:
+        """Change of each module for a step of 1, held off the keys of earlier turns.
+
+        With the sum P of ``H^T H`` over them, ``Delta = argmin ||H Delta - V||^2
+        + ridge ||Delta||^2 + retention tr(Delta^T P Delta)``. Without any, as in the paper.
+        """
+        return {
+            path: self._held(path, signal.keys, normalized[path], carried.get(f"past/{path}"))
+            for path, signal in signals.items()
+        }
+
+    def _held(self, path: str, keys: Tensor, normalized: Tensor, past: Tensor | None) -> Change:
+        if past is None:
+            return self.unit(path, keys, normalized)
+        moment = self.retention * past.to(keys.device).double()
+        moment.diagonal().add_(self.ridge)
+        return weighted_ridge_update(keys, self.targets(keys, normalized), moment, 1.0, name=path)
+
+    def kept(self, solved: Solved, carried: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Sums of ``H^T H`` over all turns so far, where retention asks for them."""
+        if not self.retention:
+            return {}
+        found = {}
+        for path, signal in solved.signals.items():
+            moment = signal.keys.T @ signal.keys  # (d_in, d_in)
+            earlier = carried.get(f"past/{path}")
+            found[f"past/{path}"] = moment if earlier is None else earlier.to(moment) + moment
+        return found
+
+    def targets(self, keys: Tensor, normalized: Tensor) -> Tensor:
+        """Wanted changes of a module's outputs for eta = 1 (Eq. 5). Shape (n, d_out)."""
         d_in = keys.shape[1]
         h_hat, g_hat = normalized[:, :d_in], normalized[:, d_in:]
-        return ridge_update(keys, -self.lengths(keys, h_hat) * g_hat, self.ridge, name=path)
+        return -self.lengths(keys, h_hat) * g_hat
 
     def lengths(self, keys: Tensor, h_hat: Tensor) -> Tensor:
         """What weighs each row's target: ``||h_hat||^2``, or ``h . h_hat``. Shape (n, 1)."""
         other = h_hat if self.coefficient == "norm" else keys
         return (other * h_hat).sum(dim=1, keepdim=True)
 
-    def steps(self, units: Mapping[str, Tensor | LowRank]) -> dict[str, Tensor] | None:
+    def settle(
+        self, host: Host, turn: Turn, solved: Solved, paths: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """Choose the steps that ``eta="auto"`` keeps (docs/design/008).
+
+        Each module's share of `alpha`, then all of them smaller by one factor: the first-order
+        drop of the loss within `most_drop` times the loss, and fit for `expected_edits`.
+        """
+        steps = self.measured(host, solved, paths)
+        if not steps:
+            return steps
+        drop = sum(float(step) * _drop(solved, path) for path, step in steps.items())
+        bound = self.most_drop * max(_loss(host, turn), LEAST_LOSS)
+        factor = min(1.0, bound / drop) if drop > 0 else 1.0
+        factor *= min(1.0, math.sqrt(EXPECTED_EDITS / self.expected_edits))
+        return {path: step * factor for path, step in steps.items()}
+
+    def steps(self, units: Mapping[str, Change]) -> dict[str, Tensor] | None:
         """Scale of each module's targets; None where the first turn decides."""
         if self.eta == "auto":
             return None
         return {path: torch.tensor(self.eta, dtype=torch.float64) for path in units}
+
+
+def _drop(solved: Solved, path: str) -> float:
+    """First-order drop of the loss by a step of 1 of one module, in nats.
+
+    ``-<dL/dW, Delta>``, which is ``-sum_i g_i . (h_i Delta)`` over the rows, for the loss averaged
+    over the tokens of an edit and over edits.
+    """
+    signal, unit = solved.signals[path], solved.units[path]
+    if isinstance(unit, LowRank):
+        change = (signal.keys @ unit.left) @ unit.right  # (n, d_out)
+    else:
+        change = signal.keys @ unit
+    tokens = torch.bincount(signal.segments)[signal.segments]  # (n,)
+    rows = (change * signal.grads).sum(dim=1) / tokens
+    return -float(rows.sum()) / (int(signal.segments.max()) + 1)
+
+
+def _loss(host: Host, turn: Turn) -> float:
+    """Loss of a turn as the model stands, averaged as in `_drop`. In nats."""
+    pairs = tuple((edit.prompt, edit.target) for edit in turn.edits)
+    term = LossTerm(pairs, 1.0, "answer", "edit", micro_batch=len(pairs))
+    return host.judge(Additive({}), [term])[0].loss

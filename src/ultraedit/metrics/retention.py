@@ -45,21 +45,26 @@ class Aged(NamedTuple):
     """How many pairs of turns the score is the mean of."""
 
 
-def turn_means(scores: Sequence[float | None], edits_per_turn: int) -> tuple[float | None, ...]:
+def turn_means(
+    scores: Sequence[float | None], places: Sequence[int], edits_per_turn: int
+) -> tuple[float | None, ...]:
     """Average the scores of single edits over their turns.
 
     Args:
         scores: One score per edit, in the order in which they were made; None for an edit
             without such a question.
+        places: Where each of them stands among all edits, from 0, ascending.
         edits_per_turn: Size of every turn but perhaps the last.
 
     Returns:
-        One mean per turn.
+        One mean per turn up to that of the last score; None for a turn without a score.
     """
-    return tuple(
-        mean(score for score in scores[start : start + edits_per_turn] if score is not None)
-        for start in range(0, len(scores), edits_per_turn)
-    )
+    count = places[len(scores) - 1] // edits_per_turn + 1 if scores else 0
+    by_turn: list[list[float]] = [[] for _ in range(count)]
+    for score, place in zip(scores, places, strict=False):
+        if score is not None:
+            by_turn[place // edits_per_turn].append(score)
+    return tuple(mean(each) for each in by_turn)
 
 
 def retention(evaluations: Iterable[Scored]) -> Retention:

@@ -8,6 +8,7 @@ from ultraedit.models.aliases import ALIASES, Alias, list_models
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.models.language_model import LanguageModel, empty_model
 from ultraedit.models.loading import load, load_config, load_tokenizer
+from ultraedit.models.memories import load_wise
 from ultraedit.models.modules import ModuleGroup, describe_modules, find_modules
 from ultraedit.models.patterns import split_patterns
 from ultraedit.models.preset import Preset, find_preset, has_presets, list_presets, load_preset
@@ -34,6 +35,7 @@ __all__ = [
     "load_preset",
     "load_streamed",
     "load_tokenizer",
+    "load_wise",
     "resolve",
     "save",
     "split_patterns",

@@ -12,6 +12,7 @@ from ultraedit.errors import ConfigError
 from ultraedit.models.aliases import ALIASES
 from ultraedit.models.hardware import choose_device, choose_dtype
 from ultraedit.models.language_model import LanguageModel
+from ultraedit.models.memories import attach_memories
 from ultraedit.models.reading import read, read_config, read_tokenizer
 from ultraedit.models.resolve import Source, install_hint, resolve
 
@@ -65,6 +66,8 @@ def load(
             device_map=device_map,
             offline=source.offline,
         )
+    if source.memories is not None:
+        attach_memories(model, Path(source.memories))
     return LanguageModel(model, tokenizer, name=name, source=source.origin, sha256=source.sha256)
 
 

@@ -39,8 +39,18 @@ DEPTH = (0.90, 0.95)
 """Where a model of no known family is edited, as fractions of its depth: where the paper edits
 Mistral, layers 29 and 30 of 32."""
 
+RELATIVE_DEPTH, NO_PRESET = "relative-depth", "none"
+"""Names of what stands in for the preset of a model that has none."""
+
 MLP_OUTPUTS = ("mlp.down_proj", "mlp.fc_out", "mlp.c_proj", "mlp.fc2", "mlp.dense_4h_to_h", "fc2")
 """What families call the matrix that leads out of the MLP."""
+
+OTHER_OUTPUTS = (
+    *("mlp.shared_expert.down_proj", "mlp.shared_experts.down_proj"),
+    *("self_attn.o_proj", "self_attn.out_proj", "self_attn.dense", "attention.dense"),
+)
+"""What is edited where the experts of the MLP are packed into one tensor: an expert that sees every
+token, or else the matrix that leads out of the attention."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,21 @@ class Preset:
 
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further options of the editor, such as ``{"lr": 5e-4}``."""
+
+    tuned: bool = False
+    """Whether `ultraedit tune` wrote it."""
+
+    @property
+    def measured(self) -> bool:
+        """Whether anybody chose its values, rather than taking what every model gets."""
+        return self.name not in (RELATIVE_DEPTH, NO_PRESET)
+
+    @property
+    def origin(self) -> str:
+        """Where its values come from, in a word: ``preset NAME``, ``tuned FILE`` or ``auto``."""
+        if not self.measured:
+            return f"auto: {self.source}"
+        return f"tuned {self.name}" if self.tuned else f"preset {self.name}"
 
 
 def find_preset(
@@ -118,8 +143,9 @@ def has_presets(editor: str) -> bool:
 def load_preset(name: str | Path, editor: str | None = None) -> Preset:
     """Read a preset from a TOML file, or take a shipped one by name.
 
-    A file holds ``modules`` (a pattern or a list of them) and may hold ``eta``, ``ridge``,
-    ``protocol``, ``source`` and a table ``options`` of further options of the editor.
+    A file holds ``modules`` (a pattern or a list of them) and may hold ``eta``, a number or
+    ``"auto"``, ``ridge``, ``protocol``, ``source``, a table ``options`` of further options of the
+    editor, and ``tuned = true`` where `ultraedit tune` wrote it.
 
     Args:
         name: A path that exists or ends in ``.toml``, or a name such as ``gpt-j-6b/zsre`` or
@@ -214,20 +240,23 @@ def _shape(config: PretrainedConfig) -> dict[str, str | int]:
 def _by_relative_depth(
     model: LanguageModel | PretrainedConfig, depth: tuple[float, ...] = DEPTH
 ) -> Preset:
-    """MLP outputs at some depth, never the last layer, whose output no later layer reads."""
+    """MLP outputs at some depth, never the last layer, whose output no later layer reads.
+
+    Where experts are packed, `OTHER_OUTPUTS`.
+    """
     whole = model.model if isinstance(model, LanguageModel) else empty_model(model)
     groups = describe_modules(whole)
     kinds = {group.kind for group in groups}
-    kind = next((kind for kind in MLP_OUTPUTS if kind in kinds), None)
+    kind = next((kind for kind in (*MLP_OUTPUTS, *OTHER_OUTPUTS) if kind in kinds), None)
     if kind is None:
         raise ConfigError(
             "There is no preset for this model, and none of its layers is known to lead out of an "
-            f"MLP (it has {', '.join(sorted(kinds))}). Choose with --modules."
+            f"MLP or an attention (it has {', '.join(sorted(kinds))}). Choose with --modules."
         )
     numbers = sorted(layer for group in groups if group.kind == kind for layer in group.layers)
     layers = [numbers[place] for place in relative_depth(len(numbers), depth)]
     return Preset(
-        name="relative-depth",
+        name=RELATIVE_DEPTH,
         modules=(f"layers.[{format_numbers(layers)}].{kind}",),
         eta=None,
         ridge=1.0,

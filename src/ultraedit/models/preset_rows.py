@@ -9,7 +9,7 @@ from typing import Any
 from ultraedit.errors import ConfigError, did_you_mean
 from ultraedit.models.patterns import parse_pattern, split_patterns
 
-_KEYS = ("modules", "eta", "ridge", "protocol", "source", "options")
+_KEYS = ("modules", "eta", "ridge", "protocol", "source", "options", "tuned")
 _PROTOCOLS = ("paper", "official")
 
 
@@ -39,13 +39,17 @@ def check_row(row: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise ConfigError(
             f"{where}: options must be a table such as {{ lr = 5e-4 }}, got {options!r}."
         )
+    tuned, eta = row.get("tuned", False), row.get("eta", "auto")
+    if not isinstance(tuned, bool):
+        raise ConfigError(f"{where}: tuned must be true or false, got {tuned!r}.")
     return {
         "modules": _modules(row.get("modules"), where),
-        "eta": _positive("eta", row["eta"], where) if "eta" in row else None,
+        "eta": None if eta == "auto" else _positive("eta", eta, where),
         "ridge": _positive("ridge", row.get("ridge", 1.0), where),
         "protocol": protocol,
         "source": source,
         "options": options,
+        "tuned": tuned,
     }
 
 

@@ -9,6 +9,7 @@ from ultraedit.errors import ConfigError, did_you_mean
 from ultraedit.models.aliases import ALIASES, Alias
 from ultraedit.models.gguf import unpacked
 from ultraedit.models.hub import check_hub
+from ultraedit.models.memories import BASE, has_memories
 
 _ACCEPTED = "Give a model folder, a .gguf file, an alias or a Hugging Face id"
 
@@ -27,6 +28,9 @@ class Source(NamedTuple):
 
     offline: bool = True
     """Whether everything is on this machine."""
+
+    memories: str | None = None
+    """Folder with the memories of a model that WISE has edited; `location` is its unedited one."""
 
 
 def resolve(name: str) -> Source:
@@ -63,10 +67,12 @@ def install_hint(alias: Alias, cause: Exception) -> ConfigError:
 
 
 def _is_model(folder: Path) -> bool:
-    return (folder / "config.json").is_file()
+    return (folder / "config.json").is_file() or has_memories(folder)
 
 
 def _folder(path: Path) -> Source:
+    if has_memories(path):
+        return Source(str(path), str(path / BASE), memories=str(path))
     if _is_model(path):
         return Source(str(path), str(path))
     inside = [path / "model"] if _is_model(path / "model") else sorted(path.glob("*.gguf"))

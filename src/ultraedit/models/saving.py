@@ -7,7 +7,9 @@ from pathlib import Path
 from ultraedit.errors import ConfigError
 from ultraedit.files import staged
 from ultraedit.models.language_model import LanguageModel
+from ultraedit.models.memories import BASE, CARD, has_memories, write_memories
 from ultraedit.models.quiet import quiet
+from ultraedit.routing import router_of
 
 _MODEL_FILES = {".json", ".safetensors", ".jinja", ".model", ".txt"}
 """Endings of the files that a saved model consists of."""
@@ -17,7 +19,8 @@ def save(lm: LanguageModel, folder: str | Path, *, card: str | None = None) -> N
     """Write the model as safetensors, with its config and tokenizer, whole or not at all.
 
     The folder loads with plain transformers, in the dtype that the model has now and to the
-    same logits. A model that is there already is replaced once the new one is complete.
+    same logits; that of a model with memories, which no plain model has room for, loads with
+    `load` and `load_wise`. A model that is there already is replaced once the new one is complete.
 
     Args:
         lm: The model.
@@ -30,12 +33,16 @@ def save(lm: LanguageModel, folder: str | Path, *, card: str | None = None) -> N
     """
     target = Path(folder).expanduser().resolve()
     _refuse_to_destroy(target)
+    router = router_of(lm.model)
     with staged(target) as stage, quiet():
-        lm.model.save_pretrained(stage)
-        lm.tokenizer.save_pretrained(stage)
-        for file in stage.glob("*.safetensors"):
+        inside = stage if router is None else stage / BASE
+        lm.model.save_pretrained(inside)
+        lm.tokenizer.save_pretrained(inside)
+        if router is not None:
+            write_memories(router, stage)
+        for file in stage.rglob("*.safetensors"):
             # safetensors lets nobody but the owner read its files; the rest of the folder does.
-            file.chmod((stage / "config.json").stat().st_mode)
+            file.chmod((inside / "config.json").stat().st_mode)
         if card is not None:
             (stage / "README.md").write_text(card, encoding="utf-8")
 
@@ -51,8 +58,14 @@ def _refuse_to_destroy(target: Path) -> None:
     if not target.is_dir():
         raise ConfigError(f"{target} is a file. Give the name of a folder to save the model in.")
     files = sorted(target.iterdir())
-    foreign = [file.name for file in files if file.is_dir() or file.suffix not in _MODEL_FILES]
-    if files and (foreign or not (target / "config.json").is_file()):
+    known = has_memories(target)
+    foreign = [
+        file.name
+        for file in files
+        if (file.name != BASE or not known if file.is_dir() else file.suffix not in _MODEL_FILES)
+        and not (known and file.name == CARD)
+    ]
+    if files and (foreign or not (known or (target / "config.json").is_file())):
         raise ConfigError(
             f"The folder {target} holds {(foreign or [files[0].name])[0]}, which is no part of a "
             "saved model. Give a new folder, or an older model's to replace it."

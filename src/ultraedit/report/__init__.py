@@ -9,10 +9,11 @@ from ultraedit.report.formats import (
     format_percent,
     format_seconds,
 )
-from ultraedit.report.scores import ScoreRow, scores_table
+from ultraedit.report.scores import METRICS, ScoreRow, scores_table
 from ultraedit.report.writing import write
 
 __all__ = [
+    "METRICS",
     "ScoreRow",
     "examples",
     "format_bytes",

@@ -24,8 +24,9 @@ from ultraedit.types import Answer
 PLOTS = ("metrics.png", "speed_memory.png", "norms.png")
 """File names of the plots, in the order in which the page shows them."""
 
+CURVES = "curves.png"
 RETENTION = "retention.png"
-"""The plot of runs that were scored after several turns."""
+"""The plots of runs that were scored after several turns."""
 
 _MEANINGS = {
     "efficacy": "the edited prompts get their new answers",
@@ -54,6 +55,7 @@ def page(run: FinishedRun, rows: Sequence[ScoreRow], answers: Sequence[Answer]) 
         _scores(rows),
         _meanings(rows),
         f"![Scores before and after the edits]({metrics})",
+        *_curves(run),
         *_retention(run),
         "## Speed and memory",
         _costs(run),
@@ -77,6 +79,26 @@ def page(run: FinishedRun, rows: Sequence[ScoreRow], answers: Sequence[Answer]) 
 def scored_again(history: History) -> bool:
     """Whether edits were scored both soon after they were made and later."""
     return len({scored.turn for scored in history.efficacy}) > 1
+
+
+def _curves(run: FinishedRun) -> Iterator[str]:
+    """The scores on the way, where there are any."""
+    points = run.history.points
+    if len(points) < 2:
+        return
+    yield "## Over the run"
+    newest = points[-1].newest is not None
+    header = ["edits made", "scored", *METRICS]
+    header += [f"newest {name}" for name in METRICS[:-1]] if newest else []
+    rows = []
+    for point in points:
+        scores = [point.scores.get(name) for name in METRICS]
+        if newest:
+            scores += [(point.newest or {}).get(name) for name in METRICS[:-1]]
+        cells = [f"{point.edits:,}", f"{point.scored:,}"]
+        rows.append(cells + [format_percent(score) for score in scores])
+    yield table(header, rows, "r" * len(header))
+    yield f"![Scores over the edits made]({CURVES})"
 
 
 def _retention(run: FinishedRun) -> Iterator[str]:
@@ -133,10 +155,17 @@ def _notes(run: FinishedRun) -> Iterator[str]:
         )
     for name, remark in run.summary.get("remarks", {}).items():
         yield f"Note: {_plain(name)}: {_plain(remark)}."
-    asked = settings.get("free_answers")
-    if asked is not None and 0 < asked < run.summary["edits"]:
+    scored, sample = run.summary.get("scored", 0), settings.get("score_sample")
+    if sample is not None and scored < run.summary["edits"]:
         yield (
-            f"Note: {asked:,} of the {format_count(run.summary['edits'], 'edit')}, evenly spaced, "
+            f"Note: scores are of a sample of {format_count(scored, 'edit')}, drawn before the "
+            "run; on the way, of those of them that had been made."
+        )
+    asked = settings.get("free_answers")
+    asked_of = scored if sample is not None else run.summary["edits"]
+    if asked is not None and 0 < asked < asked_of:
+        yield (
+            f"Note: {asked:,} of the {format_count(asked_of, 'edit')}, evenly spaced, "
             "were also asked freely; exact match is over these."
         )
 
@@ -220,25 +249,34 @@ def _examples(answers: Sequence[Answer]) -> str:
 
 
 def _settings(run: FinishedRun) -> str:
+    """What was set, and where each value came from; runs of older versions do not say."""
     summary, settings = run.summary, run.config["settings"]
     resolved = summary["resolved"]
+    sources = resolved.get("sources", {})
     rows = [
-        ["model", code(summary["model"])],
-        ["data", code(summary["data"])],
-        ["editor", code(summary["editor"])],
-        *([escape(name), _value(value)] for name, value in resolved["options"].items()),
-        ["modules", "<br>".join(map(code, resolved["modules"]))],
-        ["preset", code(resolved["preset"])],
-        ["source of the preset", escape(resolved["preset_source"])],
-        ["edits per turn", f"{settings['edits_per_turn']:,}"],
-        ["dtype", code(resolved["dtype"])],
-        ["device", code(resolved["device"])],
-        ["seed", _value(settings["seed"])],
-        ["versions", _versions(run)],
-        ["machine", escape(", ".join(map(str, run.config["machine"].values())))],
-        ["started", escape(run.config["started"])],
+        ["model", code(summary["model"]), "user"],
+        ["data", code(summary["data"]), "user"],
+        ["editor", code(summary["editor"]), sources.get("editor")],
+        *(
+            [escape(name), _value(value), sources.get(name)]
+            for name, value in resolved["options"].items()
+        ),
+        ["modules", "<br>".join(map(code, resolved["modules"])), sources.get("modules")],
+        ["preset", code(resolved["preset"]), sources.get("preset")],
+        ["source of the preset", escape(resolved["preset_source"]), None],
+        ["edits per turn", f"{settings['edits_per_turn']:,}", sources.get("edits_per_turn")],
+        ["dtype", code(resolved["dtype"]), sources.get("dtype")],
+        ["device", code(resolved["device"]), sources.get("device")],
+        ["seed", _value(settings["seed"]), sources.get("seed")],
+        ["versions", _versions(run), None],
+        ["machine", escape(", ".join(map(str, run.config["machine"].values()))), None],
+        ["started", escape(run.config["started"]), None],
     ]
-    return table(["setting", "value"], rows, "ll")
+    return table(
+        ["setting", "value", "from"],
+        [[name, value, escape(source or "")] for name, value, source in rows],
+        "lll",
+    )
 
 
 def _value(value: Any) -> str:

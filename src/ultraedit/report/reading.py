@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ultraedit.errors import ConfigError, StorageError
 from ultraedit.metrics import Scored
@@ -22,6 +22,25 @@ _NEEDED = {
 """What the objects must hold."""
 
 
+class Point(NamedTuple):
+    """One checkpoint after a turn."""
+
+    edits: int
+    """Edits of the run that were made by then."""
+
+    made: int
+    """Edits of the job that were made by then."""
+
+    scored: int
+    """How many of these were scored."""
+
+    scores: dict[str, Any]
+
+    newest_edits: int
+    newest: dict[str, Any] | None
+    """Scores of the edits made last; None where they were not asked for."""
+
+
 @dataclass
 class History:
     """What the turns of a run did, each list with one number a turn."""
@@ -35,6 +54,12 @@ class History:
 
     efficacy: list[Scored] = field(default_factory=list)
     """Evaluations after a turn, their efficacy by the turn of the edits."""
+
+    points: list[Point] = field(default_factory=list)
+    """The checkpoints after a turn of edits, in their order."""
+
+    total_edits: int = 0
+    """Edits that hold after the last turn."""
 
     evaluation_seconds: float = 0.0
     """Wall time of all evaluations together."""
@@ -92,12 +117,26 @@ def _read_history(folder: Path) -> History:
 def _note(row: dict[str, Any], history: History) -> None:
     if row["kind"] == "checkpoint":
         history.evaluation_seconds += row["seconds"]
+        made = row.get("made")
+        if row["turn"] and made is not None:
+            newest = row["newest"]
+            history.points.append(
+                Point(
+                    history.total_edits,
+                    made,
+                    row["edits"],
+                    row["scores"],
+                    newest["edits"] if newest else 0,
+                    newest["scores"] if newest else None,
+                )
+            )
         scores = row.get("by_turn", {}).get("efficacy")
         if scores:
             history.efficacy.append(Scored(row["turn"], row["first_turn"], scores))
         return
     history.turns.append(row["turn"])
     history.edits.append(row["edits"])
+    history.total_edits = row["total_edits"]
     history.seconds.append(row["seconds"])
     history.memory_bytes.append(row["memory_bytes"])
     for path, norm in row["norms"].items():

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from ultraedit.files import write_bytes, write_text
 from ultraedit.metrics import retention
+from ultraedit.report.curve_plot import draw_curves
 from ultraedit.report.examples import sample
-from ultraedit.report.markdown import PLOTS, RETENTION, page, scored_again
+from ultraedit.report.markdown import CURVES, PLOTS, RETENTION, page, scored_again
 from ultraedit.report.norm_plot import draw_norms
 from ultraedit.report.plots import draw_metrics, draw_speed_and_memory
 from ultraedit.report.reading import read_run
@@ -38,6 +39,8 @@ def write(folder: Path) -> None:
     images = (draw_metrics(rows), draw_speed_and_memory(run.history), draw_norms(run.history))
     for name, image in zip(PLOTS, images, strict=True):
         write_bytes(folder / name, image)
+    if len(run.history.points) > 1:
+        write_bytes(folder / CURVES, draw_curves(run.history.points))
     if scored_again(run.history):
         write_bytes(folder / RETENTION, draw_retention(retention(run.history.efficacy)))
     write_text(folder / "report.md", text)

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from ultraedit.errors import ConfigError, DataError, StorageError
-from ultraedit.files import staged
+from ultraedit.files import refuse_existing, staged
 from ultraedit.models import find_modules, fingerprint
 from ultraedit.patch import EditedWeights
-from ultraedit.store.tensors import read_tensors, refuse_existing, write_tensors
+from ultraedit.store.tensors import read_tensors, write_tensors
 from ultraedit.types import Additive
 
 if TYPE_CHECKING:

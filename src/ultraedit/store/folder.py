@@ -12,13 +12,14 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from heapq import merge
 from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
 from ultraedit.errors import ConfigError, StorageError
 from ultraedit.evaluate import Evaluation
-from ultraedit.files import explained, sha256, sweep, write_bytes, write_text
+from ultraedit.files import explained, sha256, staged, sweep, write_bytes, write_text
 from ultraedit.store import snapshots
 from ultraedit.store.before import before_from_json, before_to_json
 from ultraedit.store.entries import StoredFile
@@ -115,7 +116,8 @@ class RunFolder:
     @property
     def begun(self) -> bool:
         """Whether the run has left a record, and so is worth keeping when it ends early."""
-        return bool(self.journal.head() or self.journal.checkpoints())
+        journal = self.journal
+        return bool(journal.head()) or journal.has_checkpoint(journal.job().id, 0)
 
     def discard(self) -> None:
         """Take the folder away again, with all folders that were made for it."""
@@ -278,17 +280,20 @@ class RunFolder:
 
     def write_records(self) -> None:
         """Write ``records.jsonl`` anew from the journal."""
-        lines = [
-            (entry.number, 0, {"kind": "turn"} | dict(entry.record))
-            for entry in self.journal.turns()
-        ]
-        lines += [
+        turns = (
+            (record["turn"], 0, {"kind": "turn"} | dict(record))
+            for record in self.journal.records(self.journal.head())
+        )
+        checkpoints = (
             (each.after_turn, 1, {"kind": "checkpoint"} | dict(each.record))
             for each in self.journal.checkpoints()
-        ]
-        lines.sort(key=lambda line: line[:2])
-        text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for *_, row in lines)
-        write_text(self.path / RECORDS, text)
+        )
+        with (
+            staged(self.path / RECORDS, parents=False) as stage,
+            stage.open("w", encoding="utf-8") as file,
+        ):
+            for *_, row in merge(turns, checkpoints, key=lambda line: line[:2]):
+                file.write(f"{json.dumps(row, ensure_ascii=False)}\n")
 
     def _sweep(self) -> None:
         (self.path / SEAL).unlink(missing_ok=True)

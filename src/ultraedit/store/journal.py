@@ -20,7 +20,7 @@ from ultraedit.store.entries import (
     StoredFile,
     edit_to_json,
 )
-from ultraedit.store.reader import JournalReader
+from ultraedit.store.reader import STANDING, JournalReader
 from ultraedit.types import CheckpointRecord, Edit, TurnRecord
 
 
@@ -163,7 +163,7 @@ class Journal(JournalReader):
         needless = self._drop_files("role = 'latest' AND path != ?", file.path)
         self._db.execute(
             "INSERT OR REPLACE INTO files (path, role, turn, bytes, sha256) VALUES (?, ?, "
-            "(SELECT id FROM turns WHERE number = ? AND undone IS NULL), ?, ?)",
+            f"({STANDING}), ?, ?)",
             (file.path, file.role, turn, file.bytes, file.sha256),
         )
         return needless
@@ -203,13 +203,12 @@ class Journal(JournalReader):
     def add_checkpoint(self, record: CheckpointRecord) -> bool:
         """Note an evaluation. Returns False if it is on record: a resumed job repeats its last."""
         job, head = self.job().id, self.head()
-        standing = "SELECT id FROM turns WHERE number = ? AND undone IS NULL"
-        if any(c.job == job and c.record["turn"] == record.turn for c in self.checkpoints()):
+        if self.has_checkpoint(job, record.turn):
             return False
         with schema.transaction(self._db, self.path):
             self._db.execute(
                 "INSERT INTO checkpoints (job, after_turn, turn, record) "
-                f"VALUES (?, ?, ({standing}), ?)",
+                f"VALUES (?, ?, ({STANDING}), ?)",
                 (job, head, record.turn, _dump(asdict(record))),
             )
         return True

@@ -16,9 +16,9 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from ultraedit.errors import ConfigError
-from ultraedit.files import staged
+from ultraedit.files import refuse_existing, staged
 from ultraedit.store.spectrum import nearest, numerical_rank, rank_for, spectrum
-from ultraedit.store.tensors import refuse_existing, write_tensors
+from ultraedit.store.tensors import write_tensors
 from ultraedit.types import LowRank
 
 Rank = int | Literal["auto"]

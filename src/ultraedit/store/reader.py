@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,18 @@ from ultraedit.store.entries import (
     StoredFile,
     edit_from_json,
 )
-from ultraedit.types import Turn
+from ultraedit.types import Edit, Turn
+
+STANDING = "SELECT id FROM turns WHERE number = ? AND undone IS NULL"
+"""The row of a turn that stands, by its number."""
+
+_REVERTED = (
+    "(SELECT min(rt.number) FROM reverts r JOIN turns rt ON rt.id = r.turn "
+    "WHERE r.edit = e.id AND rt.undone IS NULL)"
+)
+"""The turn that took an edit ``e`` out."""
+
+_HOLDS = "t.undone IS NULL AND reverted_by IS NULL"
 
 
 class JournalReader:
@@ -64,15 +75,19 @@ class JournalReader:
         )
         return None if row is None else row["random"]
 
-    def turns(self, *, undone: bool = False) -> list[Entry]:
+    def turns(self, *, undone: bool = False, last: int | None = None) -> list[Entry]:
         """The turns in their order.
 
         Args:
             undone: Whether to list those too that were rolled back, each where it once stood.
+            last: List so many of them, from the end; None for all.
         """
         which = "" if undone else "WHERE undone IS NULL"
-        rows = self._all(f"SELECT * FROM turns {which} ORDER BY number, id")
-        return [_entry(row) for row in rows]
+        rows = self._all(
+            f"SELECT * FROM turns {which} ORDER BY number DESC, id DESC LIMIT ?",
+            -1 if last is None else last,
+        )
+        return [_entry(row) for row in reversed(rows)]
 
     def turn(self, number: int) -> Entry:
         """A turn that stands.
@@ -88,6 +103,22 @@ class JournalReader:
             )
         return _entry(row)
 
+    def edits_of_job(self) -> int:
+        """How many edits of the newest job are made, in turns that stand."""
+        row = self._one(
+            "SELECT count(*) AS made FROM turns t JOIN edits e ON e.turn = t.id "
+            "WHERE t.job = ? AND t.undone IS NULL",
+            self.job().id,
+        )
+        return 0 if row is None else int(row["made"])
+
+    def records(self, to: int) -> Iterator[Mapping[str, Any]]:
+        """What the turns up to one did, read as they are needed."""
+        for row in self._rows(
+            "SELECT record FROM turns WHERE undone IS NULL AND number <= ? ORDER BY number", to
+        ):
+            yield json.loads(row["record"])
+
     # Edits
 
     def turn_edits(self, number: int) -> list[StoredEdit]:
@@ -101,35 +132,54 @@ class JournalReader:
 
     def taken_out(self, number: int) -> list[StoredEdit]:
         """The edits that a turn took out; none unless it is a revert."""
-        return list(self._edits("t.undone IS NULL AND reverted_by = ?", number))
+        rows = (
+            "SELECT r.edit FROM reverts r JOIN turns rt ON rt.id = r.turn "
+            "WHERE rt.number = ? AND rt.undone IS NULL"
+        )
+        return list(self._edits(f"t.undone IS NULL AND e.id IN ({rows})", number))
 
     def standing(self) -> Iterator[StoredEdit]:
         """The edits that hold, in the order in which they were made."""
-        return self._edits("t.undone IS NULL AND reverted_by IS NULL")
+        return self._edits(_HOLDS, order="e.id")  # which is that of the turns, and needs no sorting
 
     def edits_named(self, name: str) -> list[StoredEdit]:
         """Edits of an id, in turns that stand."""
         return list(self._edits("e.name = ? AND t.undone IS NULL", name))
 
-    def edits_of_prompt(self, prompt: str) -> list[StoredEdit]:
-        """Edits of a prompt, in turns that stand."""
-        return list(self._edits("e.prompt = ? AND t.undone IS NULL", prompt))
+    def last_of_prompt(self, prompt: str) -> StoredEdit | None:
+        """The last edit of a prompt that holds; None if none does."""
+        where = f"e.prompt = ? AND {_HOLDS}"
+        return next(self._edits(where, prompt, order="e.id DESC LIMIT 1"), None)
 
-    def find(self, text: str) -> list[StoredEdit]:
-        """Edits whose prompt or target has a text in it, whatever its case, rolled back or not."""
+    def newest(self, prompts: Collection[str]) -> dict[str, Edit]:
+        """The last edit that holds of each of some prompts; prompts without one are left out."""
+        found = ((prompt, self.last_of_prompt(prompt)) for prompt in prompts)
+        return {prompt: last.edit for prompt, last in found if last is not None}
+
+    def holding(self) -> int:
+        """How many edits hold."""
+        row = self._one(
+            f"SELECT count(*) AS many FROM (SELECT {_REVERTED} AS reverted_by FROM edits e "
+            f"JOIN turns t ON t.id = e.turn WHERE {_HOLDS})"
+        )
+        return 0 if row is None else int(row["many"])
+
+    def find(self, text: str) -> Iterator[StoredEdit]:
+        """Edits whose prompt or target has a text in it, whatever its case, rolled back or not.
+
+        They come in the order in which they were made, as they are needed.
+        """
         folded = text.casefold()
-        return list(
-            self._edits("instr(folded(e.prompt), ?) OR instr(folded(e.target), ?)", folded, folded)
+        return self._edits(
+            "instr(folded(e.prompt), ?) OR instr(folded(e.target), ?)", folded, folded
         )
 
-    def _edits(self, where: str, *values: Any) -> Iterator[StoredEdit]:
-        reverted = (
-            "(SELECT min(rt.number) FROM reverts r JOIN turns rt ON rt.id = r.turn "
-            "WHERE r.edit = e.id AND rt.undone IS NULL)"
-        )
+    def _edits(
+        self, where: str, *values: Any, order: str = "t.number, e.id"
+    ) -> Iterator[StoredEdit]:
         query = (
-            f"SELECT e.id, e.value, t.number, t.undone, {reverted} AS reverted_by "
-            f"FROM edits e JOIN turns t ON t.id = e.turn WHERE {where} ORDER BY t.number, e.id"
+            f"SELECT e.id, e.value, t.number, t.undone, {_REVERTED} AS reverted_by "
+            f"FROM edits e JOIN turns t ON t.id = e.turn WHERE {where} ORDER BY {order}"
         )
         for row in self._rows(query, *values):
             yield StoredEdit(
@@ -141,6 +191,14 @@ class JournalReader:
             )
 
     # Evaluations and files
+
+    def has_checkpoint(self, job: int, turn: int) -> bool:
+        """Whether an evaluation that a job made after a turn that stands is on record."""
+        where = "turn IS NULL" if turn == 0 else f"turn = ({STANDING})"
+        values = (job,) if turn == 0 else (job, turn)
+        return (
+            self._one(f"SELECT 1 FROM checkpoints WHERE job = ? AND {where}", *values) is not None
+        )
 
     def checkpoints(self) -> list[Checkpoint]:
         """The evaluations of turns that stand, in their order."""

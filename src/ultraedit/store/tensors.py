@@ -47,18 +47,3 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{path} is no safetensors file, or only a part of one: {cause}. "
             "Get it again from where it came from."
         ) from None
-
-
-def refuse_existing(path: Path, *, empty_folder: bool = True) -> None:
-    """Check that something new may have a name, touching nothing.
-
-    Args:
-        path: The name.
-        empty_folder: Whether it may be that of an empty folder.
-
-    Raises:
-        ConfigError: If there is something already.
-    """
-    free = empty_folder and path.is_dir() and not any(path.iterdir())
-    if not free and (path.exists() or path.is_symlink()):
-        raise ConfigError(f"{path} is already there. Choose another --out, or delete it first.")

@@ -2,6 +2,7 @@
 
 from ultraedit.trace.blocks import Blocks
 from ultraedit.trace.gradients import weight_gradients
+from ultraedit.trace.held import HeldRows
 from ultraedit.trace.judging import judge
 from ultraedit.trace.lookups import Place, values_at
 from ultraedit.trace.moments import MomentSums, add_moments
@@ -14,6 +15,7 @@ __all__ = [
     "BUDGET_BYTES",
     "Blocks",
     "Goal",
+    "HeldRows",
     "MomentSums",
     "Place",
     "Row",

@@ -46,7 +46,7 @@ def weight_gradients(
         for indices, batch in batches(model, read):
             logits = supervised_logits(model, batch)
             answers = [items[index].answer_ids for index in indices]
-            each = _losses(logits, batch, answers)  # (edits of the batch,)
+            each = edit_losses(logits, batch, answers)  # (edits of the batch,)
             for index, loss in zip(indices, each.detach().cpu(), strict=True):
                 losses[index] = loss
             for path, grad in layers.gradients(each.sum() / len(items)).items():
@@ -59,7 +59,7 @@ def weight_gradients(
     return WeightGradients(torch.stack(losses), grads)
 
 
-def _losses(logits: Tensor, batch: Batch, answers: Sequence[Sequence[int]]) -> Tensor:
+def edit_losses(logits: Tensor, batch: Batch, answers: Sequence[Sequence[int]]) -> Tensor:
     """Mean cross-entropy of each edit's answer tokens. Shape (edits,).
 
     Args:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ultraedit.encoding import Batch, Encoded, collate, longest_first, token_batches
 from ultraedit.errors import ConfigError, NumericalError
+from ultraedit.routing import deciding_by
 from ultraedit.types import LayerSignal, Tokens
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def passes(
 
 def supervised_logits(model: nn.Module, batch: Batch) -> Tensor:
     """Run a batch. Logits at its supervised positions, shape (n, vocabulary)."""
-    with head_at(model, batch.positions):
+    with head_at(model, batch.positions), deciding_by(model, batch.asked):
         output = model(
             input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
         )

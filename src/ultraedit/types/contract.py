@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -21,6 +21,7 @@ from ultraedit.types.requests import (
     SecondMoment,
     SupervisedAt,
     Tokens,
+    View,
     WeightGradients,
 )
 
@@ -38,6 +39,40 @@ code for every editor. An editor's `step` returns a new one and leaves its argum
 Master = Literal["float32", "model"]
 """What accumulates the changes: a float32 copy of the edited weights that is cast to the model's
 dtype after each turn, or the model's own weights, rounding each turn as the released code does."""
+
+
+class Held(Protocol):
+    """Prompts and answers that were run up to an edited layer once, and go on from there.
+
+    Rows of the tensors are tokens, all those that the model reads of all pairs: n of them.
+    """
+
+    inputs: Tensor
+    """Inputs of the layer. float32, shape (n, d_in)."""
+
+    pairs: Tensor
+    """Which pair a token is of. int64, shape (n,)."""
+
+    asked: Tensor
+    """Whether it is of the prompt. bool, shape (n,)."""
+
+    bias: Tensor | None
+    """What the layer adds to its product. float32, shape (d_out,)."""
+
+    longest: int
+    """Tokens of the longest pair, its whole answer counted."""
+
+    def gradients(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses, and what the layer's outputs should have been, with another weight.
+
+        Args:
+            weight: What the layer has for this call. Shape (d_in, d_out).
+
+        Returns:
+            Mean cross-entropy over the answer tokens of each pair, in nats, shape (pairs,); and
+            the gradients of the mean of these at the layer's outputs, float32, shape (n, d_out).
+        """
+        ...
 
 
 class Host(Protocol):
@@ -111,8 +146,35 @@ class Host(Protocol):
         """Search offsets of the outputs of the *decoder layer* that an edited layer is in."""
         ...
 
-    def patched(self, patch: Patch) -> AbstractContextManager[None]:
-        """The model as if a patch were applied too, and exactly as it was afterwards."""
+    def hold(
+        self,
+        path: str,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        padded_to: int | None = None,
+        keep: bool = False,
+    ) -> Held:
+        """Run prompts and answers up to an edited layer, to go on from there again and again.
+
+        Args:
+            path: The layer. What is below the decoder layer that it is in must be unedited.
+            pairs: Prompts and answers. At least one.
+            padded_to: Length of the longest row in the released code of WISE, in tokens. All but
+                the longest prompt is then wanted at the end of *every* row, as its label mask
+                has it. None wants each pair's own answer.
+            keep: Whether the same pairs will be held again.
+        """
+        ...
+
+    def activation(self) -> Callable[[Tensor], Tensor]:
+        """The nonlinearity of the model's MLPs."""
+        ...
+
+    def patched(self, patch: View) -> AbstractContextManager[None]:
+        """The model as if a patch were applied too, and exactly as it was afterwards.
+
+        A `Routed` takes the place of what was applied; an `Additive` comes on top of it.
+        """
         ...
 
     def answer(self, prompts: Sequence[str], max_new_tokens: Sequence[int]) -> list[str]:
@@ -142,7 +204,7 @@ class Editor(Protocol):
 class ViewingEditor(Protocol):
     """An editor whose changes are asked about in another form than that in which they add up."""
 
-    def view(self, host: Host, state: State) -> Patch:
+    def view(self, host: Host, state: State) -> View:
         """What to lay over the edited model for an evaluation, or before it is saved.
 
         It is not fed back: the next turn sees the model without it.

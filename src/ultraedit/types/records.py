@@ -60,13 +60,26 @@ class TurnRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NewestScores:
+    """How the edits do that were made last."""
+
+    edits: int
+    """How many were scored."""
+    scores: Scores
+    """Teacher-forced, without agreement: the unedited model was not asked their questions."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckpointRecord:
-    """One evaluation of the model, over all edits made so far."""
+    """One evaluation of the model, over all edits made so far or a sample of them."""
 
     turn: int
-    """Turn after which it was taken; 0 is the unedited model."""
+    """Turn after which it was taken; 0 is the unedited model, asked about edits to come."""
     edits: int
-    """Number of edits scored."""
+    """Number of edits scored. Of a sample, those that were made so far."""
+    made: int | None = None
+    """Number of edits that the job has made so far; None in records of older programs, and of
+    reverts, which score all edits that hold."""
     overruled: int
     """How many of them a later edit of the same prompt has given another answer."""
     seconds: float
@@ -77,6 +90,8 @@ class CheckpointRecord:
     no such question."""
     first_turn: int = 1
     """Turn that the first of them is of."""
+    newest: NewestScores | None = None
+    """Those made last, where they were asked for."""
 
 
 class Answer(NamedTuple):

@@ -197,7 +197,39 @@ class Additive:
 
 
 Patch = Additive
-"""What a turn changes. Memory editors will add a replacement kind (docs/design/001)."""
+"""What a turn changes."""
+
+
+class Memory(NamedTuple):
+    """A change of a layer that only some sequences get."""
+
+    change: Tensor
+    """To the unedited weight. float32, shape (d_in, d_out)."""
+
+    threshold: float
+    """Least distance, as `routing` defines it, at which a sequence gets it."""
+
+
+@dataclass(frozen=True)
+class Routed:
+    """A replacement that no weight can hold: a layer, and what it does to which sequence.
+
+    It has neither sum nor difference, and no rank, so it can be laid over a model and taken
+    away again, and is nothing that a turn adds.
+    """
+
+    path: str
+    """The layer."""
+
+    memories: tuple[Memory, ...]
+    """What may take the place of its unedited weight. The first is asked first."""
+
+    per: Literal["sequence", "batch"] = "sequence"
+    """What is decided on together; see `routing`."""
+
+
+View: TypeAlias = "Additive | Routed"
+"""What can be laid over a model for a while."""
 
 GradientSink: TypeAlias = "Callable[[str, Tensor, Tensor], None]"
 """Takes the gradient at an edited weight in its factors, batch after batch: the path, the layer's

@@ -1,0 +1,19 @@
+"""Edits as they come: read in the background, never held all at once, scored on a sample."""
+
+from ultraedit.stream.background import Background
+from ultraedit.stream.sampling import Panel, draw, whole
+from ultraedit.stream.sources import FromFile, InMemory, Source, check
+from ultraedit.stream.tokens import Tokenised, tokenised
+
+__all__ = [
+    "Background",
+    "FromFile",
+    "InMemory",
+    "Panel",
+    "Source",
+    "Tokenised",
+    "check",
+    "draw",
+    "tokenised",
+    "whole",
+]

@@ -1,0 +1,99 @@
+"""Where the edits of a job come from: a list, or a file that is read as it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+from ultraedit import data
+from ultraedit.data import DataSpec
+from ultraedit.stream.sampling import Panel, draw, whole
+from ultraedit.types import CheckingEditor, Edit, Editor
+
+CHECKED_AT_ONCE = 1000
+"""Edits that an editor looks at together before the first turn."""
+
+
+class Source(Protocol):
+    """Edits in their order, to be read from any place and as often as needed."""
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        ...
+
+    @property
+    def panel(self) -> Panel:
+        """Those that are scored."""
+        ...
+
+    def after(self, done: int = 0) -> Iterator[Edit]:
+        """All edits behind the first so many."""
+        ...
+
+
+class InMemory:
+    """A list of edits as a source. All of them are scored unless a sample is asked for."""
+
+    def __init__(self, edits: Sequence[Edit], sample: int | None = None, seed: int = 0) -> None:
+        """Take a list, and draw the sample if there is to be one."""
+        self._edits = edits
+        self.panel = whole(edits) if sample is None else draw(edits, sample, seed)[1]
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return len(self._edits)
+
+    def after(self, done: int = 0) -> Iterator[Edit]:
+        """All edits behind the first so many."""
+        return islice(iter(self._edits), done, None)
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """A file of edits as a source: every reader opens it anew, nobody holds it."""
+
+    spec: DataSpec | str
+    limit: int | None
+    seed: int
+    total: int
+    panel: Panel
+
+    @classmethod
+    def survey(cls, spec: DataSpec | str, *, limit: int | None, seed: int, sample: int) -> FromFile:
+        """Read a file once from end to end: check each row, count them, and draw the sample.
+
+        Args:
+            spec: The file and its format.
+            limit: Take the first so many rows. None takes all.
+            seed: Decides what is drawn, in rows that offer a choice and for the sample.
+            sample: Most edits that are scored.
+
+        Raises:
+            ConfigError: If the format is unknown or the limit is not positive.
+            DataError: If the file, or any row within the limit, cannot be used.
+        """
+        total, panel = draw(data.stream(spec, limit=limit, seed=seed), sample, seed)
+        return cls(spec, limit, seed, total, panel)
+
+    def after(self, done: int = 0) -> Iterator[Edit]:
+        """All edits behind the first so many, which are passed over without being made."""
+        if done >= self.total:
+            return iter(())
+        return data.stream(self.spec, limit=self.limit, seed=self.seed, skip=done)
+
+
+def check(editor: Editor, source: Source) -> None:
+    """Let an editor refuse edits that it could not make, before the first turn.
+
+    Raises:
+        DataError: If there are any.
+    """
+    if not isinstance(editor, CheckingEditor):
+        return
+    edits = source.after()
+    while part := list(islice(edits, CHECKED_AT_ONCE)):
+        editor.check(part)
