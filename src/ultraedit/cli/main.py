@@ -27,6 +27,7 @@ from ultraedit.cli import (
     plan,
     prune,
     report,
+    reproduce,
     revert,
     rollback,
     run,
@@ -68,6 +69,7 @@ add(app, "tune", tune.tune, WRITE)
 add(app, "ask", ask.ask, ASK)
 add(app, "eval", eval.evaluate, ASK)
 add(app, "report", report.report, ASK)
+app.add_typer(reproduce.app, name="reproduce", rich_help_panel=ASK)
 add(app, "history", history.history, RUNS)
 add(app, "show", show.show, RUNS)
 add(app, "find", find.find, RUNS)
