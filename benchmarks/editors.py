@@ -40,7 +40,9 @@ class Facts(NamedTuple):
 
 FACTS = {
     "counterfact": Facts("counterfact/counterfact_20k.json", 10),
-    "zsre": Facts("zsre/zsre_10k.json", 50, ("--limit", "900", "--validation", "100")),
+    "zsre": Facts(
+        "zsre/zsre_10k.json", 50, ("--limit", "500", "--validation", "100", "--check-every", "5")
+    ),
 }
 TRAINED = ("mend", "malmen", "rledit")
 """Editors of the paper that are also run with a trained net."""
