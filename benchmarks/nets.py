@@ -4,9 +4,9 @@
     python -m benchmarks.nets --net a.net      # with one that `ultraedit train malmen` made
 
 The first 200 rows of ZsRE in ten batches of 20 on SmolLM2, and after each batch the model is what
-it was: the protocol of MALMEN's own evaluation , not that of a lifelong run. The
-net is trained on the 800 rows behind them. Beside it stands the untrained editor with three steps,
-so that a net which merely writes more would show.
+it was: the protocol of MALMEN's own evaluation, not that of a lifelong run. The net is trained on
+the 800 rows behind them. Beside it stands the untrained editor with three steps, so that a net
+which merely writes more would show.
 """
 
 from __future__ import annotations
