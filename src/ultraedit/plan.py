@@ -22,8 +22,10 @@ from ultraedit.linalg import PRECISE_ROWS
 from ultraedit.models import empty_model, find_modules
 from ultraedit.models.language_model import intermediate_size, text_config
 from ultraedit.models.modules import shape_of
+from ultraedit.models.streaming import lowest_layer, stays_in_file
 from ultraedit.trace.dry import Cost, dry_run
 from ultraedit.trace.signals import MAX_LOGITS, max_tokens
+from ultraedit.trace.trunk import BUDGET_BYTES, STREAM_BYTES
 from ultraedit.types import Master, ModuleShape
 
 if TYPE_CHECKING:
@@ -55,6 +57,9 @@ class Workload(NamedTuple):
     answer_tokens: int = 4
     """How many of them are supervised, on average."""
 
+    asked_tokens: int | None = None
+    """Tokens of all questions of an evaluation; None for those of a turn."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -65,6 +70,14 @@ class Plan:
     parameters: int
     edited_parameters: int
     weights: int
+    """All that are in memory at once."""
+
+    streamed: int
+    """Weights that stay in their file, read once for many prompts."""
+
+    states: int
+    """Hidden states below the lowest edited layer, where weights are streamed."""
+
     copies: int
     """The unedited weights of the edited modules, and the float32 sum of their changes."""
 
@@ -76,6 +89,9 @@ class Plan:
 
     solve: int
     """The editor's own tensors, for UltraEdit."""
+
+    saving: int
+    """A snapshot on its way to the disk; none on a card."""
 
     runtime: int
     """Python and its libraries, or what CUDA takes."""
@@ -89,10 +105,20 @@ class Plan:
     seconds: float | None
     """Time of a turn. None where the device was not asked."""
 
+    shapes: tuple[ModuleShape, ...]
+    """Of the edited modules."""
+
     @property
     def editing(self) -> int:
-        """Most memory while a turn is made."""
-        return self.runtime + self.weights + self.copies + self.rows + max(self.batch, self.solve)
+        """Most memory while a turn is made.
+
+        A process keeps what it has freed (`lifelong.keep_freed_memory`), in pieces that the next
+        part seldom fits into; what torch calls used on a card are the tensors of one part.
+        """
+        held = self.runtime + self.weights + self.states + self.copies + self.rows
+        if self.device.startswith("cuda"):
+            return held + max(self.batch, self.solve)
+        return held + self.batch + self.solve + self.saving
 
     @property
     def peak(self) -> int:
@@ -111,8 +137,9 @@ def plan(
     timed: bool = True,
     before: int | None = None,
     name: str = "MODEL",
+    streamed: bool = False,
 ) -> Plan:
-    """Predict memory and time of a turn.
+    """Predict memory and time of a turn of UltraEdit.
 
     Args:
         config: The model's config.
@@ -125,17 +152,23 @@ def plan(
         before: Bytes that the process takes when the model is loaded, if it takes more by now, as
             with a tokenizer.
         name: What the user calls the model, for error messages.
+        streamed: Whether the layers below the edited ones stay in their file, as with
+            `models.load_streamed`.
 
     Raises:
-        ConfigError: If a pattern matches nothing that can be edited.
+        ConfigError: If a pattern matches nothing that can be edited, or there is nothing to
+            stream.
     """
     model = empty_model(config, dtype)
     modules = find_modules(model, patterns, name=name)
+    below = stays_in_file(model, lowest_layer(model, list(modules))) if streamed else []
     shapes = [shape_of(module) for module in modules.values()]
     edits, cost = _batch(model, modules, workload, device)
     rows = workload.edits_per_turn * workload.answer_tokens
     edited = sum(shape.d_in * shape.d_out for shape in shapes)
-    weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    layers = [_bytes(layer) for layer in below]
+    # One layer at a time is in memory while prompts pass through it.
+    weights = _bytes(model) - sum(layers) + max(layers, default=0)
     runtime = CARD_BYTES if device.type == "cuda" else runtime_bytes()
     flops = cost.flops * workload.edits_per_turn // edits
     return Plan(
@@ -144,22 +177,52 @@ def plan(
         parameters=sum(weight.numel() for weight in model.parameters()),
         edited_parameters=edited,
         weights=weights,
+        streamed=sum(layers),
+        states=_state_bytes(config, workload, dtype) if layers else 0,
         copies=edited * _copy_bytes(dtype, master),
         rows=rows * sum(shape.d_in + shape.d_out for shape in shapes) * 4,
         batch=cost.bytes,
         solve=_solve_bytes(rows, shapes),
+        saving=0 if device.type == "cuda" else 2 * 4 * edited,
         runtime=runtime,
         loading=(runtime if before is None else before)
         + weights
-        + _file_bytes(model, config, device),
+        + (0 if layers else _file_bytes(model, config, device)),
         flops=flops,
         seconds=_seconds(flops, config, dtype, device) if timed else None,
+        shapes=tuple(shapes),
     )
+
+
+def _bytes(module: nn.Module) -> int:
+    return sum(weight.numel() * weight.element_size() for weight in module.parameters())
+
+
+def _state_bytes(config: PretrainedConfig, workload: Workload, dtype: torch.dtype) -> int:
+    """Hidden states that are kept, and those of a window on their way up, twice."""
+    asked = workload.asked_tokens or workload.edits_per_turn * workload.tokens
+    size = asked * int(text_config(config).hidden_size) * dtype.itemsize
+    window = min(STREAM_BYTES, size)
+    return window + min(BUDGET_BYTES + window, size)
 
 
 def fits(peak: int) -> dict[int, bool]:
     """For each size of `CARDS_GB`, whether a card has room for so many bytes."""
     return {size: peak <= size * 2**30 for size in CARDS_GB}
+
+
+def cards(plan: Plan) -> dict[int, int | None]:
+    """For each size of `CARDS_GB`, how many cards a model needs that is spread over them.
+
+    Weights are spread evenly; what a turn needs besides is on one of the cards. None where that
+    alone is too much.
+    """
+    least: dict[int, int | None] = {}
+    for size in CARDS_GB:
+        room = size * 2**30 - plan.runtime
+        on_one = plan.editing - plan.runtime - plan.weights
+        least[size] = -(-plan.weights // (room - on_one)) if room > on_one else None
+    return least
 
 
 def runtime_bytes() -> int:
@@ -197,17 +260,17 @@ def _copy_bytes(dtype: torch.dtype, master: Master) -> int:
 def _solve_bytes(rows: int, shapes: Sequence[ModuleShape]) -> int:
     """What a step of UltraEdit holds beside keys and gradients.
 
-    The joined rows and the solutions of all modules, and one module's rows and system in
-    float64.
+    The joined rows of all modules, raw and normalised, and one module's part: its rows in float64
+    with their deviations and the squares of these, or its system and the solution.
     """
     held = largest = 0
     for d_in, d_out in shapes:
         width = d_in + d_out
-        low_rank = rows < d_in
-        size = rows if low_rank else d_in
-        held += 4 * rows * width + 4 * d_out * size
+        size = min(rows, d_in)
+        held += 2 * 4 * rows * width
         precise = 8 if rows <= PRECISE_ROWS else 4
-        largest = max(largest, 2 * 8 * rows * width, 4 * rows * width + 2 * precise * size**2)
+        system = 4 * rows * width + 2 * precise * size**2 + 4 * d_out * size
+        largest = max(largest, 3 * 8 * rows * width, system)
     return held + largest
 
 

@@ -13,7 +13,7 @@ import os
 import zlib
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ from ultraedit.types import (
     Offsets,
     OffsetSearch,
     Patch,
+    Routed,
     Tokens,
     Turn,
 )
@@ -211,6 +212,17 @@ class SharedHost(ModelHost):
         super().drop_trunk()
         self._copies.tell(ModelHost.drop_trunk)
 
+    @contextmanager
+    def _routed(self, patch: Routed) -> Iterator[None]:
+        assert isinstance(self.weights, SharedWeights)
+        self.weights.tell()
+        self._copies.tell(_route, patch)
+        try:
+            with super()._routed(patch):
+                yield
+        finally:
+            self._copies.tell(_end_routing)
+
     def _together(
         self,
         function: Callable[..., Any],
@@ -250,6 +262,19 @@ def _use_trunk(
     host: ModelHost, budget_bytes: int, folder: str | os.PathLike[str] | None, for_edits: bool
 ) -> None:
     host.use_trunk(budget_bytes=budget_bytes, folder=folder, for_edits=for_edits)
+
+
+_ROUTING: dict[ModelHost, ExitStack] = {}
+"""What ends the routing of a host, while it lasts."""
+
+
+def _route(host: ModelHost, patch: Routed) -> None:
+    _ROUTING[host] = stack = ExitStack()
+    stack.enter_context(host.patched(patch))
+
+
+def _end_routing(host: ModelHost) -> None:
+    _ROUTING.pop(host).close()
 
 
 def _repeat(host: ModelHost, changes: Sequence[tuple[str, tuple[Any, ...]]]) -> None:

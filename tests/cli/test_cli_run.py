@@ -85,6 +85,7 @@ def test_every_option_reaches_the_run(cli, tiny):
         "seed": 7,
         "score_sample": None,
         "score_newest": None,
+        "perplexity": None,
         "save_model": False,
     }
     options = resolved("out")["options"]
@@ -185,6 +186,8 @@ def test_a_dry_run_says_where_each_choice_is_from(cli, tiny):
         "master": ("model", "user"),
         "micro_batch": (10, "default"),
         "alpha": (0.5, "default"),
+        "most_drop": (3.0, "default"),
+        "expected_edits": (5, "auto: edits of the run"),
         "retention": (0.0, "default"),
         "normalise": (1.0, "default"),
         "normalise_seed": (0, "default"),

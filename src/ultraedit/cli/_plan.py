@@ -131,6 +131,8 @@ class _Tokens(NamedTuple):
 
     read: int
     answers: int
+    asked: int
+    """Tokens of all questions."""
 
 
 def _count_tokens(tokenizer: Any, config: PretrainedConfig, source: Source) -> _Tokens:
@@ -141,15 +143,16 @@ def _count_tokens(tokenizer: Any, config: PretrainedConfig, source: Source) -> _
 
     longest = getattr(text_config(config), "max_position_embeddings", None)
     edits = source.after()
-    read = answers = 0
+    read = answers = asked_tokens = 0
     while part := list(islice(edits, COUNTED_AT_ONCE)):
         asked, _ = questions(part)
         pairs = [(each.prompt, each.target) for each in asked if each.target is not None]
-        encode(tokenizer, pairs, max_length=longest)
+        different = {item.input_ids for item in encode(tokenizer, pairs, max_length=longest)}
+        asked_tokens += sum(map(len, different))
         items = encode(tokenizer, [(edit.prompt, edit.target) for edit in part])
         read += sum(map(len, items))
         answers += sum(len(item.answer_ids) for item in items)
-    return _Tokens(read, answers)
+    return _Tokens(read, answers, asked_tokens)
 
 
 def _predicted(
@@ -166,7 +169,10 @@ def _predicted(
     from ultraedit.plan import Workload
 
     workload = Workload(
-        min(config.edits_per_turn, edits), -(-tokens.read // edits), -(-tokens.answers // edits)
+        min(config.edits_per_turn, edits),
+        -(-tokens.read // edits),
+        -(-tokens.answers // edits),
+        tokens.asked,
     )
     return predict(
         described,
@@ -174,7 +180,8 @@ def _predicted(
         workload,
         getattr(torch, settings.dtype),
         torch.device(settings.device),
-        master=getattr(settings.editor, "master", "float32"),
+        editor=settings.editor,
+        device_map=config.device_map,
         before=before,
         name=config.model,
     )

@@ -16,6 +16,7 @@ from ultraedit.cli import (
     data,
     demo,
     diff,
+    doctor,
     edit,
     editors,
     eval,
@@ -26,12 +27,14 @@ from ultraedit.cli import (
     plan,
     prune,
     report,
+    reproduce,
     revert,
     rollback,
     run,
     show,
     stats,
     train,
+    tune,
     verify,
 )
 from ultraedit.cli._errors import Commands, drop_output
@@ -62,9 +65,11 @@ add(app, "demo", demo.demo, WRITE)
 add(app, "edit", edit.edit, WRITE)
 add(app, "run", run.run, WRITE)
 add(app, "train", train.train, WRITE)
+add(app, "tune", tune.tune, WRITE)
 add(app, "ask", ask.ask, ASK)
 add(app, "eval", eval.evaluate, ASK)
 add(app, "report", report.report, ASK)
+app.add_typer(reproduce.app, name="reproduce", rich_help_panel=ASK)
 add(app, "history", history.history, RUNS)
 add(app, "show", show.show, RUNS)
 add(app, "find", find.find, RUNS)
@@ -76,6 +81,7 @@ add(app, "export", export.export, CARRY)
 add(app, "apply", apply.apply, CARRY)
 add(app, "diff", diff.diff, CARRY)
 add(app, "build-bench", build_bench.build_bench, BUILD)
+add(app, "doctor", doctor.doctor, LOOK_UP)
 add(app, "plan", plan.plan, LOOK_UP)
 app.add_typer(editors.app, name="editors", rich_help_panel=LOOK_UP)
 app.add_typer(models.app, name="models", rich_help_panel=LOOK_UP)

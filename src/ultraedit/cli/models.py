@@ -139,14 +139,15 @@ def check(name: o.ModelArgument, json: o.Json = False) -> None:
 
     Ends with exit code 2 if it cannot.
     """
+    from ultraedit.doctor.smoke import logits_fault, modules_fault, signals_fault
     from ultraedit.models import find_preset
 
     loaded = _load(name)
     preset = find_preset(loaded, None)
     faults = {
-        "logits are finite": _logits_fault(loaded),
-        "modules of the preset are there": _modules_fault(loaded, preset),
-        "gradients reach them": _signals_fault(loaded, preset),
+        "logits are finite": logits_fault(loaded),
+        "modules of the preset are there": modules_fault(loaded, preset.modules),
+        "gradients reach them": signals_fault(loaded, preset.modules),
     }
     if json:
         _output.write_json({"name": name, "preset": preset.name, "faults": faults})
@@ -179,40 +180,6 @@ def _preset_facts(preset: Preset) -> dict[str, Any]:
         "ridge": preset.ridge,
         "source": preset.source,
     }
-
-
-def _logits_fault(loaded: LanguageModel) -> str | None:
-    import torch
-
-    ids = loaded.tokenizer("One two three", return_tensors="pt")["input_ids"]
-    with torch.no_grad():
-        logits = loaded.model(ids.to(loaded.device)).logits
-    return None if bool(torch.isfinite(logits).all()) else "some are not: are the weights whole?"
-
-
-def _modules_fault(loaded: LanguageModel, preset: Preset) -> str | None:
-    from ultraedit.models import find_modules
-
-    try:
-        find_modules(loaded.model, preset.modules, name=loaded.name)
-    except ConfigError as error:
-        return str(error)
-    return None
-
-
-def _signals_fault(loaded: LanguageModel, preset: Preset) -> str | None:
-    """Whether a fact could be written: its forward and backward pass, without the update."""
-    from ultraedit.errors import UltraEditError
-    from ultraedit.host import ModelHost
-    from ultraedit.types import Edit, Turn
-
-    try:
-        host = ModelHost(loaded, preset.modules)
-        signals = host.signals(Turn(1, (Edit("One two three", "four"),)))
-    except UltraEditError as error:
-        return str(error)
-    silent = [path for path, signal in signals.items() if not bool(signal.grads.any())]
-    return f"none reach {silent[0]}" if silent else None
 
 
 add(app, "list", list_all)

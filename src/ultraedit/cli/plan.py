@@ -36,21 +36,25 @@ AnswerTokens = Annotated[
 
 def plan(
     model: Model,
+    editor: o.Editor = None,
     modules: o.Modules = None,
     edits_per_turn: EditsPerTurn = 100,
     tokens: Tokens = 16,
     answer_tokens: AnswerTokens = 4,
     dtype: o.Dtype = None,
     device: o.Device = None,
+    device_map: o.DeviceMap = None,
     json: o.Json = False,
 ) -> None:
     r"""Predict memory and time of a turn of UltraEdit, and the graphics cards it fits on.
 
     Examples:
       ultraedit plan smollm2
-      ultraedit plan ./Mistral-7B-v0.3 --dtype bfloat16 --edits-per-turn 500
+      ultraedit plan mistralai/Mistral-7B-v0.3 --dtype bfloat16 --edits-per-turn 500
+      ultraedit plan ./mistral/config.json --dtype bfloat16 --device-map stream
 
-    Reads the config of the model and none of its weights. The time is that of this machine.
+    Reads the config of the model and none of its weights. The time is that of this machine. For
+    another editor the same figures are printed, and beside them the large tensors that it keeps.
     """
     if answer_tokens > tokens:
         raise ConfigError(
@@ -59,6 +63,7 @@ def plan(
     with progress() as observer:
         observer.stage("Getting ready")
         from ultraedit import models
+        from ultraedit.editors import base_of, find_editor, make_editor
         from ultraedit.models.hardware import choose_device, choose_dtype
         from ultraedit.plan import Workload
         from ultraedit.session import choose_preset
@@ -67,10 +72,21 @@ def plan(
         precision = choose_dtype(dtype or "auto", where)
         config = models.load_config(model)
         chosen = None if modules is None else tuple(models.split_patterns(modules))
-        patterns = choose_preset(config, None, chosen).modules if chosen is None else chosen
+        method = make_editor(editor or "ultraedit", {})
+        named = base_of(find_editor(editor or "ultraedit").name, {}) or editor
+        patterns = choose_preset(config, None, chosen, named).modules if chosen is None else chosen
         workload = Workload(edits_per_turn, tokens, answer_tokens)
         observer.stage("Planning")
-        planned = predict(config, patterns, workload, precision, where, name=model)
+        planned = predict(
+            config,
+            patterns,
+            workload,
+            precision,
+            where,
+            editor=method,
+            device_map=_device_map(device_map),
+            name=model,
+        )
     facts = {"model": model, "modules": list(patterns), **workload._asdict(), **planned}
     if json:
         _output.write_json(facts)
@@ -93,7 +109,8 @@ def predict(
     dtype: Any,
     device: Any,
     *,
-    master: Any = "float32",
+    editor: Any,
+    device_map: str | None = None,
     before: int | None = None,
     name: str = "MODEL",
 ) -> dict[str, Any]:
@@ -101,8 +118,15 @@ def predict(
     import torch
 
     from ultraedit import plan as planning
+    from ultraedit.beyond import kept_beyond
+    from ultraedit.editors import name_of
 
-    options = {"dtype": dtype, "master": master, "name": name}
+    options = {
+        "dtype": dtype,
+        "master": getattr(editor, "master", "float32"),
+        "name": name,
+        "streamed": device_map == "stream",
+    }
     here = planning.plan(config, patterns, workload, device=device, before=before, **options)
     card = here
     if device.type != "cuda":
@@ -110,8 +134,13 @@ def predict(
         cuda = torch.device("cuda")
         card = planning.plan(config, patterns, workload, device=cuda, timed=False, **options)
     return _facts(here) | {
+        "editor": name_of(editor),
+        "planned_for": "ultraedit",
+        "kept_beyond": kept_beyond(editor, here.shapes),
+        "device_map": device_map,
         "card_peak_bytes": card.peak,
         "fits": {f"{size} GB": there for size, there in planning.fits(card.peak).items()},
+        "cards": {f"{size} GB": count for size, count in planning.cards(card).items()},
     }
 
 
@@ -120,27 +149,66 @@ def show(planned: dict[str, Any]) -> None:
     from ultraedit.report import format_bytes, format_number, format_seconds
 
     size = {key: format_bytes(value) for key, value in planned["memory"].items()}
-    fits = [name for name, there in planned["fits"].items() if there]
+    streams = planned["device_map"] == "stream"
+    states = f"hidden states {size['states']}, " if streams else ""
+    reading = f", and reads {size['streamed']} of layers from their file" if streams else ""
     _output.pairs(
         {
+            "planned for": _planned_for(planned),
             "parameters": f"{planned['parameters']:,}, {planned['edited_parameters']:,} of them "
             "edited",
             "peak memory": f"{format_bytes(planned['peak_bytes'])} on {planned['device']}: "
             f"{size['loading']} while loading, {size['editing']} while editing",
-            "of which": f"weights {size['weights']}, copies {size['copies']}, "
+            "of which": f"weights {size['weights']}, {states}copies {size['copies']}, "
             f"keys and gradients {size['rows']}, a batch {size['batch']}, "
-            f"solving {size['solve']}, programs {size['runtime']}",
+            f"solving {size['solve']}, a snapshot {size['saving']}, programs {size['runtime']}",
             "a turn takes": f"about {format_seconds(planned['seconds_per_turn'])} "
-            f"({format_number(planned['flops_per_turn'] / 1e12)} TFLOP)",
-            "graphics cards": f"{format_bytes(planned['card_peak_bytes'])} on a card: fits "
-            + (", ".join(fits) if fits else "none of 8 to 80 GB"),
+            f"({format_number(planned['flops_per_turn'] / 1e12)} TFLOP){reading}",
+            "graphics cards": _graphics_cards(planned),
         }
     )
 
 
+def _planned_for(planned: dict[str, Any]) -> str:
+    """The editor that the figures are for, and what another one keeps besides."""
+    from ultraedit.report import format_bytes
+
+    name, kept = planned["editor"], planned["kept_beyond"]
+    if name == planned["planned_for"]:
+        return str(name)
+    more = ", ".join(f"{what} {format_bytes(size)}" for what, size in kept.items())
+    besides = f" It keeps besides: {more}." if more else ""
+    return f"{planned['planned_for']}; {name} takes other time, and memory of its own.{besides}"
+
+
+def _graphics_cards(planned: dict[str, Any]) -> str:
+    from ultraedit.report import format_bytes
+
+    if planned["device_map"] == "auto":
+        counts = [f"{n} of {size}" for size, n in planned["cards"].items() if n is not None]
+        return f"spread evenly: fits {', '.join(counts) if counts else 'none of 8 to 80 GB'}"
+    fits = [size for size, there in planned["fits"].items() if there]
+    peak = format_bytes(planned["card_peak_bytes"])
+    return f"{peak} on a card: fits {', '.join(fits) if fits else 'none of 8 to 80 GB'}"
+
+
+def _device_map(name: str | None) -> str | None:
+    """Check ``--device-map``.
+
+    Raises:
+        ConfigError: If it is another word.
+    """
+    if name not in (None, "auto", "stream"):
+        raise ConfigError(f"device-map must be 'auto' or 'stream', got {name!r}.")
+    return name
+
+
 def _facts(plan: Plan) -> dict[str, Any]:
     values = asdict(plan)
-    parts = ("weights", "copies", "rows", "batch", "solve", "runtime", "loading")
+    parts = (
+        *("weights", "streamed", "states", "copies", "rows"),
+        *("batch", "solve", "saving", "runtime", "loading"),
+    )
     return {
         "device": plan.device,
         "dtype": plan.dtype,

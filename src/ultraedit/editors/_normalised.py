@@ -10,7 +10,7 @@ Each editor says what its unit change is. Where its step is ``auto``, the first 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -109,7 +109,7 @@ class Normalised:
         if not solved.signals:
             return Additive({}), state
         fixed = self.steps(solved.units)
-        steps = self._found(host, solved, state) if fixed is None else fixed
+        steps = self._found(host, turn, solved, state) if fixed is None else fixed
         changes = {path: scale(solved.units[path], float(step)) for path, step in steps.items()}
         found = {f"eta/{path}": step for path, step in steps.items()} if fixed is None else {}
         left = pack(solved.moments) | found | self.kept(solved, state)
@@ -189,10 +189,17 @@ class Normalised:
         _, sizes = torch.unique_consecutive(segments // self.micro_batch, return_counts=True)
         yield from torch.split(rows, sizes.tolist())
 
-    def _found(self, host: Host, solved: Solved, state: State) -> dict[str, Tensor]:
+    def _found(self, host: Host, turn: Turn, solved: Solved, state: State) -> dict[str, Tensor]:
         """Steps that earlier turns have settled, and those that this one settles."""
         settled = {path: state[f"eta/{path}"] for path in solved.units if f"eta/{path}" in state}
-        return settled | self.measured(host, solved, solved.units.keys() - settled.keys())
+        open_ = [path for path in solved.units if path not in settled]
+        return settled | self.settle(host, turn, solved, open_) if open_ else settled
+
+    def settle(
+        self, host: Host, turn: Turn, solved: Solved, paths: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """Choose the steps of modules from a turn, for the rest of the run."""
+        return self.measured(host, solved, paths)
 
     def measured(self, host: Host, solved: Solved, paths: Iterable[str]) -> dict[str, Tensor]:
         """Steps that change the outputs of the turn's rows by `alpha`, relative to their size.

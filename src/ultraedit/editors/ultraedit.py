@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
@@ -39,7 +39,7 @@ from ultraedit.editors._normalised import (
 from ultraedit.errors import ConfigError
 from ultraedit.linalg import ridge_update, weighted_ridge_update
 from ultraedit.stats import Variance
-from ultraedit.types import Host, LayerSignal, Master, State
+from ultraedit.types import Additive, Host, LayerSignal, LossTerm, LowRank, Master, State, Turn
 
 PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -64,6 +64,14 @@ PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 """Where the paper and the released code differ, option by option."""
 
 
+EXPECTED_EDITS = 500
+"""Length of a run up to which the step need not shrink (LOG.md, 2026-11-22)."""
+
+LEAST_LOSS = 1.0
+"""Loss in nats that a first turn counts as having, lest facts that the model knows make the step
+vanish for the rest of the run."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class UltraEdit(Normalised):
     """The UltraEdit editor. Its only memory is one `RunningMoments` per module or shape.
@@ -74,8 +82,7 @@ class UltraEdit(Normalised):
 
     eta: float | Literal["auto"] = 1e-6
     """Scale of the targets; the update is linear in it. Unitless. ``auto`` sets it per module
-    on the first turn, so that the update changes the module's output at its own edit tokens by
-    `alpha` relative to its size, shared among the modules."""
+    on the first turn: see `alpha`, `most_drop` and `expected_edits`."""
 
     ridge: float = 1.0
     """Penalty on the size of the update. Larger writes less. The released code fixes it at 1."""
@@ -103,7 +110,16 @@ class UltraEdit(Normalised):
     ``variance="released"``; how many edits are computed at once does not depend on it."""
 
     alpha: float = 0.5
-    """Relative change of the outputs that ``eta="auto"`` aims at, on the first turn."""
+    """With ``eta="auto"``, the relative change of the modules' outputs at the edits' own tokens
+    that the first turn aims at, shared among the modules. Larger writes more."""
+
+    most_drop: float = 3.0
+    """With ``eta="auto"``, the most that the loss of the first turn may be predicted to drop, to
+    first order, as a multiple of the loss itself. Larger writes more."""
+
+    expected_edits: int = EXPECTED_EDITS
+    """With ``eta="auto"``, how many edits the run will make. A run fills in its own number. Above
+    500 the step shrinks with its square root."""
 
     retention: float = 0.0
     """Share, from 0 to 1, of the key moments of all earlier turns that joins the solve. Larger
@@ -126,7 +142,9 @@ class UltraEdit(Normalised):
 
     def __post_init__(self) -> None:
         """Check the options and fill in those that the protocol decides."""
-        require_positive(self, "eta", "ridge", "alpha", auto="eta")
+        require_positive(self, "eta", "ridge", "alpha", "most_drop", auto="eta")
+        if self.expected_edits < 1:
+            raise ConfigError(f"expected_edits must be at least 1, got {self.expected_edits}.")
         if not 0 <= self.retention <= 1:
             raise ConfigError(f"retention must be from 0 to 1, got {self.retention}.")
         if self.normalise != "off" and not 0 < self.normalise <= 1:
@@ -200,8 +218,48 @@ class UltraEdit(Normalised):
         other = h_hat if self.coefficient == "norm" else keys
         return (other * h_hat).sum(dim=1, keepdim=True)
 
+    def settle(
+        self, host: Host, turn: Turn, solved: Solved, paths: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """Choose the steps that ``eta="auto"`` keeps (docs/design/008).
+
+        Each module's share of `alpha`, then all of them smaller by one factor: the first-order
+        drop of the loss within `most_drop` times the loss, and fit for `expected_edits`.
+        """
+        steps = self.measured(host, solved, paths)
+        if not steps:
+            return steps
+        drop = sum(float(step) * _drop(solved, path) for path, step in steps.items())
+        bound = self.most_drop * max(_loss(host, turn), LEAST_LOSS)
+        factor = min(1.0, bound / drop) if drop > 0 else 1.0
+        factor *= min(1.0, math.sqrt(EXPECTED_EDITS / self.expected_edits))
+        return {path: step * factor for path, step in steps.items()}
+
     def steps(self, units: Mapping[str, Change]) -> dict[str, Tensor] | None:
         """Scale of each module's targets; None where the first turn decides."""
         if self.eta == "auto":
             return None
         return {path: torch.tensor(self.eta, dtype=torch.float64) for path in units}
+
+
+def _drop(solved: Solved, path: str) -> float:
+    """First-order drop of the loss by a step of 1 of one module, in nats.
+
+    ``-<dL/dW, Delta>``, which is ``-sum_i g_i . (h_i Delta)`` over the rows, for the loss averaged
+    over the tokens of an edit and over edits.
+    """
+    signal, unit = solved.signals[path], solved.units[path]
+    if isinstance(unit, LowRank):
+        change = (signal.keys @ unit.left) @ unit.right  # (n, d_out)
+    else:
+        change = signal.keys @ unit
+    tokens = torch.bincount(signal.segments)[signal.segments]  # (n,)
+    rows = (change * signal.grads).sum(dim=1) / tokens
+    return -float(rows.sum()) / (int(signal.segments.max()) + 1)
+
+
+def _loss(host: Host, turn: Turn) -> float:
+    """Loss of a turn as the model stands, averaged as in `_drop`. In nats."""
+    pairs = tuple((edit.prompt, edit.target) for edit in turn.edits)
+    term = LossTerm(pairs, 1.0, "answer", "edit", micro_batch=len(pairs))
+    return host.judge(Additive({}), [term])[0].loss

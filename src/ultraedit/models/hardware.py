@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from ultraedit.errors import ConfigError
@@ -75,3 +77,16 @@ def computes_bfloat16(device: torch.device) -> bool:
         return False
     found = capabilities()
     return any(found.get(name, False) for name in _CPU_BFLOAT16)
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory of a device that nobody uses; None where the system does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    sizes = dict(line.split(":", 1) for line in lines if ":" in line)
+    available = sizes.get("MemAvailable")
+    return None if available is None else int(available.split()[0]) * 1024

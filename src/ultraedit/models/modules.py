@@ -73,11 +73,11 @@ def find_modules(
         raise ConfigError(
             "No edit modules were given. Write a pattern such as [27-28].mlp.up_proj."
         )
-    shared = _shared_weights(model)
+    shared = shared_weights(model)
     found: dict[str, nn.Module] = {}
     for text in split:
         for path, module in _find(model, text, name):
-            reason = _why_not(path, module, shared)
+            reason = why_not(path, module, shared)
             if reason:
                 raise ConfigError(f"{text!r} matches {path}, which cannot be edited: {reason}.")
             found[path] = module
@@ -91,7 +91,7 @@ def describe_modules(model: PreTrainedModel) -> list[ModuleGroup]:
     groups: dict[tuple[str, int, int, str], list[int]] = {}
     for path, module in model.named_modules():
         parts = path.split(".")
-        if not path.startswith(f"{prefix}.") or not isinstance(module, _linear_types()):
+        if not path.startswith(f"{prefix}.") or not is_linear(module):
             continue
         d_in, d_out = shape_of(module)
         key = (".".join(parts[depth + 1 :]), d_in, d_out, type(module).__name__)
@@ -107,6 +107,11 @@ def shape_of(module: nn.Module) -> ModuleShape:
     if isinstance(module, nn.Linear):
         return ModuleShape(module.in_features, module.out_features)
     return ModuleShape(int(module.nx), int(module.nf))  # type: ignore[arg-type]
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether a module is of a kind that can be edited, its weight aside."""
+    return isinstance(module, _linear_types())
 
 
 def _linear_types() -> tuple[type[nn.Module], ...]:
@@ -153,7 +158,7 @@ def _find(model: PreTrainedModel, text: str, name: str) -> list[tuple[str, nn.Mo
             found.append((path, module))
     found = [item for item in found if item[0].startswith(f"{prefix}.")] or found
     if "*" in text:
-        found = [item for item in found if isinstance(item[1], _linear_types())] or found
+        found = [item for item in found if is_linear(item[1])] or found
     _check_complete(model, text, pattern, [path for path, _ in found], name)
     return found
 
@@ -202,7 +207,7 @@ def _inventory(model: PreTrainedModel) -> str:
     )
 
 
-def _shared_weights(model: PreTrainedModel) -> dict[str, str]:
+def shared_weights(model: PreTrainedModel) -> dict[str, str]:
     """For each module whose weight another one uses too, as tied embeddings do: that other."""
     users: dict[int, list[str]] = {}
     for path, weight in model.named_parameters(remove_duplicate=False):
@@ -215,9 +220,9 @@ def _shared_weights(model: PreTrainedModel) -> dict[str, str]:
     }
 
 
-def _why_not(path: str, module: nn.Module, shared: Mapping[str, str]) -> str | None:
+def why_not(path: str, module: nn.Module, shared: Mapping[str, str]) -> str | None:
     """Why a module cannot be edited, or None if it can."""
-    if not isinstance(module, _linear_types()):
+    if not is_linear(module):
         return f"it is a {type(module).__name__}, not a linear layer"
     weight = module.weight
     if type(weight) is not nn.Parameter or weight.dtype not in _FLOATS:

@@ -45,6 +45,13 @@ RELATIVE_DEPTH, NO_PRESET = "relative-depth", "none"
 MLP_OUTPUTS = ("mlp.down_proj", "mlp.fc_out", "mlp.c_proj", "mlp.fc2", "mlp.dense_4h_to_h", "fc2")
 """What families call the matrix that leads out of the MLP."""
 
+OTHER_OUTPUTS = (
+    *("mlp.shared_expert.down_proj", "mlp.shared_experts.down_proj"),
+    *("self_attn.o_proj", "self_attn.out_proj", "self_attn.dense", "attention.dense"),
+)
+"""What is edited where the experts of the MLP are packed into one tensor: an expert that sees every
+token, or else the matrix that leads out of the attention."""
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -233,15 +240,18 @@ def _shape(config: PretrainedConfig) -> dict[str, str | int]:
 def _by_relative_depth(
     model: LanguageModel | PretrainedConfig, depth: tuple[float, ...] = DEPTH
 ) -> Preset:
-    """MLP outputs at some depth, never the last layer, whose output no later layer reads."""
+    """MLP outputs at some depth, never the last layer, whose output no later layer reads.
+
+    Where experts are packed, `OTHER_OUTPUTS`.
+    """
     whole = model.model if isinstance(model, LanguageModel) else empty_model(model)
     groups = describe_modules(whole)
     kinds = {group.kind for group in groups}
-    kind = next((kind for kind in MLP_OUTPUTS if kind in kinds), None)
+    kind = next((kind for kind in (*MLP_OUTPUTS, *OTHER_OUTPUTS) if kind in kinds), None)
     if kind is None:
         raise ConfigError(
             "There is no preset for this model, and none of its layers is known to lead out of an "
-            f"MLP (it has {', '.join(sorted(kinds))}). Choose with --modules."
+            f"MLP or an attention (it has {', '.join(sorted(kinds))}). Choose with --modules."
         )
     numbers = sorted(layer for group in groups if group.kind == kind for layer in group.layers)
     layers = [numbers[place] for place in relative_depth(len(numbers), depth)]

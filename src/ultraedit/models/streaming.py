@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -10,7 +11,10 @@ from ultraedit.errors import ConfigError
 from ultraedit.models.hardware import choose_device
 from ultraedit.models.language_model import LanguageModel, empty_model
 from ultraedit.models.loading import load, load_config
-from ultraedit.models.modules import decoder_path, find_modules
+from ultraedit.models.modules import decoder_blocks, decoder_path, find_modules
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def load_streamed(
@@ -38,8 +42,24 @@ def load_streamed(
     """
     where = choose_device(device)
     model = empty_model(load_config(name))
+    lowest = lowest_layer(model, list(find_modules(model, patterns, name=name)))
+    target: str | int = "cpu" if where.type == "cpu" else str(where)
+    return load(
+        name, dtype=dtype, device_map=_placement(model, decoder_path(model), lowest, target)
+    )
+
+
+def lowest_layer(model: PreTrainedModel, paths: Sequence[str]) -> int:
+    """Number of the lowest decoder layer with an edited module, below which layers are streamed.
+
+    Args:
+        model: The model, with or without weights.
+        paths: The edited modules.
+
+    Raises:
+        ConfigError: If an edited module is in the first layer or outside all.
+    """
     prefix = decoder_path(model)
-    paths = list(find_modules(model, patterns, name=name))
     layers = [_layer(path, prefix) for path in paths]
     lowest = min((layer for layer in layers if layer is not None), default=0)
     if lowest == 0 or None in layers:
@@ -47,8 +67,12 @@ def load_streamed(
             f"There is no layer below {paths[0]} to stream. Load the model as it is, or choose "
             "modules in later layers."
         )
-    target: str | int = "cpu" if where.type == "cpu" else str(where)
-    return load(name, dtype=dtype, device_map=_placement(model, prefix, lowest, target))
+    return lowest
+
+
+def stays_in_file(model: PreTrainedModel, lowest: int) -> list[nn.Module]:
+    """The layers that `load_streamed` leaves in the file: those below the lowest edited one."""
+    return list(decoder_blocks(model))[:lowest]
 
 
 def _layer(path: str, prefix: str) -> int | None:
