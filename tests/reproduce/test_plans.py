@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from ultraedit.config import make_config
+from ultraedit.data import find_root
 from ultraedit.editors import EDITORS, make_editor
 from ultraedit.errors import ConfigError, DataError
 from ultraedit.reproduce import (
@@ -15,7 +16,6 @@ from ultraedit.reproduce import (
     choose,
     choose_models,
     find_artefacts,
-    find_root,
     find_scale,
     ordered,
 )

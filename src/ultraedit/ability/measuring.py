@@ -77,7 +77,7 @@ def require_harness() -> None:
     from importlib.util import find_spec
 
     if find_spec("lm_eval") is None:
-        raise ConfigError(f"General ability needs lm-eval, which is not installed: {INSTALL}")
+        raise ConfigError(f"General ability needs lm-eval. Install it with: {INSTALL}.")
 
 
 def measure(
@@ -205,9 +205,9 @@ def of_run(path: Path, settings: Settings, observer: Observer | None = None) -> 
     Raises:
         UltraEditError: If the folder holds no run, or as `measure`.
     """
+    from ultraedit.opening import open_host
     from ultraedit.replay import restore
     from ultraedit.store import JOURNAL, Journal
-    from ultraedit.workflow import open_host
 
     require_harness()
     observer = observer or Nobody()

@@ -10,6 +10,7 @@ import typer
 
 from ultraedit import ranks
 from ultraedit.cli import (
+    ability,
     apply,
     ask,
     build_bench,
@@ -68,6 +69,7 @@ add(app, "train", train.train, WRITE)
 add(app, "tune", tune.tune, WRITE)
 add(app, "ask", ask.ask, ASK)
 add(app, "eval", eval.evaluate, ASK)
+add(app, "ability", ability.ability, ASK)
 add(app, "report", report.report, ASK)
 app.add_typer(reproduce.app, name="reproduce", rich_help_panel=ASK)
 add(app, "history", history.history, RUNS)

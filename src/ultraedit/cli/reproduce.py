@@ -210,7 +210,8 @@ def _bench(
     dtype: str = "auto",
     device: str = "auto",
 ) -> Bench:
-    from ultraedit.reproduce import Bench, choose_models, find_root, find_scale
+    from ultraedit.data import find_root
+    from ultraedit.reproduce import Bench, choose_models, find_scale
 
     return Bench(
         find_scale(scale),

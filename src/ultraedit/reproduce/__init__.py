@@ -3,7 +3,6 @@
 from ultraedit.reproduce.bench import Bench, choose_models
 from ultraedit.reproduce.book import Book
 from ultraedit.reproduce.catalogue import ARTEFACTS, Artefact, choose, find_artefacts
-from ultraedit.reproduce.facts import find_root
 from ultraedit.reproduce.scales import SCALES, Scale, find_scale
 from ultraedit.reproduce.steps import Step
 from ultraedit.reproduce.working import Outcome, carry_out, given_up, ordered
@@ -21,7 +20,6 @@ __all__ = [
     "choose",
     "choose_models",
     "find_artefacts",
-    "find_root",
     "find_scale",
     "given_up",
     "ordered",

@@ -129,6 +129,7 @@ class Bench:
         per_turn = 1 if method.editor == "wise" else scale.edits_per_turn
         turns = math.ceil(edits / per_turn)
         due = {math.ceil(share * turns) for share in scale.checkpoints}
+        sampled = scale.score_sample is not None and edits > scale.score_sample
         options = dict(scale.options.get(method.editor, {})) | dict(method.options)
         return {
             "model": self.model(model),
@@ -138,6 +139,7 @@ class Bench:
             "edits_per_turn": per_turn,
             "evaluate_at": sorted(turn for turn in due if 0 < turn < turns),
             "free_answers": 0,
+            "score_sample": scale.score_sample if sampled else None,
             "corpus": self._corpus() if row.needs_statistics else None,
             "corpus_samples": scale.corpus_samples if row.needs_statistics else 1_000,
             "device": self.device,

@@ -94,7 +94,7 @@ class Book:
                 score = row["scores"].get(metric)
                 if score is not None:
                     source = Source(run.place, "records.jsonl", f"{number}:{name}")
-                    points[row["edits"]] = Point(row["edits"], Value(100 * score, (source,)))
+                    points[row["made"]] = Point(row["made"], Value(100 * score, (source,)))
         return list(points.values())
 
     def memory(self, wanted: Wanted) -> list[Point]:

@@ -49,6 +49,9 @@ class Scale:
     the prompts of the edits."""
 
     corpus_samples: int = 1_000
+    score_sample: int | None = None
+    """Size of the sample of its edits that a larger run is scored on; None for all."""
+
     ability_limit: int | None = None
     """Questions of each task of general ability; None for all."""
 
@@ -85,6 +88,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
                 limits={"wise": 2},
                 options={
                     "ft-l": {"epochs": 2},
+                    "wise": {"n_iter": 3, "contexts": 1},
                     "memit": _SHORT_SEARCH,
                     "alphaedit": _SHORT_SEARCH,
                     "rect": {f"base.{name}": value for name, value in _SHORT_SEARCH.items()},
@@ -126,6 +130,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
                 training_rows=None,
                 corpus="wikimedia/wikipedia:20231101.en/train-00000-of-00041.parquet",
                 corpus_samples=100_000,
+                score_sample=100_000,
             ),
         )
     }
