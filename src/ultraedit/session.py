@@ -60,7 +60,11 @@ class EditResult:
 
     @property
     def language_model(self) -> LanguageModel:
-        """The edited model."""
+        """The edited model, as the next turn finds it.
+
+        What an editor with a `view` lays over it, such as the memories of WISE, is on it inside
+        ``host.viewed(editor, progress.state)`` and in what `save` writes.
+        """
         return self.host.language_model
 
     @property
