@@ -193,6 +193,7 @@ def _work(
                 free_answers=config.free_answers,
             ),
             done=journal.edits_of_job(),
+            first_turn=journal.job().first_turn,
             before=folder.before(),
             asked=folder.keep_before,
             start=lambda: restore(host, settings.editor, journal, observer=observer),
