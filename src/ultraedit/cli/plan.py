@@ -50,8 +50,8 @@ def plan(
 
     Examples:
       ultraedit plan smollm2
-      ultraedit plan mistralai/Mistral-7B-v0.3 --dtype bfloat16 --edits-per-turn 500
-      ultraedit plan ./mistral/config.json --dtype bfloat16 --device-map stream
+      ultraedit plan mistralai/Mistral-7B-v0.3 --edits-per-turn 500
+      ultraedit plan ./mistral/config.json --device-map stream
 
     Reads the config of the model and none of its weights. The time is that of this machine. For
     another editor the same figures are printed, and beside them the large tensors that it keeps.
