@@ -12,6 +12,7 @@ from ultraedit.errors import ConfigError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.host import ModelHost
 from ultraedit.metrics import turn_means
+from ultraedit.perplexity import Text
 from ultraedit.stream import Source
 from ultraedit.types import CheckpointRecord, Edit, NewestScores, Observer, Recorder
 
@@ -32,6 +33,8 @@ class Schedule:
     """Also score the so many edits that were made last; None for none."""
     free_answers: int | None = None
     """How many edits are also asked freely, before and after all turns; None for all."""
+    text: Text = ()
+    """Passages whose perplexity is measured whenever the model is scored."""
 
     def __post_init__(self) -> None:
         """Refuse what no schedule can be.
@@ -136,6 +139,7 @@ class Checkpoints:
             reference=reference,
             newest=newest,
             free_answers=self._schedule.free_answers if free else 0,
+            text=self._schedule.text,
             observer=self._observer,
         )
 

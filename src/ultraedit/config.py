@@ -60,6 +60,9 @@ class RunConfig(BaseModel):
     evaluate_at: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Score all edits so far after these turns."""
 
+    perplexity: str | None = None
+    """Text whose perplexity is measured whenever the model is scored. None for none."""
+
     score_sample: int | None = Field(default=None, ge=1)
     """Score a sample of so many edits in the place of all, and hold no others than these."""
 

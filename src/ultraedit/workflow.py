@@ -18,6 +18,7 @@ from ultraedit.errors import ConfigError, DataError
 from ultraedit.files import sha256
 from ultraedit.lifelong import keep_freed_memory
 from ultraedit.opening import open_host
+from ultraedit.perplexity import read_text
 from ultraedit.replay import restore
 from ultraedit.second_moments import PROMPTS, check_corpus
 from ultraedit.session import EditResult, carry_out
@@ -56,6 +57,7 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
     observer = observer or Nobody()
     make_editor(config.editor, config.options)
     check_corpus(config.corpus)
+    check_corpus(config.perplexity)
     source = read_edits(config)
     observer.stage("Loading the model")
     settings = resolve(config, models.load_config(config.model), edits=source.total)
@@ -191,6 +193,7 @@ def _work(
                 evaluate_at=config.evaluate_at,
                 score_newest=config.score_newest,
                 free_answers=config.free_answers,
+                text=read_text(host, config.perplexity),
             ),
             done=journal.edits_of_job(),
             first_turn=journal.job().first_turn,

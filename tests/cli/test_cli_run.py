@@ -85,6 +85,7 @@ def test_every_option_reaches_the_run(cli, tiny):
         "seed": 7,
         "score_sample": None,
         "score_newest": None,
+        "perplexity": None,
         "save_model": False,
     }
     options = resolved("out")["options"]

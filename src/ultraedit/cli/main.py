@@ -10,6 +10,7 @@ import typer
 
 from ultraedit import ranks
 from ultraedit.cli import (
+    ability,
     apply,
     ask,
     build_bench,
@@ -27,12 +28,14 @@ from ultraedit.cli import (
     plan,
     prune,
     report,
+    reproduce,
     revert,
     rollback,
     run,
     show,
     stats,
     train,
+    tune,
     verify,
 )
 from ultraedit.cli._errors import Commands, drop_output
@@ -63,9 +66,12 @@ add(app, "demo", demo.demo, WRITE)
 add(app, "edit", edit.edit, WRITE)
 add(app, "run", run.run, WRITE)
 add(app, "train", train.train, WRITE)
+add(app, "tune", tune.tune, WRITE)
 add(app, "ask", ask.ask, ASK)
 add(app, "eval", eval.evaluate, ASK)
+add(app, "ability", ability.ability, ASK)
 add(app, "report", report.report, ASK)
+app.add_typer(reproduce.app, name="reproduce", rich_help_panel=ASK)
 add(app, "history", history.history, RUNS)
 add(app, "show", show.show, RUNS)
 add(app, "find", find.find, RUNS)

@@ -10,6 +10,7 @@ a row that cannot be used raises, and `check` lists all that would.
 from ultraedit.data._check import check
 from ultraedit.data._registry import FORMATS, Format, list_formats
 from ultraedit.data._report import CheckReport
+from ultraedit.data._root import find_root
 from ultraedit.data._spec import DataSpec, parse_spec
 from ultraedit.data._stream import read, stream
 
@@ -19,6 +20,7 @@ __all__ = [
     "DataSpec",
     "Format",
     "check",
+    "find_root",
     "list_formats",
     "parse_spec",
     "read",

@@ -1,0 +1,144 @@
+"""``ultraedit ability``: how a model does on tasks that no edit is about."""
+
+from __future__ import annotations
+
+import json as json_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ultraedit.cli import _options as o
+from ultraedit.cli import _output
+from ultraedit.cli._job import refuse_beside
+from ultraedit.cli._progress import progress
+
+if TYPE_CHECKING:
+    from ultraedit.ability import Settings
+
+Tasks = Annotated[
+    str,
+    typer.Option(
+        "--tasks",
+        help="Tasks, with commas between them: sst2, mrpc, rte, nli and mmlu have files in the "
+        "data folder, any other of lm-eval's comes from the network.",
+        metavar="NAMES",
+        rich_help_panel=o.WHAT,
+        show_envvar=False,
+    ),
+]
+DataRoot = Annotated[
+    Path | None,
+    o._option(
+        "--data-root",
+        o.WHAT,
+        "Folder of data with the tasks' files in its folder general. ULTRAEDIT_DATA, or "
+        "../shared/data, unless given; where there is none, tasks come from the network.",
+        "DIR",
+    ),
+]
+Limit = Annotated[
+    int | None,
+    o._option("--limit", o.WHAT, "The first N questions of each task; all unless given.", "N"),
+]
+Beside = Annotated[
+    str | None,
+    o._option(
+        "--beside", o.WHAT, "Another model, to be measured first, such as the base.", "MODEL"
+    ),
+]
+BatchSize = Annotated[
+    int,
+    typer.Option(
+        "--batch-size",
+        help="Questions at once.",
+        metavar="N",
+        rich_help_panel=o.MACHINE,
+        show_envvar=False,
+    ),
+]
+Out = Annotated[
+    Path | None, o._option("--out", o.RESULT, "Also write the scores to this JSON file.", "FILE")
+]
+
+
+def ability(
+    model: o.ModelArgument,
+    tasks: Tasks = "sst2,mrpc,nli,mmlu",
+    data_root: DataRoot = None,
+    limit: Limit = None,
+    beside: Beside = None,
+    batch_size: BatchSize = 8,
+    dtype: o.Dtype = None,
+    device: o.Device = None,
+    out: Out = None,
+    json: o.Json = False,
+) -> None:
+    r"""Measure the general ability of a model, or of the edited model of a run.
+
+    Examples:
+      ultraedit ability smollm2 --tasks sst2,mmlu --limit 200
+      ultraedit ability zsre-run --beside smollm2
+
+    Needs lm-eval, which asks the model in memory: pip install 'ultraedit[ability]'. A run folder in
+    the place of a model is measured where it stands.
+    """
+    from ultraedit.ability import Settings, of_model, of_run, require_harness
+    from ultraedit.data import find_root
+
+    require_harness()
+    root = find_root(data_root)
+    local = root is not None and (root / "general").is_dir()
+    names = tuple(name.strip() for name in tasks.split(",") if name.strip())
+    settings = Settings(
+        tasks=names, root=root if local else None, limit=limit, batch_size=batch_size
+    )
+    machine = (dtype or "auto", device or "auto")
+    is_run = (Path(model) / "journal.sqlite").is_file()
+    if is_run:
+        refuse_beside("A run folder", {"dtype": dtype, "device": device})
+    found = []
+    with progress() as observer:
+        if beside is not None:
+            found.append(of_model(beside, settings, *machine, observer=observer))
+        if is_run:
+            found.append(of_run(Path(model), settings, observer))
+        else:
+            found.append(of_model(model, settings, *machine, observer=observer))
+    result: Any = found[0] if len(found) == 1 else {"beside": found[0], **found[1]}
+    if out is not None:
+        _write(out, result)
+    if json:
+        _output.write_json(result)
+    else:
+        _show(found, settings)
+
+
+def _write(out: Path, result: Any) -> None:
+    from ultraedit.files import write_text
+
+    write_text(out, json_module.dumps(result, indent=2) + "\n")
+
+
+def _show(found: list[dict[str, Any]], settings: Settings) -> None:
+    """Print a row for each task, a column for each model."""
+    names = [each["model"] for each in found]
+    rows = [(task, *(_cell(each["tasks"][task]) for each in found)) for task in settings.tasks]
+    _output.table(("task", *names), rows, right=names)
+    _output.line()
+    _output.line("Share of right answers and its standard error.")
+    _output.pairs(
+        {
+            "questions": ", ".join(
+                f"{task} {score['questions']:,}" for task, score in found[-1]["tasks"].items()
+            ),
+            "turn": found[-1]["turn"],
+        }
+    )
+
+
+def _cell(score: dict[str, Any]) -> str:
+    from ultraedit.report import format_percent
+
+    error = score["stderr"]
+    return format_percent(score["score"]) + ("" if error is None else f" ± {100 * error:.1f}")

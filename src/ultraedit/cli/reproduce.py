@@ -1,0 +1,273 @@
+"""``ultraedit reproduce``: the paper's tables and figures, run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ultraedit.cli import _options as o
+from ultraedit.cli import _output
+from ultraedit.cli._help import add, group
+from ultraedit.cli._progress import progress
+
+if TYPE_CHECKING:
+    from ultraedit.reproduce import Artefact, Bench, Outcome, Step
+    from ultraedit.reproduce.names import Wanted
+
+app = group(
+    """Run the tables and figures of the paper again, and see ours beside the published numbers.
+
+    Examples:
+      ultraedit reproduce list
+      ultraedit reproduce run table4 --scale smoke
+    """
+)
+
+Ids = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="ID...",
+        help="Tables and figures, such as table4 or figure1; all for every one.",
+        show_default=False,
+    ),
+]
+ScaleName = Annotated[
+    str,
+    typer.Option(
+        "--scale",
+        help="How large: smoke takes a minute or two, small hours on two cores, paper the "
+        "paper's models and sizes.",
+        metavar="smoke|small|paper",
+        rich_help_panel=o.WHAT,
+        show_envvar=False,
+    ),
+]
+Models = Annotated[
+    list[str] | None,
+    o._option(
+        "--model",
+        o.WHAT,
+        "Model in place of all of the paper's, or NAME=MODEL for one of them, such as "
+        "llama-3=./my-llama. May be repeated. Those of the scale unless given.",
+        "[NAME=]MODEL",
+    ),
+]
+DataRoot = Annotated[
+    Path | None,
+    o._option(
+        "--data-root",
+        o.WHAT,
+        "Folder with a folder of facts for each data set: zsre, fever, wikibigedit, "
+        "ultraeditbench. ULTRAEDIT_DATA, or ../shared/data, unless given.",
+        "DIR",
+    ),
+]
+Only = Annotated[
+    list[str] | None,
+    o._option(
+        "--only",
+        o.WHAT,
+        "Make the runs of this model, method or data set alone, such as memit or zsre. May be "
+        "repeated; everything unless given.",
+        "WORD",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    o._option(
+        "--out",
+        o.RESULT,
+        "Folder of the reproduction: new, or one to go on with. reproduction/SCALE unless given.",
+        "DIR",
+    ),
+]
+
+
+def list_all(json: o.Json = False) -> None:
+    r"""List the tables and figures.
+
+    Examples:
+      ultraedit reproduce list
+      ultraedit reproduce list --json
+    """
+    from ultraedit.reproduce import ARTEFACTS
+
+    rows = [_facts(each) for each in ARTEFACTS.values()]
+    if json:
+        _output.write_json(rows)
+    else:
+        columns = ("id", "title", "runs")
+        _output.table(columns, [[row[c] for c in columns] for row in rows], whole=["id"])
+
+
+def show(
+    ids: Ids,
+    scale: ScaleName = "smoke",
+    model: Models = None,
+    data_root: DataRoot = None,
+    only: Only = None,
+    out: Out = None,
+    json: o.Json = False,
+) -> None:
+    r"""Show what a table or figure is made of, and how far that is.
+
+    Examples:
+      ultraedit reproduce show table4 --scale small
+      ultraedit reproduce show all --scale paper --json
+    """
+    bench = _bench(scale, model, data_root, out)
+    steps, left_out = _plan(bench, ids, only)
+    rows = [_step(step, bench.out) for step in steps]
+    if json:
+        _output.write_json({"out": str(bench.out), "steps": rows, "left_out": left_out})
+        return
+    _output.table(
+        ("piece", "status", "of"),
+        [(row["place"], row["status"], row["of"]) for row in rows],
+        whole=["piece"],
+    )
+    reasons: dict[str, list[str]] = {}
+    for name, why in left_out.items():
+        reasons.setdefault(why, []).append(name)
+    for why, names in reasons.items():
+        _output.line(f"Left out, {why}: {'; '.join(names)}")
+
+
+def run(
+    ids: Ids,
+    scale: ScaleName = "smoke",
+    model: Models = None,
+    data_root: DataRoot = None,
+    only: Only = None,
+    dtype: o.Dtype = None,
+    device: o.Device = None,
+    out: Out = None,
+    json: o.Json = False,
+) -> None:
+    r"""Make what is missing of tables and figures, and write them.
+
+    Examples:
+      ultraedit reproduce run table4 --scale smoke
+      ultraedit reproduce run table2 --scale small --only ultraedit --only zsre
+      ultraedit reproduce run all --scale paper --model llama-3=./llama
+
+    Every run is an ordinary one in a folder of its own, which several tables may share. The same
+    command goes on where it was stopped and repeats nothing that is finished. Each table comes as a
+    page, CSV, LaTeX and JSON, which names the file and the field of every number; figures as a
+    PNG too.
+    """
+    from ultraedit.reproduce import Book, carry_out, find_artefacts
+
+    bench = _bench(scale, model, data_root, out, dtype or "auto", device or "auto")
+    steps, _ = _plan(bench, ids, only)
+    with progress() as observer:
+        outcome = carry_out(steps, bench.out, observer)
+    book = Book(bench)
+    written: dict[str, list[str]] = {}
+    for artefact in find_artefacts(tuple(ids)):
+        book.missing.clear()
+        paths = artefact.render(book).write(bench.out / artefact.id)
+        written[artefact.id] = [str(path) for path in paths]
+    _report(outcome, written, json=json)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def _report(outcome: Outcome, written: dict[str, list[str]], *, json: bool) -> None:
+    """Print what was done and where it lies."""
+    if json:
+        _output.write_json(
+            {
+                "written": written,
+                "made": outcome.made,
+                "found": outcome.found,
+                "failed": outcome.failed,
+            }
+        )
+        return
+    for place, why in outcome.failed.items():
+        _output.message(f"{place} could not be made: {why}")
+    _output.pairs(
+        {
+            "made now": len(outcome.made),
+            "made before": len(outcome.found),
+            "failed": len(outcome.failed) or None,
+            **{
+                id: next(path for path in paths if path.endswith(".md"))
+                for id, paths in written.items()
+            },
+        }
+    )
+
+
+def _bench(
+    scale: str,
+    model: list[str] | None,
+    data_root: Path | None,
+    out: Path | None,
+    dtype: str = "auto",
+    device: str = "auto",
+) -> Bench:
+    from ultraedit.data import find_root
+    from ultraedit.reproduce import Bench, choose_models, find_scale
+
+    return Bench(
+        find_scale(scale),
+        out or Path("reproduction", scale),
+        find_root(data_root),
+        choose_models(tuple(model or ())),
+        device,
+        dtype,
+    )
+
+
+def _plan(
+    bench: Bench, ids: list[str], only: list[str] | None
+) -> tuple[list[Step], dict[str, str]]:
+    """The pieces of plans, each once, and the runs that cannot be made here with why."""
+    from ultraedit.reproduce import choose, find_artefacts, ordered
+    from ultraedit.reproduce.bench import Unavailable
+
+    steps: list[Step] = []
+    left_out: dict[str, str] = {}
+    for artefact in find_artefacts(tuple(ids)):
+        chosen = choose(artefact, tuple(only or ()))
+        steps += artefact.steps(bench, chosen)
+        for wanted in sorted(chosen):
+            try:
+                bench.run(wanted)
+            except Unavailable as error:
+                left_out[str(wanted)] = str(error)
+    return list(ordered(steps)), left_out
+
+
+def _facts(artefact: Artefact) -> dict[str, Any]:
+    from ultraedit.reproduce.published import published
+
+    runs: list[Wanted] = list(artefact.wanted())
+    return {
+        "id": artefact.id,
+        "title": artefact.title,
+        "runs": len(runs),
+        "models": list(dict.fromkeys(each.model for each in runs)),
+        "methods": list(dict.fromkeys(each.method for each in runs)),
+        "datasets": list(dict.fromkeys(each.dataset for each in runs)),
+        "published": published(artefact.id).source,
+    }
+
+
+def _step(step: Step, out: Path) -> dict[str, Any]:
+    from ultraedit.reproduce import given_up
+    from ultraedit.reproduce.steps import Run
+
+    settings = dict(step.settings) if isinstance(step, Run) else {}
+    of = ", ".join(str(settings[name]) for name in ("editor", "model", "data") if name in settings)
+    status = "given up" if given_up(step, out) else step.status(out)
+    return {"place": step.place, "status": status, "of": of, "settings": settings}
+
+
+add(app, "list", list_all)
+add(app, "show", show)
+add(app, "run", run)

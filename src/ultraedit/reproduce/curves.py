@@ -1,0 +1,212 @@
+"""The figures whose lines go over the number of edits, and the one of efficacy against time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ultraedit.report.figures import COLOURS, draw
+from ultraedit.reproduce.bench import Bench
+from ultraedit.reproduce.book import Book, Point, Value, mean_of
+from ultraedit.reproduce.names import Wanted, label
+from ultraedit.reproduce.published import published
+from ultraedit.reproduce.rendering import Rendered, notes
+from ultraedit.reproduce.sheet import Cell, Rows, Sheet, cell
+from ultraedit.reproduce.steps import Step
+
+_DASHES = ("-", "--", ":", "-.")
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+
+
+class Line(NamedTuple):
+    """A line of a panel."""
+
+    wanted: Wanted
+    name: str
+    points: list[Point]
+    printed: float | None
+    """What the paper prints for its end."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Lines over the number of edits."""
+
+    name: str
+    """As the published file has it."""
+    title: str
+    dataset: str
+    models: tuple[str, ...]
+    methods: tuple[str, ...]
+    metric: str
+    """A score, or ``memory``."""
+
+    def wanted(self) -> Iterator[Wanted]:
+        """The runs behind it."""
+        for model in self.models:
+            yield from (Wanted(model, method, self.dataset) for method in self.methods)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """A figure of several panels."""
+
+    id: str
+    title: str
+    panels: tuple[Panel, ...]
+    scatter: bool = False
+    """Whether a first panel shows efficacy against editing time, as Figure 1 (a)."""
+
+    def wanted(self) -> Iterator[Wanted]:
+        """The runs behind the figure, each once."""
+        yield from dict.fromkeys(each for panel in self.panels for each in panel.wanted())
+
+    def steps(self, bench: Bench, chosen: frozenset[Wanted]) -> Iterator[Step]:
+        """What has to be done, as far as it was chosen and can be done here."""
+        return bench.runs(self.wanted(), chosen)
+
+    def render(self, book: Book) -> Rendered:
+        """The figure and the numbers of its lines."""
+        lines = [(panel, self._lines(book, panel)) for panel in self.panels]
+        dots = self._dots(book) if self.scatter else []
+        blocks = [("Efficacy and editing time", _dot_rows(dots))] if self.scatter else []
+        blocks += [(panel.title, _line_rows(found)) for panel, found in lines]
+        paper = published(self.id)
+        sheet = Sheet(
+            self.id,
+            self.title,
+            "",
+            (("", ("edits, or seconds per edit", "value")),),
+            tuple(blocks),
+            paper.source,
+            (*paper.notes, *notes(book, list(self.wanted()))),
+        )
+        return Rendered(sheet, _picture(dots if self.scatter else None, lines))
+
+    def _lines(self, book: Book, panel: Panel) -> list[Line]:
+        found = []
+        for wanted in panel.wanted():
+            if panel.metric == "memory":
+                points = book.memory(wanted)
+            else:
+                points = book.curve(wanted, panel.metric)
+            printed = published(self.id).value(
+                panel=panel.name,
+                method=wanted.method,
+                model=wanted.model,
+                metric=panel.metric,
+            )
+            name = label(wanted.method)
+            if len(panel.models) > 1:
+                name = f"{name}, {label(wanted.model)}"
+            found.append(Line(wanted, name, points, printed))
+        return found
+
+    def _dots(self, book: Book) -> list[tuple[str, Cell, Cell]]:
+        """Of each method its name, its seconds per edit and its efficacy, means over models."""
+        panel = self.panels[0]
+        models = {book.bench.model(model): model for model in panel.models}.values()
+        found = []
+        for method in panel.methods:
+            seconds: list[Value | None] = []
+            efficacy: list[Value | None] = []
+            for model in models:
+                wanted = Wanted(model, method, panel.dataset)
+                run = book.run(wanted)
+                efficacy.append(book.score(wanted, "efficacy"))
+                if run is None:
+                    seconds.append(None)
+                else:
+                    share = 1 / book.edits(run)
+                    seconds.append(book.number(run.place, "summary.json", "edit_seconds", share))
+            printed = published(self.id).value(panel="efficacy-time", method=method)
+            found.append((label(method), cell(mean_of(seconds)), cell(mean_of(efficacy), printed)))
+        return found
+
+
+def _dot_rows(dots: Sequence[tuple[str, Cell, Cell]]) -> Rows:
+    return tuple((name, (seconds, efficacy)) for name, seconds, efficacy in dots)
+
+
+def _line_rows(lines: Sequence[Line]) -> Rows:
+    """A row for each point; what the paper prints stands at the last."""
+    rows = []
+    for line in lines:
+        if not line.points:
+            rows.append((line.name, (Cell(None), Cell(None, line.printed))))
+        for number, point in enumerate(line.points, 1):
+            printed = line.printed if number == len(line.points) else None
+            edits = Cell(f"{point.at:,.0f}", None, point.value.sources)
+            rows.append((line.name, (edits, cell(point.value, printed))))
+    return tuple(rows)
+
+
+def _picture(
+    dots: Sequence[tuple[str, Cell, Cell]] | None, lines: Sequence[tuple[Panel, list[Line]]]
+) -> bytes:
+    count = len(lines) + (dots is not None)
+    columns = min(count, 2)
+    height = -(-count // columns)
+
+    def paint(figure: Any) -> None:
+        axes = list(figure.subplots(height, columns, squeeze=False).flat)
+        for spare in axes[count:]:
+            spare.set_visible(False)
+        if dots is not None:
+            _scatter(axes.pop(0), dots)
+        for (panel, found), place in zip(lines, axes, strict=False):
+            _lines_over_edits(place, panel, found)
+
+    return draw(6.5 * columns, 3.8 * height, paint)
+
+
+def _scatter(place: Any, dots: Sequence[tuple[str, Cell, Cell]]) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for number, (name, seconds, efficacy) in enumerate(dots):
+        if isinstance(seconds.ours, float) and isinstance(efficacy.ours, float):
+            place.scatter(
+                [seconds.ours],
+                [efficacy.ours],
+                color=COLOURS[number % len(COLOURS)],
+                marker=_MARKERS[number % len(_MARKERS)],
+                label=name,
+            )
+    place.set_title("(a) Efficacy and editing time")
+    place.set_xscale("log")
+    place.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    place.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    place.xaxis.set_minor_formatter(NullFormatter())
+    place.set_xlabel("seconds per edit")
+    place.set_ylabel("efficacy, %")
+    place.set_ylim(0, 105)
+    if place.get_legend_handles_labels()[0]:
+        place.legend(fontsize=7, loc="best")
+
+
+def _lines_over_edits(place: Any, panel: Panel, lines: Sequence[Line]) -> None:
+    """A colour for each method, a dash for each model, a cross for what the paper prints."""
+    from matplotlib.ticker import MaxNLocator
+
+    few = 20
+    for line in lines:
+        colour = COLOURS[panel.methods.index(line.wanted.method) % len(COLOURS)]
+        dash = _DASHES[panel.models.index(line.wanted.model) % len(_DASHES)]
+        if not line.points:
+            continue
+        at, values = [p.at for p in line.points], [p.value.number for p in line.points]
+        marker = "o" if len(at) <= few else ""
+        place.plot(
+            at, values, color=colour, linestyle=dash, marker=marker, markersize=3, label=line.name
+        )
+        if line.printed is not None:
+            place.plot(at[-1:], [line.printed], color=colour, marker="x", linestyle="")
+    place.set_title(panel.title)
+    place.set_xlabel("edits")
+    place.set_ylabel("GiB" if panel.metric == "memory" else "%")
+    most = max((p.value.number for line in lines for p in line.points), default=1.0)
+    place.set_ylim(0, 1.15 * most if panel.metric == "memory" else 105)
+    place.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    if place.get_legend_handles_labels()[0]:
+        place.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -1,0 +1,79 @@
+"""What is made of a plan's records: a sheet in its forms, and a picture for a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ultraedit.files import write_bytes, write_text
+from ultraedit.reproduce.bench import Unavailable
+from ultraedit.reproduce.book import Book
+from ultraedit.reproduce.names import METHODS, Wanted, label
+from ultraedit.reproduce.sheet import Sheet, to_csv, to_json, to_latex, to_markdown
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A table or figure, ready to be written."""
+
+    sheet: Sheet
+    image: bytes | None = None
+    """The figure as a PNG."""
+
+    def write(self, folder: Path) -> tuple[Path, ...]:
+        """Write all forms into a folder, the page last. Returns their paths."""
+        id = self.sheet.id
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = None if self.image is None else f"{id}.png"
+        texts = {
+            f"{id}.csv": to_csv(self.sheet),
+            f"{id}.json": to_json(self.sheet),
+            f"{id}.tex": to_latex(self.sheet),
+            f"{id}.md": to_markdown(self.sheet, picture),
+        }
+        if picture is not None and self.image is not None:
+            write_bytes(folder / picture, self.image)
+        for name, text in texts.items():
+            write_text(folder / name, text)
+        return tuple(folder / name for name in (*texts, *([picture] if picture else [])))
+
+
+def notes(book: Book, wanted: Iterable[Wanted]) -> Iterator[str]:
+    """What a reader of the numbers has to know: sizes, stand-ins, and what is missing."""
+    wanted = list(wanted)
+    scale = book.bench.scale
+    yield f"Scale {scale.name}, turns of {scale.edits_per_turn:,} edits."
+    for model in dict.fromkeys(each.model for each in wanted):
+        yield f"{label(model)} is {book.bench.model(model)} here."
+    for dataset in dict.fromkeys(each.dataset for each in wanted):
+        try:
+            yield f"{label(dataset)} is {book.bench.facts(dataset).shown} here."
+        except Unavailable as error:
+            yield f"{label(dataset)}: {error}"
+    yield from _sizes(book, wanted)
+    reasons: dict[str, list[str]] = {}
+    for name, why in book.missing.items():
+        reasons.setdefault(why, []).append(name)
+    for why, names in reasons.items():
+        yield f"Missing, {why.rstrip('.')}: {'; '.join(names)}."
+
+
+def _sizes(book: Book, wanted: Iterable[Wanted]) -> Iterator[str]:
+    """How many edits the runs have made, method by method where they differ."""
+    sizes: dict[str, set[int]] = {}
+    for each in wanted:
+        run = book.run(each)
+        if run is not None:
+            sizes.setdefault(each.method, set()).add(book.edits(run))
+    found = [tuple(sorted(size)) for size in sizes.values()]
+    usual = max(found, key=found.count, default=())
+    if usual:
+        yield f"Edits of a run: {_either(usual)}."
+    for method, own in zip(sizes, found, strict=True):
+        if own != usual:
+            yield f"{METHODS[method].label}: {_either(own)} edits."
+
+
+def _either(numbers: Iterable[int]) -> str:
+    return " or ".join(f"{number:,}" for number in numbers)

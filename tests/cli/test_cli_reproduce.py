@@ -1,0 +1,52 @@
+"""``ultraedit reproduce``: what there is, what it is made of, and the one table without a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+IDS = [f"table{n}" for n in range(1, 11)] + [f"figure{n}" for n in (1, 2, 4, 5, 6, 7, 8, 9)]
+
+
+def test_the_list_has_every_table_and_figure_with_its_source(cli):
+    rows = json.loads(cli("reproduce", "list", "--json").stdout)
+    assert [row["id"] for row in rows] == IDS
+    assert all(row["published"] and row["title"] for row in rows)
+    assert "Table 4: Ablation study" in cli("reproduce", "list").stdout
+
+
+def test_show_names_the_pieces_with_their_settings_and_what_is_left_out(cli, tiny):
+    shown = cli("reproduce", "show", "table4", "--model", tiny, "--json").stdout
+    steps = json.loads(shown)["steps"]
+    assert len(steps) == 7
+    assert {step["status"] for step in steps} == {"to do"}
+    assert {step["settings"]["model"] for step in steps} == {tiny}
+    assert steps[1]["settings"]["options"] == {"protocol": "official", "normalise": "off"}
+    text = cli("reproduce", "show", "figure7", "--only", "memit", "--scale", "paper").stdout
+    assert "Left out" in text
+    assert "--data-root" in text
+
+
+def test_a_table_without_a_run_is_written_in_all_forms(cli):
+    done = json.loads(cli("reproduce", "run", "table6", "--json").stdout)
+    assert done["made"] == done["found"] == []
+    files = sorted(Path(path).name for path in done["written"]["table6"])
+    assert files == ["table6.csv", "table6.json", "table6.md", "table6.tex"]
+    table = Path("reproduction", "smoke", "table6", "table6.csv").read_text()
+    assert "layers.[29,30].mlp.down_proj" in table
+    assert "table6.md" in cli("reproduce", "run", "table6").stdout
+
+
+def test_a_run_that_cannot_be_made_is_told_and_the_table_is_written_all_the_same(cli):
+    done = cli(
+        *("reproduce", "run", "figure7", "--only", "ultraedit", "--model", "nothing", "--out", "o"),
+        code=1,
+    )
+    assert "could not be made" in done.stderr
+    assert Path("o", "figure7", "figure7.png").is_file()
+
+
+def test_what_is_not_known_is_refused(refused):
+    assert "no 'table11' to run" in refused("reproduce", "run", "table11")
+    assert "Unknown scale 'tiny'" in refused("reproduce", "show", "table4", "--scale", "tiny")
+    assert "There is no data folder" in refused("reproduce", "show", "table4", "--data-root", "no")
