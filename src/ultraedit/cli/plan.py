@@ -109,18 +109,22 @@ def predict(
     dtype: Any,
     device: Any,
     *,
-    editor: Any,
+    editor: Any = None,
     device_map: str | None = None,
     before: int | None = None,
     name: str = "MODEL",
 ) -> dict[str, Any]:
-    """Plan for a device and for graphics cards: what `plan` and ``--dry-run`` print."""
+    """Plan for a device and for graphics cards: what `plan` and ``--dry-run`` print.
+
+    For UltraEdit; for another `editor` with what it keeps besides.
+    """
     import torch
 
     from ultraedit import plan as planning
     from ultraedit.beyond import kept_beyond
-    from ultraedit.editors import name_of
+    from ultraedit.editors import make_editor, name_of
 
+    editor = make_editor("ultraedit", {}) if editor is None else editor
     options = {
         "dtype": dtype,
         "master": getattr(editor, "master", "float32"),
