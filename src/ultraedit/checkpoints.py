@@ -74,6 +74,7 @@ class Checkpoints:
         *,
         newest: Newest | None = None,
         done: int = 0,
+        first_turn: int = 1,
     ) -> None:
         """Prepare to score a job.
 
@@ -85,12 +86,12 @@ class Checkpoints:
             observer: Told of every question.
             newest: Where the last edit of a prompt is looked up. None reads the source again.
             done: How many edits an earlier process has made.
+            first_turn: Turn of the job's first edit.
         """
         self._host, self._source, self._schedule = host, source, schedule
         self._recorder, self._observer = recorder, observer
         self._newest = newest
-        self.first_turn = 1
-        """Turn of the job's first edit."""
+        self._first_turn = first_turn
         size = schedule.score_newest or 0
         behind = source.after(max(0, done - size)) if size and done else iter(())
         self._last: deque[Edit] = deque(islice(behind, min(size, done)), maxlen=size)
@@ -171,7 +172,7 @@ class Checkpoints:
         panel, size = self._source.panel, self._schedule.edits_per_turn
         by_turn = {
             name: turn_means(scores, panel.places, size)
-            for name, scores in (found.panel.by_edit if turn else {}).items()
+            for name, scores in found.panel.by_edit.items()
         }
         self._recorder.checkpoint(
             CheckpointRecord(
@@ -182,7 +183,7 @@ class Checkpoints:
                 seconds=time.perf_counter() - begun,
                 scores=found.panel.scores,
                 by_turn=by_turn,
-                first_turn=self.first_turn if turn else 1,
+                first_turn=self._first_turn,
                 newest=found.newest,
             )
         )

@@ -146,6 +146,7 @@ def carry_out(
     schedule: Schedule,
     *,
     done: int = 0,
+    first_turn: int = 1,
     before: Evaluation | None = None,
     asked: Callable[[Evaluation], None] | None = None,
     start: Callable[[], Progress] | None = None,
@@ -164,6 +165,7 @@ def carry_out(
         source: All edits of the job, and which of them are scored.
         schedule: How to cut them, and when to score.
         done: How many of them an earlier process has made.
+        first_turn: Turn of the first of them.
         before: What the unedited model says, if it was asked before.
         asked: Told what it says, if it is asked now.
         start: Brings the model to where that process, or an earlier list, left it, and says
@@ -186,7 +188,12 @@ def carry_out(
     observer = observer or Nobody()
     recorder = recorder or MemoryRecorder()
     stream.check(editor, source)
-    checkpoints = Checkpoints(host, source, schedule, recorder, observer, newest=newest, done=done)
+    checkpoints = Checkpoints(
+        *(host, source, schedule, recorder, observer),
+        newest=newest,
+        done=done,
+        first_turn=first_turn,
+    )
     if before is None:
         before = checkpoints.unedited()
         if asked is not None:
@@ -194,7 +201,6 @@ def carry_out(
     reference = before.reference
     progress = Progress(editor.init(host)) if start is None else start()
     earlier = progress.edits - done
-    checkpoints.first_turn = progress.turns + 1 - -(-done // schedule.edits_per_turn)
 
     def check_if_due() -> None:
         made = progress.edits - earlier

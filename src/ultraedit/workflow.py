@@ -196,6 +196,7 @@ def _work(
                 text=read_text(host, config.perplexity),
             ),
             done=journal.edits_of_job(),
+            first_turn=journal.job().first_turn,
             before=folder.before(),
             asked=folder.keep_before,
             start=lambda: restore(host, settings.editor, journal, observer=observer),

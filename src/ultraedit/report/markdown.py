@@ -79,7 +79,7 @@ def page(run: FinishedRun, rows: Sequence[ScoreRow], answers: Sequence[Answer]) 
 
 def scored_again(history: History) -> bool:
     """Whether edits were scored both soon after they were made and later."""
-    return len({scored.turn for scored in history.efficacy}) > 1
+    return len({scored.turn for scored in history.efficacy} - {0}) > 1
 
 
 def _curves(run: FinishedRun) -> Iterator[str]:
@@ -116,7 +116,7 @@ def _retention(run: FinishedRun) -> Iterator[str]:
     yield (
         "Efficacy by the turn in which an edit was made and the turn after which it was asked, "
         f"and by its age: {format_percent(young.score)} {_age(young.age)}, "
-        f"{format_percent(old.score)} {_age(old.age)}."
+        f"{format_percent(old.score)} {_age(old.age)}. Turn 0 is the unedited model."
     )
     yield f"![Efficacy by turn and by age]({RETENTION})"
 
