@@ -182,9 +182,10 @@ def test_a_dry_run_says_where_each_choice_is_from(cli, tiny):
         "loss_average": ("micro-batch", "default: protocol official"),
         "master": ("model", "user"),
         "micro_batch": (10, "default"),
-        "alpha": (0.5, "default"),
-        "most_drop": (3.0, "default"),
+        "loss_left": (0.3, "default"),
+        "alpha": (1.0, "default"),
         "expected_edits": (5, "auto: edits of the run"),
+        "step_factor": (1.0, "default"),
         "retention": (0.0, "default"),
     }
     assert plan["modules"] == [{"path": "model.layers.0.mlp.down_proj", "d_in": 48, "d_out": 32}]
