@@ -124,5 +124,5 @@ def test_every_architecture_has_module_sets_that_are_there(arch):
 def test_the_step_of_a_candidate_is_a_multiple_of_that_of_auto():
     options = Candidate(("m",), 1.4, 10.0).options(80)
     assert UltraEdit(**options) == UltraEdit(
-        eta="auto", alpha=0.7, most_drop=4.2, ridge=10.0, expected_edits=80
+        eta="auto", step_factor=1.4, ridge=10.0, expected_edits=80
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.errors import ConfigError
 from ultraedit.models import describe_modules
 from ultraedit.models.patterns import format_numbers
@@ -48,21 +47,12 @@ class Candidate(NamedTuple):
     """Penalty on the size of the update."""
 
     def options(self, rows: int) -> dict[str, Any]:
-        """Options of UltraEdit for a run of so many edits.
-
-        Both bounds of ``eta="auto"`` times `step`, which makes the step itself so many times larger
-        whichever of them holds.
-        """
+        """Options of UltraEdit for a run of so many edits."""
         return self.settings() | {"expected_edits": rows}
 
     def settings(self) -> dict[str, Any]:
         """Options of UltraEdit for a run of any length: what a preset holds."""
-        return {
-            "eta": "auto",
-            "alpha": round(self.step * UltraEdit.alpha, 4),
-            "most_drop": round(self.step * UltraEdit.most_drop, 4),
-            "ridge": self.ridge,
-        }
+        return {"eta": "auto", "step_factor": self.step, "ridge": self.ridge}
 
 
 def module_sets(model: PreTrainedModel) -> list[tuple[str, ...]]:
