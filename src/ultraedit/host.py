@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ultraedit import trace
 from ultraedit.encoding import Encoded, encode, locate, wanted_at_end
@@ -20,7 +18,7 @@ from ultraedit.models.activation import activation_of
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.models.generation import generate
 from ultraedit.models.modules import decoder_blocks, shape_of
-from ultraedit.models.offload import held, is_offloaded
+from ultraedit.models.offload import held, is_offloaded, refuse_absent
 from ultraedit.patch import EditedWeights
 from ultraedit.routing import RoutedWeight, Router, router_of
 from ultraedit.types import (
@@ -94,7 +92,7 @@ class ModelHost:
             if patterns is None
             else find_modules(language_model.model, patterns, name=language_model.name)
         )
-        _refuse_absent(self._modules)
+        refuse_absent(self._modules)
         self.weights = self._edited(self._modules, master)
         self._statistics = statistics
         self._moments: dict[str, SecondMoment] = {}
@@ -383,38 +381,13 @@ class ModelHost:
         *,
         keep: bool = True,
     ) -> list[tuple[int, ...]]:
-        """The model's top choice at every supervised position, under teacher forcing.
-
-        Args:
-            items: Encoded questions with their answers.
-            observer: Told of each answer.
-            keep: Whether the same will be asked again: then a trunk keeps what lies below.
-
-        Returns:
-            Per item as many token ids as its answer has.
-        """
-        predicted: list[tuple[int, ...]] = [()] * len(items)
-        model = self.language_model.model
-        for indices, batch, below in trace.passes(model, items, self._trunk_of(items), keep=keep):
-            with below:
-                chosen = trace.supervised_logits(model, batch).max(dim=-1).indices.cpu()
-            sizes = [len(items[index].answer_ids) for index in indices]
-            for index, ids in zip(indices, torch.split(chosen, sizes), strict=True):
-                predicted[index] = tuple(ids.tolist())
-            if observer is not None:
-                observer.advance(len(indices))
-        return predicted
+        """The model's top choice at every supervised position, as `trace.top_choices`."""
+        trunk = self._trunk_of(items)
+        return trace.top_choices(self.language_model.model, items, trunk, observer, keep=keep)
 
     def loss(self, items: Sequence[Encoded]) -> float:
         """Mean cross-entropy of all supervised tokens together, in nats. NaN counts as infinite."""
-        model, total, tokens = self.language_model.model, 0.0, 0
-        for _, batch, below in trace.passes(model, items, self._trunk_of(items)):
-            with below:
-                logits = trace.supervised_logits(model, batch).float()
-            labels = batch.labels.to(logits.device)
-            total += float(functional.cross_entropy(logits, labels, reduction="sum"))
-            tokens += len(labels)
-        return math.inf if math.isnan(total) else total / tokens
+        return trace.mean_loss(self.language_model.model, items, self._trunk_of(items))
 
     def answer(
         self,
@@ -425,18 +398,4 @@ class ModelHost:
         """Let the model answer freely: greedy, to the end of the line or of its tokens."""
         return generate(
             self.language_model, prompts, max_new_tokens=max_new_tokens, observer=observer
-        )
-
-
-def _refuse_absent(modules: Mapping[str, nn.Module]) -> None:
-    """Check that every edited weight is in memory.
-
-    Raises:
-        ConfigError: If one lies elsewhere, where it cannot be written to.
-    """
-    absent = [path for path, module in modules.items() if next(module.parameters()).is_meta]
-    if absent:
-        raise ConfigError(
-            f"{absent[0]} is to be edited, but its weight did not fit into memory and stays on the "
-            "disk. Load the model with less on each device, or choose modules in later layers."
         )

@@ -6,11 +6,13 @@ as long as several batches pass through, so that each is read once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
+
+from ultraedit.errors import ConfigError
 
 
 def is_offloaded(block: nn.Module) -> bool:
@@ -64,3 +66,17 @@ def _hooks(root: nn.Module, *, within: bool = True) -> Iterator[tuple[nn.Module,
         for each in getattr(hook, "hooks", (hook,)):
             if hasattr(each, "offload"):
                 yield module, each
+
+
+def refuse_absent(modules: Mapping[str, nn.Module]) -> None:
+    """Check that every edited weight is in memory.
+
+    Raises:
+        ConfigError: If one lies elsewhere, where it cannot be written to.
+    """
+    absent = [path for path, module in modules.items() if next(module.parameters()).is_meta]
+    if absent:
+        raise ConfigError(
+            f"{absent[0]} is to be edited, but its weight did not fit into memory and stays on the "
+            "disk. Load the model with less on each device, or choose modules in later layers."
+        )

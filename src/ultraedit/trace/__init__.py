@@ -1,5 +1,6 @@
 """What flows through a model: what its edited layers see, and passes through a part of it."""
 
+from ultraedit.trace.asking import mean_loss, top_choices
 from ultraedit.trace.blocks import Blocks
 from ultraedit.trace.gradients import weight_gradients
 from ultraedit.trace.held import HeldRows
@@ -26,9 +27,11 @@ __all__ = [
     "head_at",
     "judge",
     "layer_signals",
+    "mean_loss",
     "passes",
     "search_offsets",
     "supervised_logits",
+    "top_choices",
     "trunk_of",
     "values_at",
     "weight_gradients",
