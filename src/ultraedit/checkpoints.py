@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 from ultraedit.errors import ConfigError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.host import ModelHost
 from ultraedit.metrics import turn_means
+from ultraedit.monitors import Watch
 from ultraedit.stream import Source
 from ultraedit.types import CheckpointRecord, Edit, NewestScores, Observer, Recorder
 
@@ -56,6 +58,7 @@ class Checked:
 
     panel: Evaluation
     newest: NewestScores | None
+    monitors: dict[str, Any] = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -71,6 +74,7 @@ class Checkpoints:
         *,
         newest: Newest | None = None,
         done: int = 0,
+        watch: Watch | None = None,
     ) -> None:
         """Prepare to score a job.
 
@@ -82,7 +86,9 @@ class Checkpoints:
             observer: Told of every question.
             newest: Where the last edit of a prompt is looked up. None reads the source again.
             done: How many edits an earlier process has made.
+            watch: What else is looked at.
         """
+        self._watch = watch
         self._host, self._source, self._schedule = host, source, schedule
         self._recorder, self._observer = recorder, observer
         self._newest = newest
@@ -96,11 +102,21 @@ class Checkpoints:
         """Take note of edits that were made."""
         self._last.extend(edits)
 
+    def unmade(self, count: int) -> None:
+        """Take note that the last so many edits were taken back."""
+        for _ in range(min(count, len(self._last))):
+            self._last.pop()
+
+    def breach(self, found: Checked) -> str | None:
+        """Why the guard does not let the model through; None if it does."""
+        return None if self._watch is None else self._watch.breach(found.monitors)
+
     def unedited(self) -> Evaluation:
         """Ask the unedited model about the whole panel, and record it."""
         panel, begun = self._source.panel, time.perf_counter()
         found = self._ask(panel.edits, panel.newest, None, free=True)
-        self._record(0, 0, len(panel.edits), begun, Checked(found, None))
+        seen = {} if self._watch is None else self._watch.unedited
+        self._record(0, 0, len(panel.edits), begun, Checked(found, None, seen))
         return found
 
     def edited(self, turn: int, made: int, reference: Reference, *, free: bool) -> Checked:
@@ -117,6 +133,7 @@ class Checkpoints:
         found = Checked(
             self._ask(edits, self._newest_of(edits, made), reference, free=free),
             self._ask_newest(),
+            {} if self._watch is None else self._watch.look(),
         )
         self._record(turn, made, len(edits), begun, found)
         return found
@@ -180,5 +197,6 @@ class Checkpoints:
                 by_turn=by_turn,
                 first_turn=self.first_turn if turn else 1,
                 newest=found.newest,
+                monitors=found.monitors,
             )
         )

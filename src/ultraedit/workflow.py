@@ -16,7 +16,8 @@ from ultraedit.config import RunConfig, make_config
 from ultraedit.editors import find_editor, make_editor
 from ultraedit.errors import ConfigError, DataError
 from ultraedit.files import sha256
-from ultraedit.lifelong import keep_freed_memory
+from ultraedit.lifelong import Progress, keep_freed_memory
+from ultraedit.monitors import Guard, make_watch
 from ultraedit.opening import open_host
 from ultraedit.replay import restore
 from ultraedit.second_moments import PROMPTS, check_corpus
@@ -25,7 +26,7 @@ from ultraedit.settings import Settings, describe, resolve, resolved_again
 from ultraedit.store import JOURNAL, Job, RunFolder
 from ultraedit.store.randomness import random_state
 from ultraedit.stream import FromFile, InMemory, Source
-from ultraedit.types import Nobody, Observer
+from ultraedit.types import Carried, Nobody, Observer
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
     """
     observer = observer or Nobody()
     make_editor(config.editor, config.options)
+    Guard(config.guard, config.guard_action)
     check_corpus(config.corpus)
     source = read_edits(config)
     observer.stage("Loading the model")
@@ -180,7 +182,16 @@ def _work(
         host.second_moment(next(iter(host.modules)))  # Now: it would break the bar of the edits.
     if config.trunk and host.trunk is None:
         host.use_trunk(for_edits=False)  # a turn that is computed again has no trunk
+    before = folder.before()
+
+    def take_back() -> Progress:
+        """Bring the model and the folder to the turn before the last."""
+        progress = restore(host, settings.editor, journal, journal.head() - 1, observer)
+        folder.rollback(progress.turns, Carried(host.weights.changes, progress.state))
+        return progress
+
     try:
+        watch = make_watch(host, config, source, observer, resumed=before is not None)
         result = carry_out(
             host,
             settings.editor,
@@ -193,10 +204,12 @@ def _work(
                 free_answers=config.free_answers,
             ),
             done=journal.edits_of_job(),
-            before=folder.before(),
+            before=before,
             asked=folder.keep_before,
             start=lambda: restore(host, settings.editor, journal, observer=observer),
             newest=journal.newest,
+            watch=watch,
+            take_back=take_back if config.guard_action == "back" else None,
             recorder=folder,
             observer=observer,
         )
@@ -280,6 +293,9 @@ def _job_settings(config: RunConfig) -> dict[str, Any]:
     located = {"data": str(spec), "model": str(model.resolve()) if model.exists() else config.model}
     if config.corpus is not None and (corpus := Path(config.corpus).expanduser()).exists():
         located["corpus"] = str(corpus.resolve())
+    for name in ("perplexity", "ability_data"):
+        if (path := getattr(config, name)) is not None:
+            located[name] = str(Path(path).expanduser().resolve())
     return config.model_dump(mode="json") | located | {"data_sha256": sha256(spec.path)}
 
 
