@@ -40,7 +40,9 @@ class Facts(NamedTuple):
 
 FACTS = {
     "counterfact": Facts("counterfact/counterfact_20k.json", 10),
-    "zsre": Facts("zsre/zsre_10k.json", 50, ("--limit", "900", "--validation", "100")),
+    "zsre": Facts(
+        "zsre/zsre_10k.json", 50, ("--limit", "500", "--validation", "100", "--check-every", "5")
+    ),
 }
 TRAINED = ("mend", "malmen", "rledit")
 """Editors of the paper that are also run with a trained net."""
@@ -93,6 +95,7 @@ def _row(editor: str, facts: str, folder: Path, limit: int, *, trained: bool) ->
         training = {}
         command = ["run", *common, "--editor", editor, "--limit", str(limit)]
         command += ["--corpus", str(folder / "text" / "wikipedia_paragraphs.jsonl.gz")]
+        command += ["--perplexity", str(folder / "text" / "wikipedia_paragraphs.jsonl.gz")]
         command += ["--free-answers", str(chosen.free_answers)]
         command += ["--no-save-model", "--out", str(Path(place) / "run")]
         if trained:
@@ -124,7 +127,7 @@ def _json(arguments: Sequence[str]) -> dict[str, Any]:
 
 def _print_table(rows: dict[str, Any]) -> None:
     before = next(iter(rows.values()))["before"]
-    heads = ("E", "G", "S", "agreement", "exact match", "training s", "s / 100 edits")
+    heads = ("E", "G", "S", "agreement", "exact match", "perplexity", "training s", "s / 100 edits")
     print(f"| editor | {' | '.join(heads)} | peak memory |")
     print(f"| --- |{' ---: |' * (len(heads) + 1)}")
     print(f"| unedited | {_scores(before)} | | | |")
@@ -140,7 +143,9 @@ def _print_table(rows: dict[str, Any]) -> None:
 def _scores(scores: dict[str, Any]) -> str:
     names = ("efficacy", "generalization", "specificity", "agreement")
     values = [scores[name] for name in names] + [scores["generation"]["efficacy"]]
-    return " | ".join("" if value is None else f"{100 * value:.1f}" for value in values)
+    shown = ["" if value is None else f"{100 * value:.1f}" for value in values]
+    read = scores.get("perplexity")
+    return " | ".join([*shown, "" if read is None else f"{read:,.1f}"])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Perplexity, divergence and the windows of a text, beside their definitions."""
+"""Divergence and agreement of two models' choices, beside their definitions."""
 
 from __future__ import annotations
 
@@ -7,15 +7,7 @@ import math
 import pytest
 import torch
 
-from ultraedit.metrics import divergence, log_probabilities, perplexity, same_choice, windows
-
-
-def test_perplexity_of_even_odds_is_their_number():
-    assert perplexity(torch.full((5,), math.log(1 / 7))) == pytest.approx(7)
-
-
-def test_perplexity_is_the_inverse_geometric_mean():
-    assert perplexity(torch.log(torch.tensor([0.5, 0.125]))) == pytest.approx(4)
+from ultraedit.metrics import divergence, log_probabilities, same_choice
 
 
 def test_divergence_is_zero_from_itself_and_follows_its_definition():
@@ -37,15 +29,3 @@ def test_log_probabilities_sum_to_one():
     found = log_probabilities(torch.randn(3, 9, dtype=torch.bfloat16))
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.exp().sum(-1), torch.ones(3))
-
-
-@pytest.mark.parametrize(
-    ("tokens", "size", "stride"), [(2, 8, 4), (8, 8, 4), (9, 8, 4), (31, 8, 3)]
-)
-def test_every_token_but_the_first_is_scored_once_with_enough_before_it(tokens, size, stride):
-    found = list(windows(tokens, size, stride))
-    scored = [i for each in found for i in range(each.scored, each.end)]
-    assert scored == list(range(1, tokens))
-    for each in found:
-        assert each.end - each.begin <= size
-        assert each.scored - each.begin >= min(each.scored, size - stride) or each.scored == 1

@@ -48,7 +48,7 @@ def test_every_architecture_tells_what_can_be_edited():
         model = tiny_model(arch).model
         editable = [place for place in inventory(model) if place.obstacle is None]
         for place in editable:
-            assert len(find_modules(model, place.pattern)) == place.count
+            assert len(find_modules(model, place.pattern)) == place.number
         assert editable, arch
 
 

@@ -11,7 +11,7 @@ from tests.tiny import ARCHITECTURES, tiny_model
 from ultraedit import models, trace
 from ultraedit.encoding import Encoded
 from ultraedit.errors import ConfigError
-from ultraedit.plan import CARD_BYTES, Workload, fits, plan
+from ultraedit.plan import CARD_BYTES, Workload, cards, fits, plan
 from ultraedit.trace.dry import Cost, _LiveBytes, dry_run
 
 CPU = torch.device("cpu")
@@ -123,3 +123,34 @@ def test_a_model_of_7b_is_planned_from_its_config(tmp_path):
     assert found[0].parameters == 7_248_023_552
     assert fits(found[0].peak) == {8: False, 16: True, 24: True, 48: True, 80: True}
     assert json.loads((tmp_path / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+def test_a_model_of_7b_is_streamed_in_a_third_of_its_weights():
+    from transformers import MistralConfig
+
+    config = MistralConfig(vocab_size=32768, sliding_window=None, dtype="bfloat16")
+    patterns = models.find_preset(config, "zsre").modules
+    options = {"dtype": torch.bfloat16, "timed": False}
+    plain, streamed = (
+        planned(config, patterns, Workload(), streamed=there, **options) for there in (False, True)
+    )
+    assert streamed.weights + streamed.streamed == pytest.approx(plain.weights, rel=0.04)
+    assert streamed.peak < plain.peak / 2.5
+
+
+def test_a_spread_model_needs_more_of_the_smaller_cards():
+    from transformers import MistralConfig
+
+    config = MistralConfig(vocab_size=32768, sliding_window=None, dtype="bfloat16")
+    patterns = models.find_preset(config, "zsre").modules
+    card = planned(
+        config,
+        patterns,
+        Workload(),
+        dtype=torch.bfloat16,
+        timed=False,
+        device=torch.device("cuda"),
+    )
+    found = cards(card)
+    assert found[8] == 3
+    assert found[16] == found[24] == found[80] == 1

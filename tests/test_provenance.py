@@ -33,7 +33,7 @@ def settings_of(tmp_path):
 def test_without_a_preset_the_program_and_its_defaults_decide(settings_of):
     found = settings_of(options={"master": "model"}).sources
     assert found["modules"] == "auto: relative depth"
-    assert (found["eta"], found["ridge"], found["alpha"]) == ("auto", "default", "default")
+    assert (found["eta"], found["ridge"], found["step_factor"]) == ("auto", "default", "default")
     assert (found["variance"], found["master"]) == ("default: protocol paper", "user")
     assert (found["dtype"], found["seed"], found["preset"]) == ("auto", "default", "auto")
 
@@ -52,11 +52,11 @@ def test_what_tune_wrote_is_called_tuned(settings_of, tmp_path):
     file = tmp_path / "tuned.toml"
     file.write_text(
         'modules = "layers.[0].mlp.down_proj"\neta = "auto"\ntuned = true\n'
-        "options = { alpha = 0.7 }\n"
+        "options = { step_factor = 0.7 }\n"
     )
     settings = settings_of(preset=str(file))
-    assert settings.editor.eta == "auto" and settings.editor.alpha == 0.7
-    decided = {settings.sources[name] for name in ("eta", "alpha", "ridge", "modules")}
+    assert settings.editor.eta == "auto" and settings.editor.step_factor == 0.7
+    decided = {settings.sources[name] for name in ("eta", "step_factor", "ridge", "modules")}
     assert decided == {f"tuned {file}"}
 
 

@@ -114,7 +114,7 @@ def test_a_run_records_its_scores_by_turn():
         recorder=kept,
     )
     sizes = [(c.turn, len(c.by_turn.get("efficacy", ())), c.first_turn) for c in kept.checkpoints]
-    assert sizes == [(0, 0, 1), (1, 1, 1), (2, 2, 1), (3, 3, 1)]
+    assert sizes == [(0, 3, 1), (1, 1, 1), (2, 2, 1), (3, 3, 1)]
     last = kept.checkpoints[-1]
     means = last.by_turn["efficacy"]
     assert (3 * means[0] + 3 * means[1] + means[2]) / 7 == pytest.approx(last.scores.efficacy)

@@ -130,7 +130,7 @@ def test_a_choice_is_held_while_a_sequence_is_continued_with_a_cache(split):
 
 
 def test_the_official_protocol_decides_once_for_a_whole_call(split):
-    host, patch, expected = split
+    host, patch, _ = split
     with host.patched(Routed(PATH, patch.memories, "batch")):
         router = router_of(host.language_model.model)
         host.predict(encoded(host, PROMPTS))

@@ -14,6 +14,7 @@ from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.host import ModelHost
 from ultraedit.metrics import turn_means
 from ultraedit.monitors import Watch
+from ultraedit.perplexity import Text
 from ultraedit.stream import Source
 from ultraedit.types import CheckpointRecord, Edit, NewestScores, Observer, Recorder
 
@@ -34,6 +35,8 @@ class Schedule:
     """Also score the so many edits that were made last; None for none."""
     free_answers: int | None = None
     """How many edits are also asked freely, before and after all turns; None for all."""
+    text: Text = ()
+    """Passages whose perplexity is measured whenever the model is scored."""
 
     def __post_init__(self) -> None:
         """Refuse what no schedule can be.
@@ -74,6 +77,7 @@ class Checkpoints:
         *,
         newest: Newest | None = None,
         done: int = 0,
+        first_turn: int = 1,
         watch: Watch | None = None,
     ) -> None:
         """Prepare to score a job.
@@ -86,14 +90,14 @@ class Checkpoints:
             observer: Told of every question.
             newest: Where the last edit of a prompt is looked up. None reads the source again.
             done: How many edits an earlier process has made.
+            first_turn: Turn of the job's first edit.
             watch: What else is looked at.
         """
         self._watch = watch
         self._host, self._source, self._schedule = host, source, schedule
         self._recorder, self._observer = recorder, observer
         self._newest = newest
-        self.first_turn = 1
-        """Turn of the job's first edit."""
+        self._first_turn = first_turn
         size = schedule.score_newest or 0
         behind = source.after(max(0, done - size)) if size and done else iter(())
         self._last: deque[Edit] = deque(islice(behind, min(size, done)), maxlen=size)
@@ -107,9 +111,11 @@ class Checkpoints:
         for _ in range(min(count, len(self._last))):
             self._last.pop()
 
-    def breach(self, found: Checked) -> str | None:
+    def breach(self, found: Checked, before: Evaluation) -> str | None:
         """Why the guard does not let the model through; None if it does."""
-        return None if self._watch is None else self._watch.breach(found.monitors)
+        if self._watch is None:
+            return None
+        return self._watch.breach(found.monitors, found.panel.scores, before.scores)
 
     def unedited(self) -> Evaluation:
         """Ask the unedited model about the whole panel, and record it."""
@@ -152,6 +158,7 @@ class Checkpoints:
             reference=reference,
             newest=newest,
             free_answers=self._schedule.free_answers if free else 0,
+            text=self._schedule.text,
             observer=self._observer,
         )
 
@@ -184,7 +191,7 @@ class Checkpoints:
         panel, size = self._source.panel, self._schedule.edits_per_turn
         by_turn = {
             name: turn_means(scores, panel.places, size)
-            for name, scores in (found.panel.by_edit if turn else {}).items()
+            for name, scores in found.panel.by_edit.items()
         }
         self._recorder.checkpoint(
             CheckpointRecord(
@@ -195,7 +202,7 @@ class Checkpoints:
                 seconds=time.perf_counter() - begun,
                 scores=found.panel.scores,
                 by_turn=by_turn,
-                first_turn=self.first_turn if turn else 1,
+                first_turn=self._first_turn,
                 newest=found.newest,
                 monitors=found.monitors,
             )

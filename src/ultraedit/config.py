@@ -60,6 +60,9 @@ class RunConfig(BaseModel):
     evaluate_at: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Score all edits so far after these turns."""
 
+    perplexity: str | None = None
+    """Text whose perplexity is measured whenever the model is scored. None for none."""
+
     score_sample: int | None = Field(default=None, ge=1)
     """Score a sample of so many edits in the place of all, and hold no others than these."""
 
@@ -69,12 +72,6 @@ class RunConfig(BaseModel):
     monitor: tuple[Literal["spectrum", "locality"], ...] = ()
     """What is watched whenever the run is scored: the spectra of the weight changes, the divergence
     on locality prompts."""
-
-    perplexity: str | None = None
-    """Text whose perplexity is watched."""
-
-    perplexity_tokens: int = Field(default=10_000, ge=2)
-    """Tokens of its beginning."""
 
     control: int = Field(default=0, ge=0)
     """Watch so many rows behind those that are edited."""

@@ -8,11 +8,12 @@ against what the unedited model says (`Reference`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ultraedit.host import ModelHost
 from ultraedit.metrics import exact_match, mean, token_accuracy, token_agreement
+from ultraedit.perplexity import Text, perplexity
 from ultraedit.types import (
     Answer,
     Edit,
@@ -122,6 +123,7 @@ def evaluate(
     newest: Mapping[str, Edit] | None = None,
     free_answers: int | None = None,
     keep: bool = True,
+    text: Text = (),
     observer: Observer | None = None,
 ) -> Evaluation:
     """Score the model as it stands on a set of edits.
@@ -135,6 +137,7 @@ def evaluate(
             A locality question without a gold answer counts for agreement only where it is among
             them, since it is the unedited model's free answer that it is scored along.
         keep: Whether the same will be asked again: then a trunk keeps what lies below.
+        text: Passages whose perplexity is measured too; none for no perplexity.
         observer: Told the number of questions, and of each as it is answered.
 
     Returns:
@@ -165,6 +168,7 @@ def evaluate(
         baseline.tokens.update((item.asked.question, item.predicted) for item in forced)
     cases = tuple(_answer(question, said, baseline) for question in sample)
     scores = _scores(forced, baseline, _generation_scores(cases) if sample else None)
+    scores = replace(scores, perplexity=perplexity(host, text))
     return Evaluation(scores, baseline, cases, overruled, _by_edit(forced, edits))
 
 

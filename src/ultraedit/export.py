@@ -173,9 +173,9 @@ def _delta(journal: Journal, observer: Observer) -> Delta:
     if find_editor(editor).routes:
         raise ConfigError(
             f"{folder} was edited by {editor}: its edits are in memories beside the weights, and a "
-            "router chooses between them for each question, so they are no model of plain weights, "
-            f"no delta and no adapter. `ultraedit export {folder} --as wise` writes the folder that "
-            "`ultraedit ask` and `ultraedit.load_wise` read."
+            "router chooses between them for each question, so they are no model of plain "
+            f"weights, no delta and no adapter. `ultraedit export {folder} --as wise` writes the "
+            "folder that `ultraedit ask` and `ultraedit.load_wise` read."
         )
     return _about(journal, _changes(journal, observer) if journal.head() else {})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ultraedit import trace
 from ultraedit.encoding import Encoded, encode, locate, wanted_at_end
@@ -420,6 +422,17 @@ class ModelHost:
             if observer is not None:
                 observer.advance(len(indices))
         return predicted
+
+    def loss(self, items: Sequence[Encoded]) -> float:
+        """Mean cross-entropy of all supervised tokens together, in nats. NaN counts as infinite."""
+        model, total, tokens = self.language_model.model, 0.0, 0
+        for _, batch, below in trace.passes(model, items, self._trunk_of(items)):
+            with below:
+                logits = trace.supervised_logits(model, batch).float()
+            labels = batch.labels.to(logits.device)
+            total += float(functional.cross_entropy(logits, labels, reduction="sum"))
+            tokens += len(labels)
+        return math.inf if math.isnan(total) else total / tokens
 
     def answer(
         self,

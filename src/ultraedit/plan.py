@@ -90,6 +90,9 @@ class Plan:
     solve: int
     """The editor's own tensors, for UltraEdit."""
 
+    saving: int
+    """A snapshot on its way to the disk; none on a card."""
+
     runtime: int
     """Python and its libraries, or what CUDA takes."""
 
@@ -107,9 +110,15 @@ class Plan:
 
     @property
     def editing(self) -> int:
-        """Most memory while a turn is made."""
-        held = self.weights + self.states + self.copies + self.rows
-        return self.runtime + held + max(self.batch, self.solve)
+        """Most memory while a turn is made.
+
+        A process keeps what it has freed (`lifelong.keep_freed_memory`), in pieces that the next
+        part seldom fits into; what torch calls used on a card are the tensors of one part.
+        """
+        held = self.runtime + self.weights + self.states + self.copies + self.rows
+        if self.device.startswith("cuda"):
+            return held + max(self.batch, self.solve)
+        return held + self.batch + self.solve + self.saving
 
     @property
     def peak(self) -> int:
@@ -174,6 +183,7 @@ def plan(
         rows=rows * sum(shape.d_in + shape.d_out for shape in shapes) * 4,
         batch=cost.bytes,
         solve=_solve_bytes(rows, shapes),
+        saving=0 if device.type == "cuda" else 2 * 4 * edited,
         runtime=runtime,
         loading=(runtime if before is None else before)
         + weights
@@ -250,17 +260,17 @@ def _copy_bytes(dtype: torch.dtype, master: Master) -> int:
 def _solve_bytes(rows: int, shapes: Sequence[ModuleShape]) -> int:
     """What a step of UltraEdit holds beside keys and gradients.
 
-    The joined rows and the solutions of all modules, and one module's rows and system in
-    float64.
+    The joined rows of all modules, raw and normalised, and one module's part: its rows in float64
+    with their deviations and the squares of these, or its system and the solution.
     """
     held = largest = 0
     for d_in, d_out in shapes:
         width = d_in + d_out
-        low_rank = rows < d_in
-        size = rows if low_rank else d_in
-        held += 4 * rows * width + 4 * d_out * size
+        size = min(rows, d_in)
+        held += 2 * 4 * rows * width
         precise = 8 if rows <= PRECISE_ROWS else 4
-        largest = max(largest, 2 * 8 * rows * width, 4 * rows * width + 2 * precise * size**2)
+        system = 4 * rows * width + 2 * precise * size**2 + 4 * d_out * size
+        largest = max(largest, 3 * 8 * rows * width, system)
     return held + largest
 
 

@@ -18,6 +18,7 @@ from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, norms, peak_memory, run_turns
 from ultraedit.opening import open_host
+from ultraedit.perplexity import Text, read_text
 from ultraedit.replay import restore
 from ultraedit.scoring import standing
 from ultraedit.session import EditResult
@@ -125,7 +126,8 @@ def _revert(folder: RunFolder, chosen: Sequence[StoredEdit], observer: Observer)
     removed = _Group(host, whole([each.edit for each in chosen]), 0, observer)
     panel, left = standing(journal, without=rows), journal.holding() - len(rows)
     kept = len(panel.edits)
-    remaining = _Group(host, panel, config.free_answers, observer) if kept else None
+    text = read_text(host, config.perplexity)
+    remaining = _Group(host, panel, config.free_answers, observer, text) if kept else None
     progress = restore(host, settings.editor, journal, observer=observer)
     with host.viewed(settings.editor, progress.state):
         before = removed.score(), remaining.score() if remaining else None
@@ -182,11 +184,16 @@ class _Group:
     """Some edits that are scored together, against what the unedited model says."""
 
     def __init__(
-        self, host: ModelHost, panel: Panel, free_answers: int | None, observer: Observer
+        self,
+        host: ModelHost,
+        panel: Panel,
+        free_answers: int | None,
+        observer: Observer,
+        text: Text = (),
     ) -> None:
         """Ask the unedited model, which the host must hold now."""
         self._host, self._panel, self._free = host, panel, free_answers
-        self._observer = observer
+        self._observer, self._text = observer, text
         self.base: Evaluation = self._ask(None)
 
     def score(self) -> Evaluation:
@@ -200,6 +207,7 @@ class _Group:
             reference=reference,
             newest=self._panel.newest,
             free_answers=self._free,
+            text=self._text,
             observer=self._observer,
         )
 

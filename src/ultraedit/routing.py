@@ -30,8 +30,8 @@ from ultraedit.errors import ConfigError
 Activation: TypeAlias = "Callable[[Tensor], Tensor]"
 
 Per = Literal["sequence", "batch"]
-"""What is decided on together: each sequence by its prompt, kept while it is continued; or, as in the
-released code of WISE, everything that is in one call of the model."""
+"""What is decided on together: each sequence by its prompt, kept while it is continued; or, as in
+the released code of WISE, everything that is in one call of the model."""
 
 LONG = 100
 """Tokens above which a sequence's largest distance counts in place of the mean, as there."""
@@ -63,7 +63,8 @@ def distances(before: Tensor, after: Tensor, activation: Activation) -> Tensor:
     """
     wide = torch.promote_types(before.dtype, torch.float32)
     apart = activation(after.to(wide)) - activation(before.to(wide))
-    return torch.linalg.vector_norm(apart, dim=-1)
+    lengths: Tensor = torch.linalg.vector_norm(apart, dim=-1)
+    return lengths
 
 
 def of_sequences(values: Tensor, counted: Tensor) -> Tensor:
@@ -155,7 +156,7 @@ class Router:
             delattr(model, _ATTRIBUTE)
 
     def _before(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given = _signature(type(model)).bind_partial(model, *args, **kwargs).arguments
+        given = _signature(type(model).forward).bind_partial(model, *args, **kwargs).arguments
         mask = given.get("attention_mask", kwargs.get("attention_mask"))
         self._mask = mask if isinstance(mask, Tensor) and mask.ndim == 2 else None
         past = given.get("past_key_values", kwargs.get("past_key_values"))
@@ -187,8 +188,8 @@ class Router:
         if len(chosen) != len(inputs):
             if len(inputs) % len(chosen):
                 raise ConfigError(
-                    f"The cache is of {len(chosen)} sequences, the call of {len(inputs)}: it is not "
-                    "known which is which. Begin anew without the cache."
+                    f"The cache is of {len(chosen)} sequences, the call of {len(inputs)}: it is "
+                    "not known which is which. Begin anew without the cache."
                 )
             chosen = chosen.repeat_interleave(len(inputs) // len(chosen))
         for number, memory in enumerate(self.memories, 1):
@@ -261,5 +262,5 @@ def _linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 @cache
-def _signature(kind: type[nn.Module]) -> inspect.Signature:
-    return inspect.signature(kind.forward)
+def _signature(forward: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(forward)

@@ -9,6 +9,7 @@ from ultraedit.config import make_config
 from ultraedit.errors import ConfigError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.opening import open_host
+from ultraedit.perplexity import read_text
 from ultraedit.replay import restore
 from ultraedit.store import JOURNAL, Journal
 from ultraedit.stream import Panel, draw, whole
@@ -43,6 +44,8 @@ def score(
             raise ConfigError(f"No edit of {path} holds: there is nothing to score.")
         host, settings = open_host(journal, observer)
 
+        text = read_text(host, make_config(dict(journal.job().settings)).perplexity)
+
         def ask(reference: Reference | None) -> Evaluation:
             return evaluate(
                 host,
@@ -50,6 +53,7 @@ def score(
                 reference=reference,
                 newest=panel.newest,
                 free_answers=free_answers,
+                text=text,
                 observer=observer,
             )
 

@@ -63,7 +63,11 @@ class EditResult:
 
     @property
     def language_model(self) -> LanguageModel:
-        """The edited model."""
+        """The edited model, as the next turn finds it.
+
+        What an editor with a `view` lays over it, such as the memories of WISE, is on it inside
+        ``host.viewed(editor, progress.state)`` and in what `save` writes.
+        """
         return self.host.language_model
 
     @property
@@ -146,6 +150,7 @@ def carry_out(
     schedule: Schedule,
     *,
     done: int = 0,
+    first_turn: int = 1,
     before: Evaluation | None = None,
     asked: Callable[[Evaluation], None] | None = None,
     start: Callable[[], Progress] | None = None,
@@ -166,6 +171,7 @@ def carry_out(
         source: All edits of the job, and which of them are scored.
         schedule: How to cut them, and when to score.
         done: How many of them an earlier process has made.
+        first_turn: Turn of the first of them.
         before: What the unedited model says, if it was asked before.
         asked: Told what it says, if it is asked now.
         start: Brings the model to where that process, or an earlier list, left it, and says
@@ -192,7 +198,11 @@ def carry_out(
     recorder = recorder or MemoryRecorder()
     stream.check(editor, source)
     checkpoints = Checkpoints(
-        host, source, schedule, recorder, observer, newest=newest, done=done, watch=watch
+        *(host, source, schedule, recorder, observer),
+        newest=newest,
+        done=done,
+        first_turn=first_turn,
+        watch=watch,
     )
     if before is None:
         before = checkpoints.unedited()
@@ -201,14 +211,13 @@ def carry_out(
     reference = before.reference
     progress = Progress(editor.init(host)) if start is None else start()
     earlier = progress.edits - done
-    checkpoints.first_turn = progress.turns + 1 - -(-done // schedule.edits_per_turn)
 
     def check_if_due() -> None:
         made = progress.edits - earlier
         if 0 < made < total and schedule.is_due(progress.turns):
             with host.viewed(editor, progress.state):
                 found = checkpoints.edited(progress.turns, made, reference, free=False)
-            if (why := checkpoints.breach(found)) is not None:
+            if (why := checkpoints.breach(found, before)) is not None:
                 raise Halted(why)
             observer.stage("Editing", total - made)
 
@@ -233,7 +242,7 @@ def carry_out(
         make_all()
         host.expect({})
         after = check_last()
-        why = checkpoints.breach(after)
+        why = checkpoints.breach(after, before)
     except Halted as halted:
         host.expect({})
         after, why = None, str(halted)

@@ -19,6 +19,7 @@ from ultraedit.files import sha256
 from ultraedit.lifelong import Progress, keep_freed_memory
 from ultraedit.monitors import Guard, make_watch
 from ultraedit.opening import open_host
+from ultraedit.perplexity import read_text
 from ultraedit.replay import restore
 from ultraedit.second_moments import PROMPTS, check_corpus
 from ultraedit.session import EditResult, carry_out
@@ -58,6 +59,7 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
     make_editor(config.editor, config.options)
     Guard(config.guard, config.guard_action)
     check_corpus(config.corpus)
+    check_corpus(config.perplexity)
     source = read_edits(config)
     observer.stage("Loading the model")
     settings = resolve(config, models.load_config(config.model), edits=source.total)
@@ -202,8 +204,10 @@ def _work(
                 evaluate_at=config.evaluate_at,
                 score_newest=config.score_newest,
                 free_answers=config.free_answers,
+                text=read_text(host, config.perplexity),
             ),
             done=journal.edits_of_job(),
+            first_turn=journal.job().first_turn,
             before=before,
             asked=folder.keep_before,
             start=lambda: restore(host, settings.editor, journal, observer=observer),
@@ -291,11 +295,10 @@ def _job_settings(config: RunConfig) -> dict[str, Any]:
     spec = spec._replace(path=spec.path.resolve())
     model = Path(config.model).expanduser()
     located = {"data": str(spec), "model": str(model.resolve()) if model.exists() else config.model}
-    if config.corpus is not None and (corpus := Path(config.corpus).expanduser()).exists():
-        located["corpus"] = str(corpus.resolve())
-    for name in ("perplexity", "ability_data"):
-        if (path := getattr(config, name)) is not None:
-            located[name] = str(Path(path).expanduser().resolve())
+    for name in ("corpus", "perplexity", "ability_data"):
+        value = getattr(config, name)
+        if value is not None and (path := Path(value).expanduser()).exists():
+            located[name] = str(path.resolve())
     return config.model_dump(mode="json") | located | {"data_sha256": sha256(spec.path)}
 
 

@@ -14,7 +14,17 @@ from ultraedit.evaluate import evaluate
 from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, run_turns
 from ultraedit.stats import EPS
-from ultraedit.types import Edit, LayerSignal, LowRank, ModuleShape, Turn, turns
+from ultraedit.types import (
+    Additive,
+    Edit,
+    Judgement,
+    LayerSignal,
+    LossTerm,
+    LowRank,
+    ModuleShape,
+    Turn,
+    turns,
+)
 
 SIZES = (3, 1, 2)  # supervised tokens of three edits
 
@@ -103,9 +113,9 @@ def test_statistics_by_shape_are_shared_by_modules_of_one_shape():
     assert state["48x32/seen"] == 2 * rows
 
 
-def test_auto_eta_changes_the_outputs_by_alpha_and_then_stays():
+def test_auto_eta_changes_the_outputs_by_alpha_at_most_and_then_stays():
     host = host_of("ultraedit")
-    editor = UltraEdit(eta="auto", alpha=0.25)
+    editor = UltraEdit(eta="auto", alpha=0.25, loss_left=0)
     turn = Turn(1, tuple(EDITS))
     patch, state = editor.step(host, turn, editor.init(host))
     signals = host.signals(turn)
@@ -115,6 +125,53 @@ def test_auto_eta_changes_the_outputs_by_alpha_and_then_stays():
         assert float(relative) == pytest.approx(0.25 / 2**0.5, rel=1e-4)  # two modules
     _, later = editor.step(host, turn, state)
     assert all(later[key] == value for key, value in state.items() if key.startswith("eta/"))
+
+
+def first_turn(host, **options):
+    """The steps that auto finds on a first turn, and the share of the loss that they leave."""
+    editor = UltraEdit(eta="auto", **options)
+    turn = Turn(1, tuple(EDITS))
+    patch, state = editor.step(host, turn, editor.init(host))
+    pairs = tuple((edit.prompt, edit.target) for edit in EDITS)
+    term = LossTerm(pairs, 1.0, "answer")
+    before, after = (host.judge(each, [term])[0].loss for each in (Additive({}), patch))
+    found = [float(value) for name, value in state.items() if name.startswith("eta/")]
+    return found, after / before
+
+
+@pytest.mark.parametrize("wanted", [0.95, 0.9, 0.85])
+def test_auto_eta_leaves_the_share_of_the_loss_that_is_asked_for(wanted):
+    host = host_of("ultraedit")
+    everything = first_turn(host, alpha=8.0, loss_left=0)[1]
+    assert everything < wanted - 0.05  # so that it is the loss that decides, and not alpha
+    left = first_turn(host, alpha=8.0, loss_left=wanted)[1]
+    assert left == pytest.approx(wanted, abs=0.02)
+
+
+def test_auto_eta_shrinks_with_the_root_of_the_length_of_a_long_run():
+    host = host_of("ultraedit")
+    (short, _), (usual, _), (long, _) = (first_turn(host, expected_edits=n) for n in (9, 500, 2000))
+    assert short == usual
+    assert long == pytest.approx([eta / 2 for eta in usual])
+    assert first_turn(host, step_factor=0.5)[0] == pytest.approx([eta / 2 for eta in usual])
+
+
+def test_auto_eta_does_not_push_on_when_that_makes_the_loss_worse():
+    host = host_of("ultraedit")
+    losses = [first_turn(host, alpha=alpha, loss_left=0)[1] for alpha in (1, 4, 16, 64, 256)]
+    assert losses[-1] > min(losses)  # sanity: one can go too far
+    assert first_turn(host, alpha=256.0, loss_left=0.001)[1] < losses[-1]
+
+
+def test_auto_eta_is_not_decided_by_facts_that_the_model_knows(monkeypatch):
+    host = host_of("ultraedit")
+    known = [Judgement(0.01, 1.0)]
+    monkeypatch.setattr(host, "judge", lambda *_: known)
+    editor, turn = UltraEdit(eta="auto", alpha=1.0), Turn(1, tuple(EDITS))
+    _, state = editor.step(host, turn, editor.init(host))
+    found = [float(value) for name, value in state.items() if name.startswith("eta/")]
+    monkeypatch.undo()
+    assert found == pytest.approx(first_turn(host, alpha=0.5, loss_left=0)[0])
 
 
 def test_auto_eta_waits_for_a_turn_that_says_something():
@@ -133,6 +190,8 @@ def test_auto_eta_waits_for_a_turn_that_says_something():
     [
         ({"eta": 0.0}, r"eta must be a positive number or 'auto', got 0\.0"),
         ({"eta": float("nan")}, "eta must be a positive number or 'auto', got nan"),
+        ({"loss_left": 1.0}, "loss_left must be at least 0 and below 1, got 1.0"),
+        ({"expected_edits": 0}, "expected_edits must be at least 1, got 0"),
         ({"retention": 1.5}, "retention must be from 0 to 1, got 1.5"),
         ({"ridge": -1.0}, r"ridge must be a positive number, got -1\.0"),
         ({"protocol": "officil"}, "protocol must be one of paper, official, got 'officil'"),

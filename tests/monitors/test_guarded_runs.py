@@ -82,7 +82,6 @@ def watched(place):
     return {
         "monitor": "spectrum,locality",
         "perplexity": str(place / "text.txt"),
-        "perplexity_tokens": 60,
         "control": 2,
     }
 
@@ -92,13 +91,13 @@ def test_every_checkpoint_has_what_the_monitors_saw(config, place, tmp_path):
     found = records(tmp_path / "run", "checkpoint")
     assert [row["turn"] for row in found] == [0, 1, 2, 3, 4]
     for row in found:
-        assert set(row["monitors"]) == {"spectrum", "locality", "perplexity", "control"}
+        assert set(row["monitors"]) == {"spectrum", "locality", "control"}
     assert found[0]["monitors"]["locality"] == {"kl": 0.0, "agreement": 1.0, "prompts": 8}
     divergences = [row["monitors"]["locality"]["kl"] for row in found]
     assert all(kl > 0 for kl in divergences[1:])
     last, turn = found[-1]["monitors"]["spectrum"], records(tmp_path / "run", "turn")[-1]
     assert {path: seen["norm"] for path, seen in last.items()} == turn["norms"]
-    assert found[0]["monitors"]["perplexity"] != found[-1]["monitors"]["perplexity"]
+    assert found[0]["scores"]["perplexity"] != found[-1]["scores"]["perplexity"]
 
 
 def test_watching_changes_nothing_in_the_weights(config, place, tmp_path):
@@ -154,6 +153,20 @@ def test_the_first_turn_is_never_taken_back(config, tmp_path):
     done = workflow.run(config(**values), tmp_path / "run")
     assert done.summary["turns"] == 1
     assert done.summary["remarks"]["guard"].startswith("ended after turn 1")
+
+
+def test_perplexity_is_guarded_against_that_of_the_unedited_model(config, place, tmp_path):
+    text = {"perplexity": str(place / "text.txt")}
+    workflow.run(config(**text), tmp_path / "free")
+    found = [row["scores"]["perplexity"] for row in records(tmp_path / "free", "checkpoint")]
+    ratios = [value / found[0] for value in found[1:]]
+    worst = ratios.index(max(ratios)) + 1
+    limit = 0.999 * max(ratios)
+    first = next(turn for turn, ratio in enumerate(ratios, 1) if ratio > limit)
+    assert first <= worst
+    done = workflow.run(config(**text, guard={"perplexity": limit}), tmp_path / "run")
+    assert done.summary["turns"] == first
+    assert "perplexity against the unedited model's is" in done.summary["remarks"]["guard"]
 
 
 def test_a_guard_that_is_never_passed_leaves_no_word(config, tmp_path):

@@ -10,7 +10,7 @@ import torch
 from tests.tiny import tiny_model
 from ultraedit.errors import ConfigError, DataError
 from ultraedit.host import ModelHost
-from ultraedit.monitors import Control, Guard, Locality, Spectra, Text, control_edits
+from ultraedit.monitors import Control, Guard, Locality, Spectra, control_edits
 from ultraedit.types import Additive, Edit, Question
 
 PATTERNS = ["layers.[1-2].mlp.down_proj"]
@@ -91,48 +91,6 @@ def test_a_prompt_counts_once_and_no_more_than_64_are_asked(host):
         Locality(host, [Edit("a", "b")])
 
 
-TEXT = "The tower stands in Paris, the capital of France. " * 40
-
-
-def by_hand(host, ids, size, stride):
-    """Perplexity by moving a window over the text, one pass for each token."""
-    model = host.language_model.model
-    total, at = 0.0, 1
-    while at < len(ids):
-        end = min(len(ids), size if at == 1 else at + stride)
-        begin = max(0, end - size)
-        for token in range(at, end):
-            with torch.no_grad():
-                logits = model(torch.tensor([ids[begin:token]])).logits[0, -1]
-            total += float(logits.double().log_softmax(-1)[ids[token]])
-        at = end
-    return math.exp(-total / (len(ids) - 1))
-
-
-def test_perplexity_is_that_of_one_token_after_the_other(host, tmp_path, monkeypatch):
-    from ultraedit.monitors import text
-
-    monkeypatch.setattr(text, "WINDOW", 24)
-    monkeypatch.setattr(text, "STRIDE", 8)
-    path = tmp_path / "text.txt"
-    path.write_text(TEXT)
-    ids = host.language_model.tokenizer(TEXT).input_ids[:70]
-    monitor = Text(host, path, 70)
-    for _ in range(2):
-        seen = monitor.measure()
-        assert seen["tokens"] == 69
-        assert seen["value"] == pytest.approx(by_hand(host, ids, 24, 8), rel=1e-4)
-        change(host)
-
-
-def test_texts_that_cannot_be_read_are_refused(host, tmp_path):
-    with pytest.raises(ConfigError, match="There is no text"):
-        Text(host, tmp_path / "none.txt", 10)
-    (tmp_path / "empty.txt").write_text("")
-    with pytest.raises(DataError, match="fewer than two tokens"):
-        Text(host, tmp_path / "empty.txt", 10)
-
-
 def test_control_questions_are_behind_the_edited_rows_and_not_among_them(tmp_path):
     names = ["a", "b", "c", "a", "d", "d", "e"]
     path = tmp_path / "facts.jsonl"
@@ -157,11 +115,9 @@ def test_control_is_the_efficacy_of_edits_that_are_not_made(host):
 
 
 NOW = {
-    "perplexity": {"value": 30.0},
     "locality": {"kl": 0.4, "agreement": 0.7},
     "control": {"efficacy": 0.2},
 }
-BEFORE = {"perplexity": {"value": 20.0}}
 
 
 @pytest.mark.parametrize(
@@ -176,15 +132,15 @@ BEFORE = {"perplexity": {"value": 20.0}}
 )
 def test_a_guard_lets_through_up_to_its_threshold(name, lets, stops):
     norms = {"one": 0.1, "two": 0.5}
-    assert Guard({name: lets}).breach(norms, NOW, BEFORE) is None
-    why = Guard({name: stops}).breach(norms, NOW, BEFORE)
+    assert Guard({name: lets}).breach(norms, NOW, 1.5) is None
+    why = Guard({name: stops}).breach(norms, NOW, 1.5)
     assert why is not None
     assert f"{stops:.4g} is let through" in why
 
 
 def test_a_value_that_is_no_number_is_not_let_through():
     now = {"locality": {"kl": math.nan, "agreement": 1.0}}
-    assert "nan" in (Guard({"kl": 5.0}).breach({}, now, {}) or "")
+    assert "nan" in (Guard({"kl": 5.0}).breach({}, now) or "")
 
 
 def test_guards_that_cannot_be_are_refused():

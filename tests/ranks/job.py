@@ -20,8 +20,8 @@ from ultraedit.sharing import SharedHost
 from ultraedit.types import Edit, Turn, turns
 
 FACTS = [*EDITS, Edit("Who or what in the list comes last of all", "Z", subject="list")]
-NAMES = ("ultraedit", "ft-m", "memit", "malmen", "prune")
-"""One editor of each kind, and one whose changes are asked about in another form."""
+NAMES = ("ultraedit", "ft-m", "memit", "malmen", "prune", "wise")
+"""One editor of each kind, and two whose changes are asked about in another form."""
 
 LIMITS = [3 + n % 4 for n in range(len(FACTS))]
 

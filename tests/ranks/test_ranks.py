@@ -50,7 +50,7 @@ def found(tmp_path_factory):
     return json.loads(out.read_text())
 
 
-@pytest.mark.parametrize("name", ["ultraedit", "ft-m", "memit", "malmen", "prune"])
+@pytest.mark.parametrize("name", ["ultraedit", "ft-m", "memit", "malmen", "prune", "wise"])
 def test_two_processes_edit_as_one_does_and_hold_the_same_weights(found, name):
     editor = found["editors"][name]
     assert found["size"] == 2

@@ -107,6 +107,11 @@ def test_a_month_of_small_turns_equals_one_run_of_them(run, tmp_path):
         assert (done.summary["turns"], done.summary["scored"]) == (day + 1, 2)
     assert same(weights(daily), weights(whole))
     assert norms(daily) == norms(whole)
+    unedited = [c.record for c in journal(daily).checkpoints() if c.record["turn"] == 0]
+    said = [turn for record in unedited for turn in record["by_turn"]["efficacy"]]
+    (at_once,) = (c.record for c in journal(whole).checkpoints() if c.record["turn"] == 0)
+    assert [record["first_turn"] for record in unedited] == [1, 2, 3, 4, 5, 6]
+    assert said == pytest.approx(list(at_once["by_turn"]["efficacy"]))
     assert [e.edit for e in journal(daily).standing()] == [
         e.edit for e in journal(whole).standing()
     ]

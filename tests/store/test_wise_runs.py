@@ -15,6 +15,7 @@ from ultraedit.models.generation import generate
 from ultraedit.revert import revert
 from ultraedit.rollback import rollback
 from ultraedit.routing import router_of
+from ultraedit.scoring import score
 from ultraedit.verify import verify
 
 OPTIONS = {"edit_lr": 4.0, "n_iter": 6, "contexts": 1, "beta": 2.0, "alpha": 0.5, "gamma": 1.0}
@@ -132,7 +133,7 @@ def test_scores_of_a_run_are_those_of_its_model(wise, place):
     from ultraedit.host import ModelHost
 
     folder = wise()
-    _, _, found = workflow.score(folder, 0)
+    _, _, found = score(folder, 0)
     edits = data.read(str(place / "facts.jsonl"))
     loaded = load(str(folder / "model"), dtype="float32", device="cpu")
     again = evaluate(ModelHost(loaded, None), edits, free_answers=0)

@@ -22,14 +22,6 @@ Monitors = Annotated[
         "NAMES",
     ),
 ]
-Perplexity = Annotated[
-    str | None,
-    _option("--perplexity", WATCH, "Perplexity of this text file; none unless given.", "FILE"),
-]
-PerplexityTokens = Annotated[
-    int | None,
-    _option("--perplexity-tokens", WATCH, "Its first N tokens; 10,000 unless given.", "N"),
-]
 Control = Annotated[
     int | None,
     _option(

@@ -216,6 +216,16 @@ ScoreSample = Annotated[
         "N",
     ),
 ]
+Perplexity = Annotated[
+    str | None,
+    _option(
+        "--perplexity",
+        RESULT,
+        f"Whenever the run is scored, also measure the perplexity of 100 passages. {CORPUS_HELP} "
+        "None unless given.",
+        "CORPUS",
+    ),
+]
 ScoreNewest = Annotated[
     int | None,
     _option(

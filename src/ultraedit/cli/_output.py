@@ -102,7 +102,7 @@ def scores(summary: Mapping[str, Any], *, before: bool = True) -> None:
         summary: An object with ``before`` and ``after``, as ``summary.json`` has them.
         before: Whether there is anything to show of the time before the edits.
     """
-    from ultraedit.report import format_percent, scores_table
+    from ultraedit.report import format_percent, perplexity_line, scores_table
 
     rows = [row for row in scores_table(summary) if row.forced or row.generated]
     freely = any(row.generated for row in rows)
@@ -125,6 +125,8 @@ def scores(summary: Mapping[str, Any], *, before: bool = True) -> None:
     line()
     free = "; free: exact match of the model's own answers" if freely else ""
     line(f"Teacher-forced token accuracy{free}.")
+    if said := perplexity_line(summary):
+        line(said)
 
 
 def answers(chosen: Iterable[Answer]) -> None:

@@ -22,8 +22,8 @@ Form = Annotated[
     typer.Option(
         "--as",
         metavar="|".join(FORMS),
-        help="A whole model, its change alone as one file, or a PEFT adapter; wise, for runs of that "
-        "editor alone, a model with its memories. Must be given.",
+        help="A whole model, its change alone as one file, or a PEFT adapter; for runs of wise, "
+        "wise: a model with its memories. Must be given.",
         rich_help_panel=o.RESULT,
         show_envvar=False,
     ),

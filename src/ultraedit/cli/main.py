@@ -35,6 +35,7 @@ from ultraedit.cli import (
     show,
     stats,
     train,
+    tune,
     verify,
 )
 from ultraedit.cli._errors import Commands, drop_output
@@ -65,6 +66,7 @@ add(app, "demo", demo.demo, WRITE)
 add(app, "edit", edit.edit, WRITE)
 add(app, "run", run.run, WRITE)
 add(app, "train", train.train, WRITE)
+add(app, "tune", tune.tune, WRITE)
 add(app, "ask", ask.ask, ASK)
 add(app, "eval", eval.evaluate, ASK)
 add(app, "ability", ability.ability, ASK)

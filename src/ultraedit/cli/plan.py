@@ -50,8 +50,8 @@ def plan(
 
     Examples:
       ultraedit plan smollm2
-      ultraedit plan mistralai/Mistral-7B-v0.3 --dtype bfloat16 --edits-per-turn 500
-      ultraedit plan ./mistral/config.json --dtype bfloat16 --device-map stream
+      ultraedit plan mistralai/Mistral-7B-v0.3 --edits-per-turn 500
+      ultraedit plan ./mistral/config.json --device-map stream
 
     Reads the config of the model and none of its weights. The time is that of this machine. For
     another editor the same figures are printed, and beside them the large tensors that it keeps.
@@ -109,18 +109,22 @@ def predict(
     dtype: Any,
     device: Any,
     *,
-    editor: Any,
+    editor: Any = None,
     device_map: str | None = None,
     before: int | None = None,
     name: str = "MODEL",
 ) -> dict[str, Any]:
-    """Plan for a device and for graphics cards: what `plan` and ``--dry-run`` print."""
+    """Plan for a device and for graphics cards: what `plan` and ``--dry-run`` print.
+
+    For UltraEdit; for another `editor` with what it keeps besides.
+    """
     import torch
 
     from ultraedit import plan as planning
     from ultraedit.beyond import kept_beyond
-    from ultraedit.editors import name_of
+    from ultraedit.editors import make_editor, name_of
 
+    editor = make_editor("ultraedit", {}) if editor is None else editor
     options = {
         "dtype": dtype,
         "master": getattr(editor, "master", "float32"),
@@ -161,7 +165,7 @@ def show(planned: dict[str, Any]) -> None:
             f"{size['loading']} while loading, {size['editing']} while editing",
             "of which": f"weights {size['weights']}, {states}copies {size['copies']}, "
             f"keys and gradients {size['rows']}, a batch {size['batch']}, "
-            f"solving {size['solve']}, programs {size['runtime']}",
+            f"solving {size['solve']}, a snapshot {size['saving']}, programs {size['runtime']}",
             "a turn takes": f"about {format_seconds(planned['seconds_per_turn'])} "
             f"({format_number(planned['flops_per_turn'] / 1e12)} TFLOP){reading}",
             "graphics cards": _graphics_cards(planned),
@@ -207,7 +211,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
     values = asdict(plan)
     parts = (
         *("weights", "streamed", "states", "copies", "rows"),
-        *("batch", "solve", "runtime", "loading"),
+        *("batch", "solve", "saving", "runtime", "loading"),
     )
     return {
         "device": plan.device,

@@ -52,10 +52,9 @@ def smoke_test(model: LanguageModel, modules: Sequence[str]) -> Smoke:
         modules: Patterns of the modules to edit.
     """
     begun = time.perf_counter()
-    for look in (lambda: logits_fault(model), lambda: modules_fault(model, modules)):
-        fault = look()
-        if fault is not None:
-            return Smoke(fault)
+    fault = logits_fault(model) or modules_fault(model, modules)
+    if fault is not None:
+        return Smoke(fault)
     try:
         return _edit(model, modules, begun)
     except UltraEditError as error:

@@ -35,11 +35,12 @@ from ultraedit.editors._normalised import (
     Solved,
     follow_protocol,
     require_positive,
+    scale,
 )
 from ultraedit.errors import ConfigError
 from ultraedit.linalg import ridge_update, weighted_ridge_update
 from ultraedit.stats import Variance
-from ultraedit.types import Additive, Host, LayerSignal, LossTerm, LowRank, Master, State, Turn
+from ultraedit.types import Additive, Host, LayerSignal, LossTerm, Master, State, Turn
 
 PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -67,9 +68,12 @@ PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 EXPECTED_EDITS = 500
 """Length of a run up to which the step need not shrink (LOG.md, 2026-11-22)."""
 
-LEAST_LOSS = 1.0
-"""Loss in nats that a first turn counts as having, lest facts that the model knows make the step
-vanish for the rest of the run."""
+LEAST_LOSS, UNTOLD = 1.0, 0.5
+"""Below so many nats the first turn is of facts that the model knows and says nothing of others:
+then the share of the largest step is this one."""
+
+LEAST_SHARE, PASSES = 1 / 16, 5
+"""Where the bisection begins, and how many forward passes it has: to a tenth of the step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +86,7 @@ class UltraEdit(Normalised):
 
     eta: float | Literal["auto"] = 1e-6
     """Scale of the targets; the update is linear in it. Unitless. ``auto`` sets it per module
-    on the first turn: see `alpha`, `most_drop` and `expected_edits`."""
+    on the first turn: see `loss_left`, `alpha`, `expected_edits` and `step_factor`."""
 
     ridge: float = 1.0
     """Penalty on the size of the update. Larger writes less. The released code fixes it at 1."""
@@ -109,17 +113,20 @@ class UltraEdit(Normalised):
     """Edits per micro-batch of the released code. Read by ``loss_average="micro-batch"`` and
     ``variance="released"``; how many edits are computed at once does not depend on it."""
 
-    alpha: float = 0.5
-    """With ``eta="auto"``, the relative change of the modules' outputs at the edits' own tokens
-    that the first turn aims at, shared among the modules. Larger writes more."""
+    loss_left: float = 0.3
+    """With ``eta="auto"``, the share of its loss that the first turn leaves. Smaller writes more.
+    Unitless."""
 
-    most_drop: float = 3.0
-    """With ``eta="auto"``, the most that the loss of the first turn may be predicted to drop, to
-    first order, as a multiple of the loss itself. Larger writes more."""
+    alpha: float = 1.0
+    """With ``eta="auto"``, the most that the first turn may change the modules' outputs at the
+    edits' own tokens, relative to their size, all modules together. Larger may write more."""
 
     expected_edits: int = EXPECTED_EDITS
     """With ``eta="auto"``, how many edits the run will make. A run fills in its own number. Above
     500 the step shrinks with its square root."""
+
+    step_factor: float = 1.0
+    """With ``eta="auto"``, a factor of the step that was found. `ultraedit tune` searches it."""
 
     retention: float = 0.0
     """Share, from 0 to 1, of the key moments of all earlier turns that joins the solve. Larger
@@ -142,7 +149,9 @@ class UltraEdit(Normalised):
 
     def __post_init__(self) -> None:
         """Check the options and fill in those that the protocol decides."""
-        require_positive(self, "eta", "ridge", "alpha", "most_drop", auto="eta")
+        require_positive(self, "eta", "ridge", "alpha", "step_factor", auto="eta")
+        if not 0 <= self.loss_left < 1:
+            raise ConfigError(f"loss_left must be at least 0 and below 1, got {self.loss_left}.")
         if self.expected_edits < 1:
             raise ConfigError(f"expected_edits must be at least 1, got {self.expected_edits}.")
         if not 0 <= self.retention <= 1:
@@ -223,43 +232,48 @@ class UltraEdit(Normalised):
     ) -> dict[str, Tensor]:
         """Choose the steps that ``eta="auto"`` keeps (docs/design/008).
 
-        Each module's share of `alpha`, then all of them smaller by one factor: the first-order
-        drop of the loss within `most_drop` times the loss, and fit for `expected_edits`.
+        The largest that `alpha` allows, then all of them smaller by one factor: the one that leaves
+        `loss_left` of the loss of this turn, and what `expected_edits` and `step_factor` ask for.
         """
-        steps = self.measured(host, solved, paths)
-        if not steps:
-            return steps
-        drop = sum(float(step) * _drop(solved, path) for path, step in steps.items())
-        bound = self.most_drop * max(_loss(host, turn), LEAST_LOSS)
-        factor = min(1.0, bound / drop) if drop > 0 else 1.0
+        most = self.measured(host, solved, paths)
+        if not most:
+            return most
+        factor = self._share(host, turn, solved, most) * self.step_factor
         factor *= min(1.0, math.sqrt(EXPECTED_EDITS / self.expected_edits))
-        return {path: step * factor for path, step in steps.items()}
+        return {path: step * factor for path, step in most.items()}
+
+    def _share(self, host: Host, turn: Turn, solved: Solved, most: Mapping[str, Tensor]) -> float:
+        """Find the share of the largest steps that leaves `loss_left` of the loss, by bisection.
+
+        Where more is worse the search turns back: the loss is that of the changed model, not its
+        first-order part.
+        """
+
+        def loss(share: float) -> float:
+            changes = {
+                path: scale(solved.units[path], share * float(step)) for path, step in most.items()
+            }
+            return host.judge(Additive(changes), [term])[0].loss
+
+        if not self.loss_left:
+            return 1.0
+        pairs = tuple((edit.prompt, edit.target) for edit in turn.edits)
+        term = LossTerm(pairs, 1.0, "answer", "edit", micro_batch=len(pairs))
+        begun = before = host.judge(Additive({}), [term])[0].loss
+        if begun < LEAST_LOSS:
+            return UNTOLD
+        low, high = LEAST_SHARE, 1.0
+        for _ in range(PASSES):
+            middle = math.sqrt(low * high)
+            found = loss(middle)
+            if self.loss_left * begun < found < before:
+                low, before = middle, found
+            else:
+                high = middle
+        return math.sqrt(low * high)
 
     def steps(self, units: Mapping[str, Change]) -> dict[str, Tensor] | None:
         """Scale of each module's targets; None where the first turn decides."""
         if self.eta == "auto":
             return None
         return {path: torch.tensor(self.eta, dtype=torch.float64) for path in units}
-
-
-def _drop(solved: Solved, path: str) -> float:
-    """First-order drop of the loss by a step of 1 of one module, in nats.
-
-    ``-<dL/dW, Delta>``, which is ``-sum_i g_i . (h_i Delta)`` over the rows, for the loss averaged
-    over the tokens of an edit and over edits.
-    """
-    signal, unit = solved.signals[path], solved.units[path]
-    if isinstance(unit, LowRank):
-        change = (signal.keys @ unit.left) @ unit.right  # (n, d_out)
-    else:
-        change = signal.keys @ unit
-    tokens = torch.bincount(signal.segments)[signal.segments]  # (n,)
-    rows = (change * signal.grads).sum(dim=1) / tokens
-    return -float(rows.sum()) / (int(signal.segments.max()) + 1)
-
-
-def _loss(host: Host, turn: Turn) -> float:
-    """Loss of a turn as the model stands, averaged as in `_drop`. In nats."""
-    pairs = tuple((edit.prompt, edit.target) for edit in turn.edits)
-    term = LossTerm(pairs, 1.0, "answer", "edit", micro_batch=len(pairs))
-    return host.judge(Additive({}), [term])[0].loss

@@ -158,7 +158,7 @@ class WISE:
 
     @torch.no_grad()
     def step(self, host: Host, turn: Turn, state: State) -> tuple[Additive, State]:
-        """Write the edits into the side memory, one after the other, closing it where it is full."""
+        """Write the edits into the side memory, one by one, closing it where it is full."""
         if not turn.edits:
             return Additive({}), state
         path = self._layer(host)

@@ -1,12 +1,9 @@
 """Pure functions that turn token ids and texts into numbers."""
 
 from ultraedit.metrics.divergence import (
-    Window,
     divergence,
     log_probabilities,
-    perplexity,
     same_choice,
-    windows,
 )
 from ultraedit.metrics.exact_match import answer_line, exact_match
 from ultraedit.metrics.retention import (
@@ -23,18 +20,15 @@ __all__ = [
     "Aged",
     "Retention",
     "Scored",
-    "Window",
     "answer_line",
     "divergence",
     "exact_match",
     "forgetting_curve",
     "log_probabilities",
     "mean",
-    "perplexity",
     "retention",
     "same_choice",
     "token_accuracy",
     "token_agreement",
     "turn_means",
-    "windows",
 ]

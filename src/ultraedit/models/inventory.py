@@ -55,7 +55,7 @@ class Place(NamedTuple):
     obstacle: str | None = None
     """Why it cannot be edited; None if it can."""
 
-    count: int = 1
+    number: int = 1
     """How many of them there are."""
 
 
@@ -144,4 +144,4 @@ def _named(kind: str, place: Place, numbers: list[tuple[int, int | None]]) -> Pl
         kind = kind.format(f"[{format_numbers(experts)}]")
     layers = sorted({layer for layer, _ in numbers if layer >= 0})
     pattern = f"layers.[{format_numbers(layers)}].{kind}" if layers else kind
-    return place._replace(pattern=pattern, count=len(numbers))
+    return place._replace(pattern=pattern, number=len(numbers))

@@ -27,9 +27,9 @@ FORMAT = 1
 
 _TEXT = """# A model edited by WISE
 
-Its edits are in {count} beside the weights of `{path}`. For each sequence a router chooses, by the
-tokens of the prompt, between that layer's own weight and a memory. `base/` is the unedited model: loaded by
-itself it knows nothing of the edits.
+Its edits are in {count} beside the weights of `{path}`. For each sequence a router
+chooses, by the tokens of the prompt, between that layer's own weight and a memory. `base/` is the
+unedited model: loaded by itself it knows nothing of the edits.
 
 ```python
 from transformers import AutoTokenizer

@@ -4,7 +4,6 @@ from ultraedit.monitors.control import Control, control_edits
 from ultraedit.monitors.guard import LIMITS, Guard, Halted
 from ultraedit.monitors.locality import Locality
 from ultraedit.monitors.spectra import Spectra
-from ultraedit.monitors.text import Text
 from ultraedit.monitors.watching import NAMES, Monitor, Watch, make_watch
 
 __all__ = [
@@ -16,7 +15,6 @@ __all__ = [
     "Locality",
     "Monitor",
     "Spectra",
-    "Text",
     "Watch",
     "control_edits",
     "make_watch",

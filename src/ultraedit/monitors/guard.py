@@ -75,16 +75,16 @@ class Guard:
                 raise ConfigError(f"--guard {name} needs {how}.")
 
     def breach(
-        self, norms: Mapping[str, float], now: Mapping[str, Any], before: Mapping[str, Any]
+        self, norms: Mapping[str, float], now: Mapping[str, Any], perplexity: float | None = None
     ) -> str | None:
         """Why a model is not let through; None if it is.
 
         Args:
             norms: Relative change by module.
             now: What the monitors see.
-            before: What they saw of the unedited model.
+            perplexity: Against the unedited model's; None where no text is read.
         """
-        values = _values(norms, now, before)
+        values = _values(norms, now) | ({} if perplexity is None else {"perplexity": perplexity})
         for name, threshold in self.thresholds.items():
             limit, value = LIMITS[name], values[name]
             # What is no number at all is let through by no comparison.
@@ -95,13 +95,9 @@ class Guard:
         return None
 
 
-def _values(
-    norms: Mapping[str, float], now: Mapping[str, Any], before: Mapping[str, Any]
-) -> dict[str, float]:
+def _values(norms: Mapping[str, float], now: Mapping[str, Any]) -> dict[str, float]:
     """What the thresholds are compared with."""
     found = {"norm": max(norms.values(), default=0.0)}
-    if "perplexity" in now:
-        found["perplexity"] = now["perplexity"]["value"] / before["perplexity"]["value"]
     if "locality" in now:
         found |= {name: now["locality"][name] for name in ("kl", "agreement")}
     if "control" in now:

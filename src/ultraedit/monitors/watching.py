@@ -14,9 +14,8 @@ from ultraedit.monitors.control import Control, control_edits
 from ultraedit.monitors.guard import Guard
 from ultraedit.monitors.locality import PROMPTS, Locality
 from ultraedit.monitors.spectra import Spectra
-from ultraedit.monitors.text import Text
 from ultraedit.stream import Source
-from ultraedit.types import Nobody, Observer
+from ultraedit.types import Nobody, Observer, Scores
 
 if TYPE_CHECKING:
     from ultraedit.ability import Settings
@@ -65,6 +64,8 @@ class Watch:
     observer: Observer = field(default_factory=Nobody)
     resumed: bool = False
     """Whether the unedited model is on record: what takes long does not look at it again."""
+    reads: bool = False
+    """Whether the perplexity of a text is among the scores."""
     unedited: dict[str, Any] = field(default_factory=dict)
     """What the monitors saw of the unedited model."""
 
@@ -74,7 +75,8 @@ class Watch:
         Raises:
             ConfigError: If one is not.
         """
-        self.guard.require(frozenset(monitor.name for monitor in self.monitors))
+        names = {monitor.name for monitor in self.monitors}
+        self.guard.require(frozenset(names | {"perplexity"} if self.reads else names))
         skipped = {Ability.name} if self.resumed else set()
         self.unedited = self._look(skipped)
 
@@ -91,9 +93,18 @@ class Watch:
             found[monitor.name] = monitor.measure()
         return found
 
-    def breach(self, now: dict[str, Any]) -> str | None:
-        """Why the model is not let through by the guard; None if it is."""
-        return self.guard.breach(norms(self.host), now, self.unedited)
+    def breach(self, now: dict[str, Any], scores: Scores, before: Scores) -> str | None:
+        """Why the model is not let through by the guard; None if it is.
+
+        Args:
+            now: What the monitors see.
+            scores: Scores of the model as it stands.
+            before: Those of the unedited model.
+        """
+        ratio = None
+        if scores.perplexity is not None and before.perplexity is not None:
+            ratio = scores.perplexity / before.perplexity
+        return self.guard.breach(norms(self.host), now, ratio)
 
 
 def make_watch(
@@ -110,16 +121,13 @@ def make_watch(
 
     Raises:
         ConfigError: If a monitor lacks what it needs.
-        DataError: If the text or the control questions cannot be read.
+        DataError: If the control questions cannot be read.
     """
     monitors: list[Monitor] = []
     if "spectrum" in config.monitor:
         monitors.append(Spectra(host))
     if "locality" in config.monitor:
         monitors.append(Locality(host, islice(source.after(), 100 * PROMPTS)))
-    if config.perplexity is not None:
-        path = Path(config.perplexity).expanduser()
-        monitors.append(Text(host, path, config.perplexity_tokens))
     if config.control:
         edited = [edit.prompt for edit in source.after()]
         spec, count = config.data, config.control
@@ -127,7 +135,8 @@ def make_watch(
         monitors.append(Control(host, edits))
     if config.ability:
         monitors.append(Ability(host, _ability(config)))
-    return Watch(host, monitors, Guard(config.guard, config.guard_action), observer, resumed)
+    guard, reads = Guard(config.guard, config.guard_action), config.perplexity is not None
+    return Watch(host, monitors, guard, observer, resumed, reads)
 
 
 def _ability(config: RunConfig) -> Settings:

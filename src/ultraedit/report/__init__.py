@@ -9,7 +9,7 @@ from ultraedit.report.formats import (
     format_percent,
     format_seconds,
 )
-from ultraedit.report.scores import METRICS, ScoreRow, scores_table
+from ultraedit.report.scores import METRICS, ScoreRow, perplexity_line, scores_table
 from ultraedit.report.writing import write
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "format_number",
     "format_percent",
     "format_seconds",
+    "perplexity_line",
     "scores_table",
     "write",
 ]

@@ -18,7 +18,7 @@ from ultraedit.report.formats import (
 )
 from ultraedit.report.reading import FinishedRun, History
 from ultraedit.report.reproducing import reproduce_command
-from ultraedit.report.scores import METRICS, ScoreRow
+from ultraedit.report.scores import METRICS, ScoreRow, perplexity_line
 from ultraedit.report.watched import watched
 from ultraedit.types import Answer
 
@@ -55,6 +55,7 @@ def page(run: FinishedRun, rows: Sequence[ScoreRow], answers: Sequence[Answer]) 
         "## Scores",
         _scores(rows),
         _meanings(rows),
+        *filter(None, [perplexity_line(summary)]),
         f"![Scores before and after the edits]({metrics})",
         *_curves(run),
         *_retention(run),
@@ -80,7 +81,7 @@ def page(run: FinishedRun, rows: Sequence[ScoreRow], answers: Sequence[Answer]) 
 
 def scored_again(history: History) -> bool:
     """Whether edits were scored both soon after they were made and later."""
-    return len({scored.turn for scored in history.efficacy}) > 1
+    return len({scored.turn for scored in history.efficacy} - {0}) > 1
 
 
 def _curves(run: FinishedRun) -> Iterator[str]:
@@ -92,13 +93,17 @@ def _curves(run: FinishedRun) -> Iterator[str]:
     newest = points[-1].newest is not None
     header = ["edits made", "scored", *METRICS]
     header += [f"newest {name}" for name in METRICS[:-1]] if newest else []
+    read = points[-1].scores.get("perplexity") is not None
+    header += ["perplexity"] if read else []
     rows = []
     for point in points:
         scores = [point.scores.get(name) for name in METRICS]
         if newest:
             scores += [(point.newest or {}).get(name) for name in METRICS[:-1]]
         cells = [f"{point.edits:,}", f"{point.scored:,}"]
-        rows.append(cells + [format_percent(score) for score in scores])
+        cells += [format_percent(score) for score in scores]
+        cells += [format_number(point.scores.get("perplexity"))] if read else []
+        rows.append(cells)
     yield table(header, rows, "r" * len(header))
     yield f"![Scores over the edits made]({CURVES})"
 
@@ -113,7 +118,7 @@ def _retention(run: FinishedRun) -> Iterator[str]:
     yield (
         "Efficacy by the turn in which an edit was made and the turn after which it was asked, "
         f"and by its age: {format_percent(young.score)} {_age(young.age)}, "
-        f"{format_percent(old.score)} {_age(old.age)}."
+        f"{format_percent(old.score)} {_age(old.age)}. Turn 0 is the unedited model."
     )
     yield f"![Efficacy by turn and by age]({RETENTION})"
 

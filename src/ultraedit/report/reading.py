@@ -61,7 +61,7 @@ class History:
     """Per module ``||dW|| / ||W0||`` after each turn."""
 
     efficacy: list[Scored] = field(default_factory=list)
-    """Evaluations after a turn, their efficacy by the turn of the edits."""
+    """Evaluations, that of the unedited model among them: efficacy by the turn of the edits."""
 
     points: list[Point] = field(default_factory=list)
     """The checkpoints after a turn of edits, in their order."""

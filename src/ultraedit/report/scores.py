@@ -54,3 +54,13 @@ def scores_table(summary: Mapping[str, Any]) -> list[ScoreRow]:
         for name in names
     )
     return rows
+
+
+def perplexity_line(summary: Mapping[str, Any]) -> str | None:
+    """What the edits did to the perplexity on a text; None where it was not measured."""
+    after = summary["after"].get("perplexity")
+    if after is None:
+        return None
+    before = summary["before"].get("perplexity")
+    since = "" if before is None else f"{before:,.2f} before the edits, "
+    return f"Perplexity on the text: {since}{after:,.2f}{' after them' if since else ''}."

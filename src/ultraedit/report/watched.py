@@ -14,7 +14,6 @@ ABILITY = "ability.png"
 """File name of the plot of general ability."""
 
 _ROWS = (
-    ("perplexity", "perplexity", "value", format_number),
     ("KL on locality prompts, nats", "locality", "kl", format_number),
     ("top-1 agreement on locality prompts", "locality", "agreement", format_percent),
     ("efficacy on the control set", "control", "efficacy", format_percent),

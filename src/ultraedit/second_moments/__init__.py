@@ -1,5 +1,6 @@
 """Second moments of the edited layers' inputs: over a text corpus, or over the edits' prompts."""
 
+from ultraedit.second_moments.collecting import tokenize
 from ultraedit.second_moments.corpus import Corpus, read_corpus
 from ultraedit.second_moments.importing import import_moments
 from ultraedit.second_moments.providers import (
@@ -29,4 +30,5 @@ __all__ = [
     "import_moments",
     "provider",
     "read_corpus",
+    "tokenize",
 ]

@@ -152,7 +152,7 @@ class HeldRows:
         def weigh(module: nn.Module, args: tuple[Any, ...], _: Tensor) -> Tensor:
             with torch.no_grad():
                 output: Tensor = args[0] @ weight.to(args[0].dtype)
-                if module.bias is not None:
+                if isinstance(module.bias, Tensor):
                     output = output + module.bias
             outputs.append(output.requires_grad_())
             return outputs[-1]

@@ -28,7 +28,7 @@ class GenerationScores:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """One evaluation, as fractions; None where the data has no such question."""
+    """One evaluation, the perplexity apart as fractions; None where there is no such question."""
 
     efficacy: float | None = None
     generalization: float | None = None
@@ -40,6 +40,9 @@ class Scores:
 
     probes: Mapping[str, float] = field(default_factory=dict)
     generation: GenerationScores | None = None
+
+    perplexity: float | None = None
+    """Of a text that has nothing to do with the edits; None where none was given."""
 
 
 @dataclass(frozen=True, kw_only=True)

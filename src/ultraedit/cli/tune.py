@@ -1,0 +1,175 @@
+"""``ultraedit tune``: find the modules, the step and the ridge for a model and its facts."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ultraedit.cli import _options as o
+from ultraedit.cli import _output
+from ultraedit.cli._progress import progress
+from ultraedit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ultraedit.tune import Outcome, Trial, TuneConfig
+
+
+def _number(name: str, text: str, metavar: str = "N", **more: Any) -> Any:
+    return typer.Option(
+        name, metavar=metavar, help=text, rich_help_panel=o.HOW, show_envvar=False, **more
+    )
+
+
+Budget = Annotated[
+    float | None,
+    _number(
+        "--budget",
+        "Minutes that all of it may take; until nothing is left to try unless given.",
+        "MINUTES",
+    ),
+]
+Rows = Annotated[int, _number("--rows", "Rows to tune on.", min=1)]
+HeldOut = Annotated[
+    int, _number("--held-out", "Rows for the final score, which nothing is chosen by.", min=1)
+]
+Modules = Annotated[
+    list[str] | None,
+    _number(
+        "--modules",
+        "A set of modules to try, patterns separated by commas. May be repeated. Windows of "
+        "layers of the MLP unless given.",
+        "PATTERNS",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="PRESET.toml",
+        help="Where the preset goes, with a plot and the trials beside it; tuned.toml unless "
+        "given. The same search goes on from its trials.",
+        rich_help_panel=o.RESULT,
+        show_envvar=False,
+    ),
+]
+
+
+def tune(
+    model: o.Model = None,
+    data: o.Data = None,
+    limit: o.Limit = None,
+    budget: Budget = None,
+    rows: Rows = 300,
+    held_out: HeldOut = 200,
+    modules: Modules = None,
+    edits_per_turn: o.EditsPerTurn = None,
+    dtype: o.Dtype = None,
+    device: o.Device = None,
+    seed: o.Seed = None,
+    out: Out = None,
+    json: o.Json = False,
+) -> None:
+    r"""Find out which layers to edit how strongly, and write a preset for run.
+
+    Examples:
+      ultraedit tune --model smollm2 --data zsre:zsre_10k.json --budget 10
+      ultraedit tune --model ./my-model --data facts.jsonl --out mine.toml
+
+    Takes the last rows of the data, so that a run with --limit is on others. What is maximised is
+    the harmonic mean of efficacy, generalization and agreement with the unedited model. Ctrl-C
+    keeps the best so far, and the same command goes on.
+    """
+    if model is None or data is None:
+        raise ConfigError(f"--{'model' if model is None else 'data'} is missing. Give it.")
+    preset = out or Path("tuned.toml")
+    with progress() as observer:
+        observer.stage("Getting ready")
+        from ultraedit.models import split_patterns
+        from ultraedit.tune import TuneConfig
+        from ultraedit.tune import tune as search
+
+        config = TuneConfig(
+            model=model,
+            data=data,
+            budget=budget,
+            rows=rows,
+            held_out=held_out,
+            limit=limit,
+            edits_per_turn=edits_per_turn or 100,
+            modules=tuple(tuple(split_patterns(text)) for text in modules) if modules else None,
+            dtype=dtype or "auto",
+            device=device or "auto",
+            seed=seed or 0,
+        )
+        found = search(config, preset, observer)
+    if json:
+        _output.write_json(_facts(found, preset))
+    else:
+        _show(found, preset, config)
+    if found.interrupted:
+        raise KeyboardInterrupt
+
+
+def _facts(found: Outcome, preset: Path) -> dict[str, Any]:
+    from ultraedit.tune.outcome import front, on_most_rows
+
+    return {
+        "preset": str(preset),
+        "best": _trial(found.best),
+        "held_out": None if found.held_out is None else _trial(found.held_out),
+        "without_tuning": None if found.start is None else _trial(found.start),
+        "front": [_trial(trial) for trial in front(on_most_rows(found.trials))],
+        "trials": [_trial(trial) for trial in found.trials],
+        "interrupted": found.interrupted,
+    }
+
+
+def _trial(trial: Trial) -> dict[str, Any]:
+    candidate = trial.candidate._asdict()
+    return asdict(trial) | {"candidate": candidate, "written": trial.written, "score": trial.score}
+
+
+def _show(found: Outcome, preset: Path, config: TuneConfig) -> None:
+    from ultraedit.report import format_percent
+    from ultraedit.tune.outcome import front, on_most_rows
+
+    last = on_most_rows(found.trials)
+    scores = ("efficacy", "generalization", "agreement", "score")
+    _output.table(
+        ["modules", "step", "ridge", *scores, ""],
+        [
+            (
+                "\n".join(trial.candidate.modules),
+                f"{trial.candidate.step:g}",
+                f"{trial.candidate.ridge:g}",
+                *(format_percent(getattr(trial, name)) for name in scores),
+                "chosen" if trial == found.best else "",
+            )
+            for trial in front(last)
+        ],
+        title=f"Pareto front on {last[0].rows} rows; step 1 is that of --eta auto",
+        right=["step", "ridge", *scores],
+        whole=["modules"],
+    )
+    _output.line()
+    rows = [("tuned", found.held_out), ("without tuning", found.start)]
+    if any(trial is not None for _, trial in rows):
+        _output.table(
+            ["on held-out rows", "rows", *scores],
+            [
+                (name, trial.rows, *(format_percent(getattr(trial, score)) for score in scores))
+                for name, trial in rows
+                if trial is not None
+            ],
+            right=["rows", *scores],
+        )
+        _output.line()
+    if found.interrupted:
+        _output.line("Interrupted: this is the best so far. The same command goes on.")
+    _output.pairs({"preset": preset, "plot": preset.with_suffix(".png")})
+    run = ["ultraedit", "run", "--model", config.model, "--data", config.data, "--preset"]
+    _output.line(f"Try next: {shlex.join([*run, str(preset), '--limit', '300'])}")
