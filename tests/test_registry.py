@@ -63,3 +63,15 @@ def test_options_come_as_text_or_numbers():
         make_editor("ultraedit", {"ridge": "0"})
     with pytest.raises(ConfigError, match=r"^ridge must be a number, got 'much'\.$"):
         make_editor("ultraedit", {"ridge": "much"})
+
+
+@pytest.mark.parametrize("name", [row for row in EDITORS if not EDITORS[row].wraps])
+def test_every_number_among_the_options_can_be_given_as_text(name):
+    editor = make_editor(name, {})
+    numbers = {
+        option: value
+        for option, value in vars(editor).items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    again = make_editor(name, {option: str(value) for option, value in numbers.items()})
+    assert {option: getattr(again, option) for option in numbers} == numbers

@@ -14,7 +14,7 @@ from ultraedit import data, models
 from ultraedit.config import RunConfig
 from ultraedit.editors import EDITORS, make_editor
 from ultraedit.editors._fit import Check, Fitted, Schedule, fit
-from ultraedit.editors._trained import UNTRAINED, Trained, about_net, require_match
+from ultraedit.editors._trained import Trained, about_net
 from ultraedit.errors import ConfigError, DataError
 from ultraedit.files import refuse_existing
 from ultraedit.host import ModelHost
@@ -141,9 +141,7 @@ def train(
     assert isinstance(editor, Trained)
     loaded = models.load(config.model, dtype=config.dtype, device=config.device)
     host = ModelHost(loaded, settings.modules, getattr(editor, "master", "float32"))
-    if editor.net != UNTRAINED:
-        assert editor.trained is not None
-        require_match(editor.trained, host, editor, editor.net)
+    editor.require_fit(host)
     schedule = editor.schedule(
         Schedule(
             edits_per_turn=config.edits_per_turn,

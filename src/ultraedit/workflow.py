@@ -14,6 +14,7 @@ from ultraedit import data, models, report, stream
 from ultraedit.checkpoints import Schedule
 from ultraedit.config import RunConfig, make_config
 from ultraedit.editors import find_editor, make_editor
+from ultraedit.editors._trained import Trained
 from ultraedit.errors import ConfigError, DataError
 from ultraedit.files import sha256
 from ultraedit.lifelong import Progress, keep_freed_memory
@@ -180,6 +181,9 @@ def _work(
     keep_freed_memory()
     journal = folder.journal
     host, _ = open_host(journal, observer, (config, settings))
+    editor = getattr(settings.editor, "inner", settings.editor)
+    if isinstance(editor, Trained):
+        editor.require_fit(host)  # before the unedited model is asked, which takes a while
     if find_editor(config.editor).needs_statistics:
         host.second_moment(next(iter(host.modules)))  # Now: it would break the bar of the edits.
     if config.trunk and host.trunk is None:

@@ -208,6 +208,15 @@ def test_nothing_is_overwritten(refused, tiny):
     assert Path("a.net").read_text() == "mine"
 
 
+def test_a_net_of_another_model_is_refused_before_the_model_is_asked(train, cli, tmp_path):
+    train("--limit", 8)
+    save(tiny_model("llama", seed=5), tmp_path / "other")
+    run = ["run", "--data", "facts.jsonl", "--editor", "malmen", "--dtype", "float32"]
+    stderr = cli(*run, "--net", "a.net", "--model", tmp_path / "other", code=2).stderr
+    assert "a.net was trained for the model" in stderr
+    assert "Asking" not in stderr
+
+
 def test_a_net_of_something_else_is_refused_by_name(train, refused, tiny, tmp_path):
     train("--limit", 8)
     save(tiny_model("llama", seed=5), tmp_path / "other")

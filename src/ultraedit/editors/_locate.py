@@ -21,7 +21,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import TypeAlias, get_args
 
 from torch import Tensor
 
@@ -72,7 +72,7 @@ class LocateThenEdit(ABC):
     kl: float = 0.0625
     """Weight, in the search, of what the model says of the subject in general."""
 
-    contexts: Literal[0, 1, 2, 3, 4, 5] = 5
+    contexts: int = 5
     """Texts of the model's own put before each prompt, so that the edit holds in context."""
 
     subject: SubjectSource = "given"

@@ -76,6 +76,15 @@ class Trained(Normalised):
                 f"Give --editor {about['editor']}, or another net."
             )
 
+    def require_fit(self, host: Host) -> None:
+        """Check that the net, where there is one, was trained for this model and these modules.
+
+        Raises:
+            ConfigError: If it was not.
+        """
+        if self.trained is not None:
+            require_match(self.trained, host, self, self.net)
+
     def remarks(self, host: Host, state: State) -> dict[str, str]:
         """Which net it is, for the record."""
         if self.trained is None:
@@ -93,7 +102,7 @@ class Trained(Normalised):
                 self.name,
             )
             return super().init(host)
-        require_match(self.trained, host, self, self.net)
+        self.require_fit(host)
         begun = {
             name.removeprefix("state/"): tensor.clone()
             for name, tensor in self.trained.tensors.items()
