@@ -72,6 +72,13 @@ SETTINGS = {
     "corpus_samples": 1000,
     "device_map": None,
     "trunk": False,
+    "monitor": ["spectrum", "locality"],
+    "control": 9,
+    "ability": ["sst2", "mmlu"],
+    "ability_limit": 50,
+    "ability_data": "/data",
+    "guard": {"norm": 0.5, "kl": 2.0},
+    "guard_action": "back",
     "snapshot_every": 100,
     "dtype": "auto",
     "device": "auto",
@@ -325,6 +332,7 @@ def test_code_spans_hold_backticks_and_pipes():
 
 def test_the_command_gives_the_same_settings_back_through_a_shell(make_run):
     from ultraedit.cli._job import settle
+    from ultraedit.cli._monitor_options import thresholds
     from ultraedit.cli.run import run
 
     page = _page(make_run())
@@ -340,6 +348,10 @@ def test_the_command_gives_the_same_settings_back_through_a_shell(make_run):
             given["save_model"] = False
         elif flag == "--set":
             assignments.append(words.pop(0))
+        elif flag == "--guard":
+            given["guard"] = given.get("guard", {}) | thresholds([words.pop(0)])
+        elif flag == "--data-root":
+            given["ability_data"] = words.pop(0)
         else:
             given[name] = words.pop(0)
     assert given.pop("out") == "run 1-again"

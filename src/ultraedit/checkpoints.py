@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 from ultraedit.errors import ConfigError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.host import ModelHost
 from ultraedit.metrics import turn_means
+from ultraedit.monitors import Watch
 from ultraedit.perplexity import Text
 from ultraedit.stream import Source
 from ultraedit.types import CheckpointRecord, Edit, NewestScores, Observer, Recorder
@@ -59,6 +61,7 @@ class Checked:
 
     panel: Evaluation
     newest: NewestScores | None
+    monitors: dict[str, Any] = field(default_factory=dict)
 
 
 class Checkpoints:
@@ -75,6 +78,7 @@ class Checkpoints:
         newest: Newest | None = None,
         done: int = 0,
         first_turn: int = 1,
+        watch: Watch | None = None,
     ) -> None:
         """Prepare to score a job.
 
@@ -87,7 +91,9 @@ class Checkpoints:
             newest: Where the last edit of a prompt is looked up. None reads the source again.
             done: How many edits an earlier process has made.
             first_turn: Turn of the job's first edit.
+            watch: What else is looked at.
         """
+        self._watch = watch
         self._host, self._source, self._schedule = host, source, schedule
         self._recorder, self._observer = recorder, observer
         self._newest = newest
@@ -100,11 +106,23 @@ class Checkpoints:
         """Take note of edits that were made."""
         self._last.extend(edits)
 
+    def unmade(self, count: int) -> None:
+        """Take note that the last so many edits were taken back."""
+        for _ in range(min(count, len(self._last))):
+            self._last.pop()
+
+    def breach(self, found: Checked, before: Evaluation) -> str | None:
+        """Why the guard does not let the model through; None if it does."""
+        if self._watch is None:
+            return None
+        return self._watch.breach(found.monitors, found.panel.scores, before.scores)
+
     def unedited(self) -> Evaluation:
         """Ask the unedited model about the whole panel, and record it."""
         panel, begun = self._source.panel, time.perf_counter()
         found = self._ask(panel.edits, panel.newest, None, free=True)
-        self._record(0, 0, len(panel.edits), begun, Checked(found, None))
+        seen = {} if self._watch is None else self._watch.unedited
+        self._record(0, 0, len(panel.edits), begun, Checked(found, None, seen))
         return found
 
     def edited(self, turn: int, made: int, reference: Reference, *, free: bool) -> Checked:
@@ -121,6 +139,7 @@ class Checkpoints:
         found = Checked(
             self._ask(edits, self._newest_of(edits, made), reference, free=free),
             self._ask_newest(),
+            {} if self._watch is None else self._watch.look(),
         )
         self._record(turn, made, len(edits), begun, found)
         return found
@@ -185,5 +204,6 @@ class Checkpoints:
                 by_turn=by_turn,
                 first_turn=self._first_turn,
                 newest=found.newest,
+                monitors=found.monitors,
             )
         )

@@ -69,6 +69,28 @@ class RunConfig(BaseModel):
     score_newest: int | None = Field(default=None, ge=1)
     """Whenever the run is scored, also score so many edits that were made last."""
 
+    monitor: tuple[Literal["spectrum", "locality"], ...] = ()
+    """What is watched whenever the run is scored: the spectra of the weight changes, the divergence
+    on locality prompts."""
+
+    control: int = Field(default=0, ge=0)
+    """Watch so many rows behind those that are edited."""
+
+    ability: tuple[str, ...] = ()
+    """Watch these tasks of general ability."""
+
+    ability_limit: int | None = Field(default=None, ge=1)
+    """Questions of each; None for all."""
+
+    ability_data: str | None = None
+    """Data folder with their rows; None takes them from the network."""
+
+    guard: dict[str, float] = Field(default_factory=dict)
+    """Thresholds at which the run is ended, such as ``{"norm": 0.5}``."""
+
+    guard_action: Literal["stop", "back"] = "stop"
+    """What ends it: nothing more, or the last turn is taken back."""
+
     trunk: bool = False
     """Keep what lies below the edited layers for every question that is asked: scoring on the way
     then costs the layers above alone, and its figures may differ in the last digits."""
@@ -91,6 +113,11 @@ class RunConfig(BaseModel):
         from ultraedit.models import split_patterns
 
         return tuple(split_patterns(value)) if isinstance(value, str) else value
+
+    @field_validator("ability", "monitor", mode="before")
+    @classmethod
+    def _split_names(cls, value: Any) -> Any:
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
     @field_validator("evaluate_at", mode="before")
     @classmethod

@@ -374,6 +374,24 @@ class ModelHost:
             yield
 
     @torch.no_grad()
+    def logits(self, items: Sequence[Encoded]) -> Iterator[tuple[list[int], list[Tensor]]]:
+        """The model's logits at every supervised position, under teacher forcing.
+
+        Args:
+            items: Encoded questions with their answers.
+
+        Yields:
+            Batch after batch, the indices of items and their logits: a row for each token of the
+            answer. Shape (|answer|, vocabulary).
+        """
+        model = self.language_model.model
+        for indices, batch, below in trace.passes(model, items, self._trunk_of(items), keep=False):
+            with below:
+                found = trace.supervised_logits(model, batch)
+            sizes = [len(items[index].answer_ids) for index in indices]
+            yield indices, list(torch.split(found, sizes))
+
+    @torch.no_grad()
     def predict(
         self,
         items: Sequence[Encoded],

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ultraedit import stream
-from ultraedit.checkpoints import Checkpoints, Newest, Schedule
+from ultraedit.checkpoints import Checked, Checkpoints, Newest, Schedule
 from ultraedit.editors import name_of
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.errors import ConfigError, DataError
@@ -19,6 +19,7 @@ from ultraedit.lifelong import MemoryRecorder, Progress, run_turns
 from ultraedit.models import Preset, find_preset, save
 from ultraedit.models.generation import generate
 from ultraedit.models.preset import NO_PRESET
+from ultraedit.monitors import Halted, Watch
 from ultraedit.second_moments import PROMPTS, OfPrompts, Statistics
 from ultraedit.stream import Background, InMemory, Source, Tokenised, tokenised
 from ultraedit.types import (
@@ -57,6 +58,8 @@ class EditResult:
     """Number of edits that the scores are of."""
     newest: NewestScores | None = None
     """Scores of the edits that were made last, where they were asked for."""
+    halted: str | None = None
+    """Why a guard ended the run; None if none did."""
 
     @property
     def language_model(self) -> LanguageModel:
@@ -70,9 +73,10 @@ class EditResult:
     @property
     def remarks(self) -> dict[str, str]:
         """What the editor has to say about how it worked, by what it is about."""
+        found = {} if self.halted is None else {"guard": self.halted}
         if isinstance(self.editor, RemarkingEditor):
-            return dict(self.editor.remarks(self.host, self.progress.state))
-        return {}
+            found |= self.editor.remarks(self.host, self.progress.state)
+        return found
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Save the edited model where plain transformers can load it.
@@ -151,6 +155,8 @@ def carry_out(
     asked: Callable[[Evaluation], None] | None = None,
     start: Callable[[], Progress] | None = None,
     newest: Newest | None = None,
+    watch: Watch | None = None,
+    take_back: Callable[[], Progress] | None = None,
     recorder: Recorder | None = None,
     observer: Observer | None = None,
 ) -> EditResult:
@@ -171,6 +177,9 @@ def carry_out(
         start: Brings the model to where that process, or an earlier list, left it, and says
             where that is. Called after the unedited model was asked. None starts anew.
         newest: Where the last edit made of a prompt is looked up. None reads the source again.
+        watch: What else is looked at whenever the model is scored, and the guard that may end it.
+        take_back: Brings the model and its record to the turn before the last, where the guard is
+            to do that. None leaves the last turn as it is.
         recorder: Told of every turn and evaluation as it happens.
         observer: Told how far the job is.
 
@@ -193,6 +202,7 @@ def carry_out(
         newest=newest,
         done=done,
         first_turn=first_turn,
+        watch=watch,
     )
     if before is None:
         before = checkpoints.unedited()
@@ -206,7 +216,9 @@ def carry_out(
         made = progress.edits - earlier
         if 0 < made < total and schedule.is_due(progress.turns):
             with host.viewed(editor, progress.state):
-                checkpoints.edited(progress.turns, made, reference, free=False)
+                found = checkpoints.edited(progress.turns, made, reference, free=False)
+            if (why := checkpoints.breach(found, before)) is not None:
+                raise Halted(why)
             observer.stage("Editing", total - made)
 
     def after_turn(turn: Turn, _: Progress) -> None:
@@ -214,16 +226,45 @@ def carry_out(
         observer.advance(len(turn.edits))
         check_if_due()
 
-    check_if_due()  # an interrupted run may have stopped just before it
-    observer.stage("Editing", total - done)
-    cut = turns(source.after(done), schedule.edits_per_turn, progress.turns + 1)
-    with Background(tokenised(cut, host.encode, done)) as ready:
-        run_turns(host, editor, _expected(host, ready), recorder, progress, after_turn)
-    host.expect({})
-    with host.viewed(editor, progress.state):
-        after = checkpoints.edited(progress.turns, total, reference, free=True)
-    scored = len(source.panel.edits)
-    return EditResult(host, editor, before, after.panel, (), progress, scored, after.newest)
+    def make_all() -> None:
+        check_if_due()  # an interrupted run may have stopped just before it
+        observer.stage("Editing", total - done)
+        cut = turns(source.after(done), schedule.edits_per_turn, progress.turns + 1)
+        with Background(tokenised(cut, host.encode, done)) as ready:
+            run_turns(host, editor, _expected(host, ready), recorder, progress, after_turn)
+
+    def check_last() -> Checked:
+        with host.viewed(editor, progress.state):
+            made = progress.edits - earlier
+            return checkpoints.edited(progress.turns, made, reference, free=True)
+
+    try:
+        make_all()
+        host.expect({})
+        after = check_last()
+        why = checkpoints.breach(after, before)
+    except Halted as halted:
+        host.expect({})
+        after, why = None, str(halted)
+    ended = None if why is None else f"ended after turn {progress.turns}: {why}"
+    if why is not None and take_back is not None and progress.turns > 1:
+        made = progress.edits
+        ended = f"turn {progress.turns} was taken back: {why}"
+        progress = take_back()
+        checkpoints.unmade(made - progress.edits)
+        after = None
+    after = check_last() if after is None else after
+    return EditResult(
+        host=host,
+        editor=editor,
+        before=before,
+        after=after.panel,
+        turns=(),
+        progress=progress,
+        scored=len(source.panel.made(progress.edits - earlier)),
+        newest=after.newest,
+        halted=ended,
+    )
 
 
 def _expected(host: ModelHost, ready: Iterable[Tokenised]) -> Iterator[Turn]:

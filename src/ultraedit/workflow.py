@@ -17,7 +17,8 @@ from ultraedit.editors import find_editor, make_editor
 from ultraedit.editors._trained import Trained
 from ultraedit.errors import ConfigError, DataError
 from ultraedit.files import sha256
-from ultraedit.lifelong import keep_freed_memory
+from ultraedit.lifelong import Progress, keep_freed_memory
+from ultraedit.monitors import Guard, make_watch
 from ultraedit.opening import open_host
 from ultraedit.perplexity import read_text
 from ultraedit.replay import restore
@@ -27,7 +28,7 @@ from ultraedit.settings import Settings, describe, resolve, resolved_again
 from ultraedit.store import JOURNAL, Job, RunFolder
 from ultraedit.store.randomness import random_state
 from ultraedit.stream import FromFile, InMemory, Source
-from ultraedit.types import Nobody, Observer
+from ultraedit.types import Carried, Nobody, Observer
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
     """
     observer = observer or Nobody()
     make_editor(config.editor, config.options)
+    Guard(config.guard, config.guard_action)
     check_corpus(config.corpus)
     check_corpus(config.perplexity)
     source = read_edits(config)
@@ -186,7 +188,16 @@ def _work(
         host.second_moment(next(iter(host.modules)))  # Now: it would break the bar of the edits.
     if config.trunk and host.trunk is None:
         host.use_trunk(for_edits=False)  # a turn that is computed again has no trunk
+    before = folder.before()
+
+    def take_back() -> Progress:
+        """Bring the model and the folder to the turn before the last."""
+        progress = restore(host, settings.editor, journal, journal.head() - 1, observer)
+        folder.rollback(progress.turns, Carried(host.weights.changes, progress.state))
+        return progress
+
     try:
+        watch = make_watch(host, config, source, observer, resumed=before is not None)
         result = carry_out(
             host,
             settings.editor,
@@ -201,10 +212,12 @@ def _work(
             ),
             done=journal.edits_of_job(),
             first_turn=journal.job().first_turn,
-            before=folder.before(),
+            before=before,
             asked=folder.keep_before,
             start=lambda: restore(host, settings.editor, journal, observer=observer),
             newest=journal.newest,
+            watch=watch,
+            take_back=take_back if config.guard_action == "back" else None,
             recorder=folder,
             observer=observer,
         )
@@ -286,8 +299,10 @@ def _job_settings(config: RunConfig) -> dict[str, Any]:
     spec = spec._replace(path=spec.path.resolve())
     model = Path(config.model).expanduser()
     located = {"data": str(spec), "model": str(model.resolve()) if model.exists() else config.model}
-    if config.corpus is not None and (corpus := Path(config.corpus).expanduser()).exists():
-        located["corpus"] = str(corpus.resolve())
+    for name in ("corpus", "perplexity", "ability_data"):
+        value = getattr(config, name)
+        if value is not None and (path := Path(value).expanduser()).exists():
+            located[name] = str(path.resolve())
     return config.model_dump(mode="json") | located | {"data_sha256": sha256(spec.path)}
 
 

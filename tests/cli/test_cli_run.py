@@ -85,7 +85,14 @@ def test_every_option_reaches_the_run(cli, tiny):
         "seed": 7,
         "score_sample": None,
         "score_newest": None,
+        "monitor": [],
         "perplexity": None,
+        "control": 0,
+        "ability": [],
+        "ability_limit": None,
+        "ability_data": None,
+        "guard": {},
+        "guard_action": "stop",
         "save_model": False,
     }
     options = resolved("out")["options"]
@@ -249,3 +256,28 @@ def test_a_report_is_made_again_from_the_records(cli, tiny):
     assert Path(pages["report"]).read_bytes() == text
     assert len(pages["plots"]) == 3
     assert all(plot in cli("report", "out").stdout for plot in pages["plots"])
+
+
+def test_a_run_is_watched_and_guarded_from_the_command_line(cli, refused, tiny):
+    Path("text.txt").write_text("The tower stands in Paris. " * 9)
+    options = ("--model", tiny, "--data", "facts.jsonl", "--limit", "4", "--edits-per-turn", "2")
+    options += ("--eta", "auto", "--free-answers", "0", "--no-save-model", "--out", "watched")
+    watch = ("--monitor", "spectrum,locality", "--perplexity", "text.txt", "--control", "1")
+    summary = json.loads(
+        cli(
+            "run", *options, *watch, "--guard", "norm=1e-9", "--evaluate-every", "1", "--json"
+        ).stdout
+    )
+    assert summary["turns"] == 1
+    assert "ended after turn 1" in summary["remarks"]["guard"]
+    last = json.loads(Path("watched", "records.jsonl").read_text().splitlines()[-1])
+    assert set(last["monitors"]) == {"spectrum", "locality", "control"}
+    assert last["scores"]["perplexity"] > 1
+    page = Path("watched", "report.md").read_text()
+    assert "guard: ended after turn 1" in page
+    assert "| KL on locality prompts, nats | 0 |" in page
+    assert "| module | leading singular value | effective rank |" in page
+    options = (*options[:-1], "other")
+    assert "--guard takes NAME=X" in refused("run", *options, "--guard", "norm")
+    assert "A guard knows no 'size'" in refused("run", *options, "--guard", "size=1")
+    assert "--data-root is for the tasks" in refused("run", *options, "--data-root", ".")

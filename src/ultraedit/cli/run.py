@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ultraedit.cli import _monitor_options as m
 from ultraedit.cli import _options as o
 from ultraedit.cli._job import go_on, refuse_beside, settle, start
 
@@ -51,6 +52,13 @@ def run(
     score_newest: o.ScoreNewest = None,
     perplexity: o.Perplexity = None,
     trunk: o.Trunk = False,
+    monitor: m.Monitors = None,
+    control: m.Control = None,
+    ability: m.Ability = None,
+    ability_limit: m.AbilityLimit = None,
+    data_root: m.DataRoot = None,
+    guard: m.Thresholds = None,
+    guard_action: m.Action = None,
     snapshot_every: o.SnapshotEvery = None,
     out: o.Out = None,
     no_save_model: o.NoSaveModel = False,
@@ -95,8 +103,15 @@ def run(
         "evaluate_at": evaluate_at,
         "score_sample": score_sample,
         "score_newest": score_newest,
-        "perplexity": perplexity,
         "trunk": trunk or None,
+        "monitor": monitor,
+        "perplexity": perplexity,
+        "control": control,
+        "ability": ability,
+        "ability_limit": ability_limit,
+        "ability_data": m.ability_data(ability, data_root),
+        "guard": m.thresholds(guard or ()),
+        "guard_action": guard_action,
         "snapshot_every": snapshot_every,
         "save_model": False if no_save_model else None,
     }

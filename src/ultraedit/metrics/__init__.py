@@ -1,5 +1,10 @@
 """Pure functions that turn token ids and texts into numbers."""
 
+from ultraedit.metrics.divergence import (
+    divergence,
+    log_probabilities,
+    same_choice,
+)
 from ultraedit.metrics.exact_match import answer_line, exact_match
 from ultraedit.metrics.retention import (
     Aged,
@@ -16,10 +21,13 @@ __all__ = [
     "Retention",
     "Scored",
     "answer_line",
+    "divergence",
     "exact_match",
     "forgetting_curve",
+    "log_probabilities",
     "mean",
     "retention",
+    "same_choice",
     "token_accuracy",
     "token_agreement",
     "turn_means",

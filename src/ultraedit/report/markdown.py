@@ -19,6 +19,7 @@ from ultraedit.report.formats import (
 from ultraedit.report.reading import FinishedRun, History
 from ultraedit.report.reproducing import reproduce_command
 from ultraedit.report.scores import METRICS, ScoreRow, perplexity_line
+from ultraedit.report.watched import watched
 from ultraedit.types import Answer
 
 PLOTS = ("metrics.png", "speed_memory.png", "norms.png")
@@ -66,6 +67,7 @@ def page(run: FinishedRun, rows: Sequence[ScoreRow], answers: Sequence[Answer]) 
         "weight, ‖ΔW‖ / ‖W‖ in the Frobenius norm, after the last turn.",
         _norms(run),
         f"![Weight changes over the turns]({norms})",
+        *watched(run.history.seen),
         "## Examples",
         _examples(answers),
         "## Settings",

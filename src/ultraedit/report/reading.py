@@ -41,6 +41,14 @@ class Point(NamedTuple):
     """Scores of the edits made last; None where they were not asked for."""
 
 
+class Seen(NamedTuple):
+    """What the monitors saw at one checkpoint."""
+
+    turn: int
+    """0 is the unedited model."""
+    values: dict[str, Any]
+
+
 @dataclass
 class History:
     """What the turns of a run did, each list with one number a turn."""
@@ -60,6 +68,9 @@ class History:
 
     total_edits: int = 0
     """Edits that hold after the last turn."""
+
+    seen: list[Seen] = field(default_factory=list)
+    """What the monitors saw, at every checkpoint where there were any."""
 
     evaluation_seconds: float = 0.0
     """Wall time of all evaluations together."""
@@ -117,6 +128,8 @@ def _read_history(folder: Path) -> History:
 def _note(row: dict[str, Any], history: History) -> None:
     if row["kind"] == "checkpoint":
         history.evaluation_seconds += row["seconds"]
+        if row.get("monitors"):
+            history.seen.append(Seen(row["turn"], row["monitors"]))
         made = row.get("made")
         if row["turn"] and made is not None:
             newest = row["newest"]

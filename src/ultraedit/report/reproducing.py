@@ -26,6 +26,10 @@ def reproduce_command(settings: Mapping[str, Any], out: str) -> str:
         if name == "options":
             for option, choice in value.items():
                 words.append(_option(option, choice))
+        elif name == "guard":
+            words.extend(["--guard", f"{each}={limit}"] for each, limit in value.items())
+        elif name == "ability_data":
+            words.extend([] if value is None else [["--data-root", value]])
         elif name == "save_model":
             words.extend([] if value else [["--no-save-model"]])
         elif value is True:

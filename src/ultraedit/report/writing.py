@@ -14,6 +14,7 @@ from ultraedit.report.plots import draw_metrics, draw_speed_and_memory
 from ultraedit.report.reading import read_run
 from ultraedit.report.retention_plot import draw_retention
 from ultraedit.report.scores import scores_table
+from ultraedit.report.watched import ABILITY, draw_ability, has_ability
 
 EXAMPLES = 8
 """Answers that the page shows, unless the data has so many kinds that each needs two."""
@@ -43,4 +44,6 @@ def write(folder: Path) -> None:
         write_bytes(folder / CURVES, draw_curves(run.history.points))
     if scored_again(run.history):
         write_bytes(folder / RETENTION, draw_retention(retention(run.history.efficacy)))
+    if has_ability(run.history.seen):
+        write_bytes(folder / ABILITY, draw_ability(run.history.seen))
     write_text(folder / "report.md", text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ultraedit.types.contract import State
 from ultraedit.types.edits import Turn
@@ -95,6 +95,8 @@ class CheckpointRecord:
     """Turn that the first of them is of."""
     newest: NewestScores | None = None
     """Those made last, where they were asked for."""
+    monitors: Mapping[str, Any] = field(default_factory=dict)
+    """What the monitors saw, by their names; plain values."""
 
 
 class Answer(NamedTuple):

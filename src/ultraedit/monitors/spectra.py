@@ -1,0 +1,29 @@
+"""The weight changes themselves: how large, how steep, how many directions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ultraedit.host import ModelHost
+from ultraedit.store.spectrum import effective_rank, spectrum
+
+
+class Spectra:
+    """Per edited module the norm of its change, its leading singular value and effective rank."""
+
+    name = "spectrum"
+
+    def __init__(self, host: ModelHost) -> None:
+        self._host = host
+
+    def measure(self) -> dict[str, Any]:
+        """By module: ``norm`` relative to the weight, ``leading`` and ``effective_rank``."""
+        return {path: self._of(path) for path in self._host.modules}
+
+    def _of(self, path: str) -> dict[str, float]:
+        found = spectrum(self._host.change(path))
+        return {
+            "norm": self._host.weights.relative_change(path),
+            "leading": float(found.values[0]),
+            "effective_rank": effective_rank(found),
+        }
