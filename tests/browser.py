@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import itertools
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,15 @@ def find_chromium() -> str | None:
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
+_START = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.dup2(int(sys.argv[2]), 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Chromium reads descriptor 3 and writes 4."""
+
+
 class Browser:
     """A browser with one tab. Use it as a context."""
 
@@ -35,30 +46,36 @@ class Browser:
         """
         command_out, self._to = os.pipe()
         self._from, answer_in = os.pipe()
-        # Chromium reads descriptor 3 and writes 4.
-        script = f'exec "$0" "$@" 3<&{command_out} 4>&{answer_in}'
         flags = [
             *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
             *("--no-first-run", "--disable-extensions", "--hide-scrollbars", "--mute-audio"),
             *("--disable-background-networking", "--disable-component-update"),
             *("--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"),
         ]
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (command_out, answer_in)]
         self._process = subprocess.Popen(
-            ["sh", "-c", script, find_chromium(), *flags],
-            pass_fds=(command_out, answer_in),
+            [sys.executable, "-c", _START, *map(str, ends), find_chromium(), *flags],
+            pass_fds=ends,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        os.close(command_out)
-        os.close(answer_in)
+        for end in (command_out, answer_in, *ends):
+            os.close(end)
         self._numbers = itertools.count(1)
         self._unread = b""
         self.events: list[dict[str, Any]] = []
         self._session: str | None = None
-        (tab, *_) = [
-            each for each in self._ask("Target.getTargets")["targetInfos"] if each["type"] == "page"
-        ]
-        attached = self._ask("Target.attachToTarget", targetId=tab["targetId"], flatten=True)
+        try:
+            self._attach()
+        except BaseException:
+            self.close()
+            raise
+
+    def _attach(self) -> None:
+        """Talk to its tab from now on."""
+        targets = self._ask("Target.getTargets")["targetInfos"]
+        tab = next(each["targetId"] for each in targets if each["type"] == "page")
+        attached = self._ask("Target.attachToTarget", targetId=tab, flatten=True)
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Network"):
             self._ask(f"{domain}.enable")
@@ -67,6 +84,9 @@ class Browser:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         """End it, and what it started."""
         os.close(self._to)
         try:
@@ -110,12 +130,13 @@ class Browser:
         return base64.b64decode(taken["data"])
 
     def requests(self) -> list[str]:
-        """What the page asked for since it was opened, itself among them."""
-        return [
+        """The files that were asked for since the page was opened, itself among them."""
+        asked = [
             event["params"]["request"]["url"]
             for event in self.events
             if event["method"] == "Network.requestWillBeSent"
         ]
+        return [url for url in asked if not url.startswith("data:")]  # which the page has itself
 
     def _ask(self, method: str, **params: Any) -> dict[str, Any]:
         number = next(self._numbers)

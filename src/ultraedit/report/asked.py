@@ -49,9 +49,9 @@ def cases_section(cases: Cases) -> Iterator[Block]:
         return
     yield Heading("Cases")
     yield Paragraph(
-        "Of the edits that were asked freely. Those go best whose own question is answered right, and "
-        "then most of their rephrases, unrelated questions and probes; among equals, those that the "
-        "unedited model did not know. Ties are broken by lot, the same lot every time."
+        "Of the edits that were asked freely. Those go best whose own question is answered right, "
+        "and then most of their rephrases, unrelated questions and probes; among equals, those "
+        "that the unedited model did not know. Ties are broken by lot, the same lot every time."
     )
     for name, chosen in zip(("Best", "Worst", "Drawn at random"), cases, strict=True):
         yield Heading(name, 3)

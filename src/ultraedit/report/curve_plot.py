@@ -20,7 +20,6 @@ def draw_curves(points: Sequence[Point]) -> Drawing:
     Args:
         points: The checkpoints after a turn, at least two, by the number of edits made.
     """
-
     newest = any(point.newest is not None for point in points)
     read = any(point.scores.get("perplexity") is not None for point in points)
 
