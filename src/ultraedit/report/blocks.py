@@ -45,6 +45,7 @@ class Verdict:
 class Break:
     """The end of a line inside a cell."""
 
+    text: ClassVar[str] = "\n"
     kind: ClassVar[str] = "break"
 
 
@@ -142,6 +143,11 @@ Block = Heading | Paragraph | Warned | Bullets | Table | Listing | Numbers | Pic
 def pieces(line: Line) -> Sequence[Piece]:
     """A line as its pieces."""
     return (line,) if isinstance(line, Piece) else line
+
+
+def words(line: Line) -> str:
+    """A line as a terminal shows it."""
+    return "".join(piece if isinstance(piece, str) else piece.text for piece in pieces(line))
 
 
 def said(text: str) -> str:

@@ -124,8 +124,10 @@ def _settings(run: FinishedRun) -> dict[str, Any]:
     """All settings of a run as they were in effect."""
     resolved = run.summary["resolved"]
     given = {k: v for k, v in run.config["settings"].items() if k not in _ASIDE}
-    effective = {name: resolved[name] for name in ("modules", "preset", "dtype", "device")}
-    return given | effective | resolved["options"]
+    effective: dict[str, Any] = {
+        name: resolved[name] for name in ("modules", "preset", "dtype", "device")
+    }
+    return {"editor": run.summary["editor"]} | given | effective | dict(resolved["options"])
 
 
 def _machine(run: FinishedRun) -> str:

@@ -17,6 +17,9 @@ _THEMED = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", "#0000
 """Colours of a plot that depend on the theme of the page; the others stand out on both."""
 
 _PROLOGUE = re.compile(r"^.*?(?=<svg)|<metadata>.*?</metadata>", flags=re.DOTALL)
+_PIXELS_A_POINT = 1.48
+"""Nine inches are 960 pixels where there is room: letters nearly as large as those of the text."""
+
 _NAMES = re.compile(r'(\bid="|\bxlink:href="#|url\(#)')
 
 
@@ -43,7 +46,9 @@ def embedded(name: str, svg: str) -> str:
     prefix = re.sub(r"\W+", "-", name.rsplit(".", 1)[0])
     svg = _PROLOGUE.sub("", svg)
     head, _, rest = svg.partition(">")
+    wide = _PIXELS_A_POINT * float(re.search(r'viewBox="0 0 ([\d.]+)', head)[1])  # type: ignore[index]
     head = re.sub(r' (width|height)="[^"]*"', "", head)
+    head += f' style="max-width: {wide:.0f}px; min-width: min({wide:.0f}px, 36rem)"'
     svg = _NAMES.sub(rf"\g<1>{prefix}-", f'{head} aria-hidden="true">{rest}')
     for colour, variable in _THEMED.items():
         svg = re.sub(re.escape(colour), variable, svg, flags=re.IGNORECASE)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ultraedit.metrics import forgetting_curve, retention
 from ultraedit.report.asked import cases_section, examples_section
-from ultraedit.report.blocks import Block, Bullets, Code, Heading, Paragraph, Picture, Table
+from ultraedit.report.blocks import Block, Bullets, Code, Heading, Line, Paragraph, Picture, Table
 from ultraedit.report.cases import Cases
 from ultraedit.report.curve_plot import draw_curves
 from ultraedit.report.formats import (
@@ -182,7 +182,7 @@ def _norms(run: FinishedRun) -> Iterator[Block]:
         "Size of the accumulated change of each edited weight against that of the unedited "
         "weight, ‖ΔW‖ / ‖W‖ in the Frobenius norm, after the last turn."
     )
-    rows = [
+    rows: list[list[Line]] = [
         [Code(path), f"{format_number(100 * norms[-1])}%"]
         for path, norms in run.history.norms.items()
     ]

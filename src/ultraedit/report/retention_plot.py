@@ -50,6 +50,8 @@ def _mean(scores: Sequence[float | None]) -> float:
 
 
 def _heat_map(figure: Any, panel: Any, matrix: Retention) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     rows = [[100 * score for score in row] for row in shared_rows(matrix)]
     first, last = matrix.edited[0], matrix.edited[-1]
     image = panel.imshow(
@@ -69,14 +71,18 @@ def _heat_map(figure: Any, panel: Any, matrix: Retention) -> None:
     step = -(-len(matrix.evaluated) // 8)
     places = range(0, len(matrix.evaluated), step)
     panel.set_xticks(places, [str(matrix.evaluated[place]) for place in places])
+    panel.yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.colorbar(image, ax=panel)
 
 
 def _curve(panel: Any, curve: Sequence[Aged]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     marker = "o" if len(curve) <= FEW_TURNS else ""
     ages = [point.age for point in curve]
     scores = [100 * point.score for point in curve]
     panel.plot(ages, scores, color=COLOURS[0], linewidth=1.4, marker=marker, markersize=3.5)
     panel.set_title("Efficacy by age, %")
     panel.set_xlabel("turns since the edit")
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.set_ylim(0, 105)

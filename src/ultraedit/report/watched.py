@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ultraedit.report.blocks import Block, Code, Heading, Paragraph, Picture, Table
+from ultraedit.report.blocks import Block, Code, Heading, Line, Paragraph, Picture, Table
 from ultraedit.report.figures import AFTER, BEFORE, INK, Drawing, sketch
 from ultraedit.report.formats import MISSING, format_number, format_percent
 from ultraedit.report.reading import Seen
@@ -71,7 +71,7 @@ def _spectra(modules: Mapping[str, Mapping[str, float]]) -> Iterator[Block]:
             "Leading singular value of the accumulated change of each weight after the last turn, "
             "and how many directions it uses: the exponential of the entropy of all of them."
         )
-        rows = [
+        rows: list[list[Line]] = [
             [Code(path), format_number(each["leading"]), format_number(each["effective_rank"])]
             for path, each in modules.items()
         ]
