@@ -149,7 +149,7 @@ class Bench:
     def _settled(self, candidate: Candidate, editor: UltraEdit, rows: int) -> dict[str, Tensor]:
         """Steps that an earlier trial has found where this one would look for the same.
 
-        Looking takes six passes of the first turn, and the factor of a step is none of its business.
+        Looking takes six passes of the first turn, and does not depend on the factor of a step.
         """
         if editor.eta != "auto":
             return {}
