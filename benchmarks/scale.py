@@ -274,7 +274,7 @@ def _draw_curve(run: Path) -> bytes:
     from ultraedit.report.curve_plot import draw_curves
     from ultraedit.report.reading import read_run
 
-    return draw_curves(read_run(run).history.points)
+    return draw_curves(read_run(run).history.points).png
 
 
 def _draw_costs(run: Path) -> bytes:

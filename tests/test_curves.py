@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from io import BytesIO
 
-import numpy as np
 from matplotlib.image import imread
 
+from ultraedit.report.blocks import Heading
 from ultraedit.report.curve_plot import draw_curves, whom
-from ultraedit.report.markdown import _curves
+from ultraedit.report.markdown import to_markdown
+from ultraedit.report.page import _curves
 from ultraedit.report.reading import FinishedRun, History, Point, _note
 
 
@@ -44,8 +45,8 @@ def history(*rows):
     return found
 
 
-def inked(image):
-    return int((imread(BytesIO(image))[..., :3].min(axis=-1) < 0.5).sum())
+def inked(drawing):
+    return int((imread(BytesIO(drawing.png))[..., :3].min(axis=-1) < 0.5).sum())
 
 
 def test_points_stand_at_the_edits_of_the_run_and_know_those_of_their_job():
@@ -80,24 +81,25 @@ def points(newest, scored=(2, 4)):
 
 def test_the_page_has_a_row_a_checkpoint_and_none_for_a_single_one():
     run = FinishedRun(None, {}, {}, History(points=points(None)))
-    title, rows, image = _curves(run)
-    assert title == "## Over the run"
-    assert [line.split("|")[1].strip() for line in rows.splitlines()[2:]] == ["10", "20"]
+    title, table, image = _curves(run)
+    assert title == Heading("Over the run")
+    assert [row[0] for row in table.rows] == ["10", "20"]
+    rows = to_markdown([table])
     assert "50.0%" in rows
     assert "25.0%" in rows
     assert "newest" not in rows
-    assert "curves.png" in image
+    assert image.name == "curves.png"
     assert list(_curves(FinishedRun(None, {}, {}, History(points=points(None)[:1])))) == []
 
 
 def test_the_newest_edits_have_a_panel_of_their_own():
     told = [point._replace(newest={"efficacy": 0.9}) for point in points({})]
-    (_, rows, _) = _curves(FinishedRun(None, {}, {}, History(points=told)))
+    rows = to_markdown(_curves(FinishedRun(None, {}, {}, History(points=told))))
     assert "newest efficacy" in rows
     assert "90.0%" in rows
     silent = [point._replace(newest={"efficacy": None}) for point in told]
     assert inked(draw_curves(told)) > inked(draw_curves(silent)) > 0
-    assert np.array_equal(imread(BytesIO(draw_curves(told))), imread(BytesIO(draw_curves(told))))
+    assert draw_curves(told) == draw_curves(told)
 
 
 def test_the_title_says_whose_scores_they_are():

@@ -72,7 +72,7 @@ def test_the_plot_shows_what_was_scored_and_leaves_the_rest_white():
     few = retention([Scored(n, 1, (1.0,) * n) for n in (1, 2, 3, 4)])
     all_of_them = retention([Scored(n, 1, (1.0,) * 4) for n in (1, 2, 3, 4)])
     inked = [
-        np.mean(imread(BytesIO(draw_retention(matrix)))[..., :3].min(axis=-1) < 0.5)
+        np.mean(imread(BytesIO(draw_retention(matrix).png))[..., :3].min(axis=-1) < 0.5)
         for matrix in (few, all_of_them)
     ]
     assert 0 < inked[0] < inked[1]

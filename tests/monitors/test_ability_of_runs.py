@@ -11,6 +11,7 @@ from tests.ability.test_tasks import write
 from tests.tiny import tiny_model
 from ultraedit import ability, models, workflow
 from ultraedit.config import make_config
+from ultraedit.report.markdown import to_markdown
 from ultraedit.report.reading import Seen
 from ultraedit.report.watched import draw_ability, has_ability, watched
 
@@ -19,11 +20,11 @@ SCORE = {"score": 0.5, "stderr": 0.125}
 
 def test_the_page_has_a_column_for_each_look_and_the_plot_needs_two():
     seen = [Seen(0, {"ability": {"sst2": SCORE}}), Seen(2, {"ability": {"sst2": SCORE}})]
-    text = "\n".join(watched(seen))
+    text = to_markdown(watched(seen))
     assert "| after turn | 0 | 2 |" in text
     assert "| general ability, sst2 | 50.0% ± 12.5 | 50.0% ± 12.5 |" in text
     assert "(ability.png)" in text
-    assert draw_ability(seen).startswith(b"\x89PNG")
+    assert draw_ability(seen).png.startswith(b"\x89PNG")
     assert not has_ability(seen[:1])
     assert not list(watched([]))
 

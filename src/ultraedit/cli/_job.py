@@ -185,6 +185,7 @@ def show_result(done: RunResult) -> None:
             "modules from": summary["resolved"]["sources"].get("modules"),
             **summary["remarks"],
             "report": folder / "report.md",
+            "page": folder / "report.html",
             "plots": ", ".join(plot.name for plot in sorted(folder.glob("*.png"))) or None,
             "edited model": model if model.is_dir() else None,
         }

@@ -14,6 +14,7 @@ from ultraedit.cli import (
     apply,
     ask,
     build_bench,
+    compare,
     data,
     demo,
     diff,
@@ -71,6 +72,7 @@ add(app, "ask", ask.ask, ASK)
 add(app, "eval", eval.evaluate, ASK)
 add(app, "ability", ability.ability, ASK)
 add(app, "report", report.report, ASK)
+add(app, "compare", compare.compare, ASK)
 app.add_typer(reproduce.app, name="reproduce", rich_help_panel=ASK)
 add(app, "history", history.history, RUNS)
 add(app, "show", show.show, RUNS)

@@ -14,7 +14,9 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder of
 
 
 def report(folder: Folder, json: o.Json = False) -> None:
-    r"""Write the report of a finished run and its plots again, from its records alone.
+    r"""Write the report of a finished run again, from its records alone.
+
+    That is report.md with its plots, and report.html, the same page in one file for a browser.
 
     Examples:
       ultraedit report demo-run
@@ -25,6 +27,7 @@ def report(folder: Folder, json: o.Json = False) -> None:
     write_report(folder)
     pages = {
         "report": str(folder / "report.md"),
+        "page": str(folder / "report.html"),
         "plots": [str(plot) for plot in sorted(folder.glob("*.png"))],
     }
     if json:

@@ -74,8 +74,9 @@ def run(
       ultraedit run --resume runs/ultraedit-smollm2-zsre-1
 
     The folder of the results gets journal.sqlite, which `ultraedit history` shows, summary.json,
-    records.jsonl, answers.jsonl, report.md with its plots, config.json, which repeats the run with
-    --config, and the edited model in model/. Ctrl-C ends a run after the turn at work.
+    records.jsonl, answers.jsonl, report.md with its plots, report.html, which is the same page in
+    one file, config.json, which repeats the run with --config, and the edited model in model/.
+    Ctrl-C ends a run after the turn at work.
 
     torchrun --nproc-per-node N -m ultraedit run ... divides the work among N processes.
     """

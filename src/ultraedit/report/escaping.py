@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_MARKUP = re.compile(r"([\\`*_\[\]<>|~&$])")
+from ultraedit.report.blocks import said
 
-LONGEST = 200
-"""Characters of an answer or a prompt that are shown."""
+_MARKUP = re.compile(r"([\\`*_\[\]<>|~&$])")
 
 
 def escape(text: str) -> str:
+    """Show a text of a model or of the data literally, on one line, cut if it is long."""
+    return literal(said(text))
+
+
+def literal(text: str) -> str:
     """Show a text literally, on one line: markup is escaped, a line end becomes ``<br>``."""
-    if len(text) > LONGEST:
-        text = text[: LONGEST - 1] + "…"
-    lines = ("".join(map(_printable, line)) for line in text.strip().splitlines())
+    lines = ("".join(map(_printable, line)) for line in text.splitlines())
     return "<br>".join(_MARKUP.sub(r"\\\1", line) for line in lines)
 
 

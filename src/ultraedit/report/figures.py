@@ -1,11 +1,12 @@
-"""What all plots share: the style, the colours, and the way to a PNG without global state."""
+"""What all plots share: the style, the colours, and the way to a file without global state."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from io import BytesIO
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO, StringIO
+from typing import Any, NamedTuple
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 """Okabe and Ito's palette without its yellow, which is too light for a line on white. All kinds
@@ -17,8 +18,16 @@ BEFORE, AFTER = "#B0B7BF", COLOURS[0]
 FEW_TURNS = 20
 """Up to so many turns each has a bar or a mark of its own; more of them make a line."""
 
+INK, MUTED, RULE = "#222222", "#555555", "#DDDDDD"
+"""Letters, axes and grid. A page of HTML puts those of its reader's theme in their place."""
+
 _STYLE = {
     "font.family": ["DejaVu Sans"],
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "font.size": 9.0,
     "axes.titlesize": 10.0,
     "axes.titlelocation": "left",
@@ -27,28 +36,61 @@ _STYLE = {
     "axes.grid": True,
     "axes.grid.axis": "y",
     "axes.axisbelow": True,
-    "axes.edgecolor": "#555555",
-    "grid.color": "#DDDDDD",
+    "axes.edgecolor": MUTED,
+    "grid.color": RULE,
     "grid.linewidth": 0.7,
     "legend.frameon": False,
     "text.parse_math": False,  # a dollar in the name of a probe is a dollar
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ultraedit",  # the same figure, the same names of its parts
 }
 
 
-def draw(width: float, height: float, paint: Callable[[Any], None]) -> bytes:
-    """Draw a figure and encode it as a PNG.
+class Drawing(NamedTuple):
+    """A plot in two forms."""
+
+    png: bytes
+    """On white, 150 pixels an inch."""
+
+    svg: str
+    """Without a background, its letters as text; see `html` for its colours."""
+
+
+def sketch(width: float, height: float, paint: Callable[[Any], None]) -> Drawing:
+    """Draw a figure in both forms, laid out once.
 
     Args:
-        width: In inches, 150 pixels each.
+        width: In inches.
         height: In inches.
         paint: Told to fill the empty figure.
     """
+    image, text = BytesIO(), StringIO()
+    with _figure(width, height, paint) as figure:
+        figure.savefig(image, format="png", facecolor="white", metadata={"Software": None})
+        figure.set_layout_engine("none")
+        for panel in figure.axes:
+            panel.patch.set_visible(False)
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(text, format="svg", facecolor="none", metadata=nothing)
+    return Drawing(image.getvalue(), text.getvalue())
+
+
+def draw(width: float, height: float, paint: Callable[[Any], None]) -> bytes:
+    """Draw a figure as a PNG alone, on white, 150 pixels an inch; see `sketch`."""
+    image = BytesIO()
+    with _figure(width, height, paint) as figure:
+        figure.savefig(image, format="png", facecolor="white", metadata={"Software": None})
+    return image.getvalue()
+
+
+@contextmanager
+def _figure(width: float, height: float, paint: Callable[[Any], None]) -> Iterator[Any]:
+    """A figure in our style, while that style holds."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    image = BytesIO()
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         # Names may be in any script; a box in place of a letter is no reason to alarm the user.
         warnings.filterwarnings("ignore", message="Glyph")
@@ -56,8 +98,7 @@ def draw(width: float, height: float, paint: Callable[[Any], None]) -> bytes:
         figure = Figure(figsize=(width, height), dpi=150, layout=layout)
         FigureCanvasAgg(figure)
         paint(figure)
-        figure.savefig(image, format="png", facecolor="white", metadata={"Software": None})
-    return image.getvalue()
+        yield figure
 
 
 def mark_turns(panel: Any, turns: Sequence[int]) -> None:

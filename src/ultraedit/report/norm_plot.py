@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ultraedit.report.figures import COLOURS, FEW_TURNS, draw, mark_turns, shorten
+from ultraedit.report.figures import COLOURS, FEW_TURNS, Drawing, mark_turns, shorten, sketch
 from ultraedit.report.formats import format_number
 from ultraedit.report.labels import kind_of, short_names
 from ultraedit.report.reading import History
@@ -26,7 +26,7 @@ class _Look(NamedTuple):
     dash: str
 
 
-def draw_norms(history: History) -> bytes:
+def draw_norms(history: History) -> Drawing:
     """Draw the norms over the turns, or as bars after a single turn.
 
     A few modules have a colour each. More of them share a scale from light to dark in the order
@@ -36,9 +36,9 @@ def draw_norms(history: History) -> bytes:
     norms = {path: [100 * norm for norm in values] for path, values in history.norms.items()}
     if len(history.turns) == 1:
         height = 1.0 + 0.25 * max(2, len(norms))
-        return draw(7.0, height, lambda figure: _bars(figure, norms, looks))
+        return sketch(7.0, height, lambda figure: _bars(figure, norms, looks))
     height = max(3.6, 1.0 + 0.19 * min(len(norms), LONGEST_LEGEND))
-    return draw(9.0, height, lambda figure: _lines(figure, history.turns, norms, looks))
+    return sketch(9.0, height, lambda figure: _lines(figure, history.turns, norms, looks))
 
 
 def _looks(paths: Sequence[str]) -> list[_Look]:
@@ -56,8 +56,9 @@ def _looks(paths: Sequence[str]) -> list[_Look]:
     looks = []
     for path, name in zip(paths, names, strict=True):
         kin = by_kind[kind_of(path)]
-        # The scale's first eighth is too light for a line on white.
-        depth = 0.12 + 0.88 * kin.index(path) / max(1, len(kin) - 1)
+        # The scale's first eighth is too light for a line on white, its last third too dark for
+        # one on black.
+        depth = 0.12 + 0.54 * kin.index(path) / max(1, len(kin) - 1)
         dash = _DASHES[kinds.index(kind_of(path)) % len(_DASHES)]
         looks.append(_Look(name, scale(depth), dash))
     return looks

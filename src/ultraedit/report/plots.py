@@ -13,9 +13,11 @@ from ultraedit.report.figures import (
     BEFORE,
     COLOURS,
     FEW_TURNS,
-    draw,
+    INK,
+    Drawing,
     mark_turns,
     shorten,
+    sketch,
 )
 from ultraedit.report.formats import byte_power, byte_unit, format_number, format_percent
 from ultraedit.report.reading import History
@@ -25,7 +27,7 @@ WIDEST = 10
 """Up to so many pairs of bars stand in one row."""
 
 
-def draw_metrics(rows: Sequence[ScoreRow]) -> bytes:
+def draw_metrics(rows: Sequence[ScoreRow]) -> Drawing:
     """Draw the scores before and after as pairs of bars, forced and free side by side.
 
     Args:
@@ -33,8 +35,8 @@ def draw_metrics(rows: Sequence[ScoreRow]) -> bytes:
     """
     forced = [(row.name, row.forced_before, row.forced_after) for row in rows if row.forced]
     free = [(row.name, row.generated_before, row.generated_after) for row in rows if row.generated]
-    panels = [("Teacher-forced token accuracy, %", forced), ("Free answers, exact match, %", free)]
-    panels = [panel for panel in panels if panel[1]] or panels[:1]
+    panels = [("Free answers, exact match, %", free), ("Teacher-forced token accuracy, %", forced)]
+    panels = [panel for panel in panels if panel[1]] or panels[1:]
     counts = [max(1, len(groups)) for _, groups in panels]
     # Wider than a page the letters get too small to read.
     beside = sum(counts) <= WIDEST
@@ -52,7 +54,7 @@ def draw_metrics(rows: Sequence[ScoreRow]) -> bytes:
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=2)
 
-    return draw(max(5.0, 1.0 + 1.15 * columns), 4.0 if beside else 3.2 * len(panels), paint)
+    return sketch(max(5.0, 1.0 + 1.15 * columns), 4.0 if beside else 3.2 * len(panels), paint)
 
 
 def _pairs_of_bars(panel: Any, groups: Sequence[tuple[str, float | None, float | None]]) -> None:
@@ -74,7 +76,7 @@ def _pairs_of_bars(panel: Any, groups: Sequence[tuple[str, float | None, float |
     panel.set_yticks(range(0, 101, 20))
 
 
-def draw_speed_and_memory(history: History) -> bytes:
+def draw_speed_and_memory(history: History) -> Drawing:
     """Draw the speed of each turn, and the peak memory up to its end."""
     power = byte_power(max(history.memory_bytes, default=0))
     memory = [count / 1024**power for count in history.memory_bytes]
@@ -87,7 +89,7 @@ def draw_speed_and_memory(history: History) -> bytes:
         _over_turns(memory_panel, history.turns, memory, COLOURS[2])
         memory_panel.set_title(f"Peak memory ({byte_unit(power)})")
 
-    return draw(9.0, 3.4, paint)
+    return sketch(9.0, 3.4, paint)
 
 
 def _over_turns(panel: Any, turns: Sequence[int], values: Sequence[float], colour: str) -> None:
@@ -110,5 +112,5 @@ def _median(panel: Any, values: Sequence[float]) -> None:
     if len(finite) > FEW_TURNS:
         middle = statistics.median(finite)
         label = f"median {format_number(middle)}"
-        panel.axhline(middle, color="#333333", linestyle="--", linewidth=1, label=label)
+        panel.axhline(middle, color=INK, linestyle="--", linewidth=1, label=label)
         panel.legend(loc="lower right")

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from ultraedit.metrics.retention import Aged, Retention, forgetting_curve
-from ultraedit.report.figures import COLOURS, FEW_TURNS, draw
+from ultraedit.report.figures import COLOURS, FEW_TURNS, Drawing, sketch
 
 MOST_ROWS = 200
 """Up to so many turns each has a row in the heat map; of more of them, neighbours share one."""
 
 
-def draw_retention(matrix: Retention) -> bytes:
+def draw_retention(matrix: Retention) -> Drawing:
     """Draw the scores by the turn of the edit and of the evaluation, and by age.
 
     Args:
@@ -24,7 +24,7 @@ def draw_retention(matrix: Retention) -> bytes:
         _heat_map(figure, heat, matrix)
         _curve(curve, forgetting_curve(matrix))
 
-    return draw(9.0, 3.8, paint)
+    return sketch(9.0, 3.8, paint)
 
 
 def shared_rows(matrix: Retention, most: int = MOST_ROWS) -> list[list[float]]:

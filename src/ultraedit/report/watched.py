@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ultraedit.report.escaping import code, escape, table
-from ultraedit.report.figures import AFTER, BEFORE, draw
+from ultraedit.report.blocks import Block, Code, Heading, Paragraph, Picture, Table
+from ultraedit.report.figures import AFTER, BEFORE, INK, Drawing, sketch
 from ultraedit.report.formats import MISSING, format_number, format_percent
 from ultraedit.report.reading import Seen
 
@@ -27,17 +27,18 @@ def has_ability(seen: Sequence[Seen]) -> bool:
     return sum("ability" in each.values for each in seen) > 1
 
 
-def watched(seen: Sequence[Seen]) -> Iterator[str]:
+def watched(seen: Sequence[Seen]) -> Iterator[Block]:
     """The section: values by checkpoint, general ability, the spectra after the last turn."""
     if not any(each.values for each in seen):
         return
-    yield "## Monitors"
+    yield Heading("Monitors")
     rows = [[name, *cells] for name, cells in _lines(seen)]
     if rows:
         header = ["after turn", *(f"{each.turn:,}" for each in seen)]
-        yield table(header, rows, "l" + "r" * len(seen))
+        yield Table(header, rows, "l" + "r" * len(seen))
     if has_ability(seen):
-        yield f"![General ability before and after the edits]({ABILITY})"
+        alt = "General ability before and after the edits"
+        yield Picture(ABILITY, alt, lambda: draw_ability(seen))
     yield from _spectra(seen[-1].values.get("spectrum", {}))
 
 
@@ -49,7 +50,7 @@ def _lines(seen: Sequence[Seen]) -> Iterator[tuple[str, list[str]]]:
             yield name, [write(value) for value in values]
     for task in _tasks(seen):
         cells = [_score(each.values.get("ability", {}).get(task)) for each in seen]
-        yield f"general ability, {escape(task)}", cells
+        yield f"general ability, {task}", cells
 
 
 def _tasks(seen: Sequence[Seen]) -> list[str]:
@@ -64,20 +65,20 @@ def _score(found: Mapping[str, Any] | None) -> str:
     return format_percent(found["score"]) + ("" if error is None else f" ± {100 * error:.1f}")
 
 
-def _spectra(modules: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+def _spectra(modules: Mapping[str, Mapping[str, float]]) -> Iterator[Block]:
     if modules:
-        yield (
+        yield Paragraph(
             "Leading singular value of the accumulated change of each weight after the last turn, "
             "and how many directions it uses: the exponential of the entropy of all of them."
         )
         rows = [
-            [code(path), format_number(each["leading"]), format_number(each["effective_rank"])]
+            [Code(path), format_number(each["leading"]), format_number(each["effective_rank"])]
             for path, each in modules.items()
         ]
-        yield table(["module", "leading singular value", "effective rank"], rows, "lrr")
+        yield Table(["module", "leading singular value", "effective rank"], rows, "lrr")
 
 
-def draw_ability(seen: Sequence[Seen]) -> bytes:
+def draw_ability(seen: Sequence[Seen]) -> Drawing:
     """Draw the score of each task before and after the edits, with standard errors."""
     measured = [each.values["ability"] for each in seen if "ability" in each.values]
     tasks = _tasks(seen)
@@ -92,7 +93,7 @@ def draw_ability(seen: Sequence[Seen]) -> bytes:
                 0.38,
                 yerr=[100 * (scores[task]["stderr"] or 0) for task in tasks],
                 color=colour,
-                ecolor="#333333",
+                ecolor=INK,
                 label=name,
             )
         panel.set_xticks(range(len(tasks)), tasks)
@@ -101,4 +102,4 @@ def draw_ability(seen: Sequence[Seen]) -> bytes:
         panel.set_title("General ability, % right with standard error")
         figure.legend(loc="outside upper right", ncols=2)
 
-    return draw(max(4.5, 1.5 + 1.2 * len(tasks)), 3.4, paint)
+    return sketch(max(4.5, 1.5 + 1.2 * len(tasks)), 3.4, paint)

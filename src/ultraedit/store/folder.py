@@ -274,9 +274,9 @@ class RunFolder:
 
     def drop_results(self) -> None:
         """Take away what tells of another state of the run: summary, report, answers."""
-        for path in (self.path / "summary.json", self.path / "report.md", *self.path.glob("*.png")):
+        named = ("summary.json", "report.md", "report.html", "answers.jsonl")
+        for path in (*(self.path / name for name in named), *self.path.glob("*.png")):
             path.unlink(missing_ok=True)
-        (self.path / "answers.jsonl").unlink(missing_ok=True)
 
     def write_records(self) -> None:
         """Write ``records.jsonl`` anew from the journal."""
