@@ -15,6 +15,7 @@ from ultraedit.evaluate import evaluate
 from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, run_turns
 from ultraedit.models import LanguageModel, find_preset
+from ultraedit.tune.trials import harmonic_mean
 from ultraedit.types import Edit, turns
 
 PEOPLE, NEW = 100, 20
@@ -39,7 +40,7 @@ RELATIONS = {
     "speaks only": ["French", "Dutch", "Hindi", "Welsh", "Greek", "Malay", "Farsi", "Thai"],
 }
 SIZES = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 3}
-STEPS, RATE = 80, 2e-3
+STEPS, RATE = 60, 2e-3
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64}
 
 
@@ -114,15 +115,25 @@ def trained(family) -> LanguageModel:
     return LanguageModel(model.eval(), words, name=family, source=family)
 
 
+FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["gpt2", "qwen2", "phi3", "gemma3"])
-def test_auto_writes_new_facts_into_models_that_nothing_was_tuned_on(family):
+@pytest.mark.parametrize("family", ["qwen2", "phi3", "gemma3"])
+def test_auto_is_near_the_best_step_of_models_that_nothing_was_tuned_on(family):
     model = trained(family)
     host = ModelHost(model, find_preset(model, None).modules)
-    new = unknown()
-    before = evaluate(host, new, free_answers=0).scores.efficacy
-    editor = UltraEdit(eta="auto", expected_edits=NEW)
-    run_turns(host, editor, turns(new, NEW), MemoryRecorder())
-    after = evaluate(host, new, free_answers=0).scores.efficacy
-    assert before < 0.5
-    assert after >= 0.9, f"{before:.3f} to {after:.3f}"
+    new, old = unknown(), known()
+
+    def asked():
+        return [evaluate(host, edits, free_answers=0).scores.efficacy for edits in (new, old)]
+
+    before, scores = asked(), {}
+    for factor in FACTORS:
+        editor = UltraEdit(eta="auto", step_factor=factor, expected_edits=NEW)
+        run_turns(host, editor, turns(new, NEW), MemoryRecorder())
+        scores[factor] = harmonic_mean(asked())
+        host.weights.reset()
+    assert before[0] < 0.3 and before[1] > 0.9
+    assert scores[1.0] > 2 * harmonic_mean(before)
+    assert scores[1.0] >= 0.9 * max(scores.values()), scores

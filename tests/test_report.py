@@ -65,7 +65,7 @@ SETTINGS = {
     "free_answers": None,
     "evaluate_every": None,
     "evaluate_at": [],
-    "score_sample": 2000,
+    "score_sample": None,
     "score_newest": None,
     "perplexity": "some text.txt",
     "corpus": None,

@@ -105,7 +105,7 @@ def test_the_summary_has_the_promised_keys_and_numbers_that_fit(finished):
     assert 2**24 < summary["peak_memory_bytes"] < 2**40
     for when in ("before", "after"):
         scores = summary[when]
-        assert set(scores) == SCORES | {"probes", "generation"}
+        assert set(scores) == SCORES | {"probes", "generation", "perplexity"}
         assert set(scores["generation"]) == SCORES
         shares = [scores[name] for name in SCORES] + list(scores["generation"].values())
         assert all(0 <= share <= 1 for share in shares)

@@ -13,6 +13,7 @@ from ultraedit import models
 from ultraedit.config import make_config
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.errors import ConfigError, DataError
+from ultraedit.host import ModelHost
 from ultraedit.session import edit
 from ultraedit.settings import resolve
 from ultraedit.tune import Bench, Candidate, TuneConfig, tune
@@ -92,6 +93,22 @@ def test_trials_are_the_same_with_the_trunk_and_without_and_in_any_order():
         assert ours.etas == pytest.approx(theirs.etas, rel=1e-3)
     assert len(cached._stores) == 1  # both sets begin at the same layer
     cached.close()
+
+
+def test_a_step_that_was_found_once_is_not_looked_for_again(monkeypatch):
+    model = tiny_model("llama", layers=4)
+    one, other = Bench(model, EDITS[:24]), Bench(model, EDITS[:24])
+    fresh = other.trial(Candidate(MODULES, step=2.0), 24)
+    one.trial(Candidate(MODULES, step=0.5), 24)
+
+    def looked(*_):
+        raise AssertionError("the loss was looked at again")
+
+    monkeypatch.setattr(ModelHost, "judge", looked)
+    again = one.trial(Candidate(MODULES, step=2.0), 24)
+    assert again.etas == pytest.approx(fresh.etas) and scores(again) == scores(fresh)
+    with pytest.raises(AssertionError, match="looked at again"):
+        one.trial(Candidate(MODULES, ridge=2.0), 24)
 
 
 def test_facts_without_locality_are_compared_on_questions_of_other_rows():

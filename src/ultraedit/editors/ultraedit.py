@@ -66,7 +66,10 @@ PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 
 EXPECTED_EDITS = 500
-"""Length of a run up to which the step need not shrink (LOG.md, 2026-11-22)."""
+"""Length of a run that leaves `loss_left` of the loss; the step goes with its inverse root."""
+
+LONGEST_STEP = 2.0
+"""Most that the step of a short run may be longer than that of one of `EXPECTED_EDITS`."""
 
 LEAST_LOSS, UNTOLD = 1.0, 0.5
 """Below so many nats the first turn is of facts that the model knows and says nothing of others:
@@ -114,16 +117,16 @@ class UltraEdit(Normalised):
     ``variance="released"``; how many edits are computed at once does not depend on it."""
 
     loss_left: float = 0.3
-    """With ``eta="auto"``, the share of its loss that the first turn leaves. Smaller writes more.
-    Unitless."""
+    """With ``eta="auto"``, the share of its loss that the first turn of a run of 500 edits leaves.
+    Smaller writes more."""
 
     alpha: float = 1.0
     """With ``eta="auto"``, the most that the first turn may change the modules' outputs at the
     edits' own tokens, relative to their size, all modules together. Larger may write more."""
 
     expected_edits: int = EXPECTED_EDITS
-    """With ``eta="auto"``, how many edits the run will make. A run fills in its own number. Above
-    500 the step shrinks with its square root."""
+    """With ``eta="auto"``, how many edits the run will make. A run fills in its own number. The
+    step shrinks with its square root, from twice that of 500 edits on."""
 
     step_factor: float = 1.0
     """With ``eta="auto"``, a factor of the step that was found. `ultraedit tune` searches it."""
@@ -238,9 +241,9 @@ class UltraEdit(Normalised):
         most = self.measured(host, solved, paths)
         if not most:
             return most
-        factor = self._share(host, turn, solved, most) * self.step_factor
-        factor *= min(1.0, math.sqrt(EXPECTED_EDITS / self.expected_edits))
-        return {path: step * factor for path, step in most.items()}
+        length = min(LONGEST_STEP, math.sqrt(EXPECTED_EDITS / self.expected_edits))
+        share = min(1.0, self._share(host, turn, solved, most) * length) * self.step_factor
+        return {path: step * share for path, step in most.items()}
 
     def _share(self, host: Host, turn: Turn, solved: Solved, most: Mapping[str, Tensor]) -> float:
         """Find the share of the largest steps that leaves `loss_left` of the loss, by bisection.

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
 
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.evaluate import Reference, evaluate
 from ultraedit.host import ModelHost
-from ultraedit.lifelong import MemoryRecorder, run_turns
+from ultraedit.lifelong import MemoryRecorder, Progress, run_turns
 from ultraedit.trace.store import StateStore
 from ultraedit.tune.space import Candidate
 from ultraedit.types import Edit, Nobody, Observer, Question, turns
@@ -95,6 +98,7 @@ class Bench:
         self._stores: dict[int, StateStore] = {}
         self._reference = Reference()
         self._known = 0
+        self._steps: dict[Any, dict[str, float]] = {}
 
     def trial(self, candidate: Candidate, rows: int, observer: Observer | None = None) -> Trial:
         """Try a candidate on the first rows. The model is unedited again afterwards.
@@ -115,7 +119,9 @@ class Bench:
         try:
             self._know(host, len(edits), observer)
             begun = time.perf_counter()
-            progress = run_turns(host, editor, turns(edits, self.edits_per_turn), MemoryRecorder())
+            start = Progress(editor.init(host) | self._settled(candidate, editor, rows))
+            cut = turns(edits, self.edits_per_turn)
+            progress = run_turns(host, editor, cut, MemoryRecorder(), start)
             scores = evaluate(
                 host, edits, reference=self._reference, free_answers=0, observer=observer
             ).scores
@@ -126,6 +132,9 @@ class Bench:
             for name, value in progress.state.items()
             if name.startswith("eta/")
         }
+        if editor.eta == "auto":
+            found = {path: eta / editor.step_factor for path, eta in etas.items()}
+            self._steps[_question(candidate, editor, rows)] = found
         assert scores.efficacy is not None and scores.agreement is not None
         return Trial(
             candidate,
@@ -136,6 +145,19 @@ class Bench:
             time.perf_counter() - begun,
             etas,
         )
+
+    def _settled(self, candidate: Candidate, editor: UltraEdit, rows: int) -> dict[str, Tensor]:
+        """Steps that an earlier trial has found where this one would look for the same.
+
+        Looking takes six passes of the first turn, and does not depend on the factor of a step.
+        """
+        if editor.eta != "auto":
+            return {}
+        found = self._steps.get(_question(candidate, editor, rows), {})
+        return {
+            f"eta/{path}": torch.tensor(eta * editor.step_factor, dtype=torch.float64)
+            for path, eta in found.items()
+        }
 
     def close(self) -> None:
         """Forget all states."""
@@ -161,6 +183,11 @@ class Bench:
         self._reference.tokens.update(fresh.reference.tokens)
         self._reference.answers.update(fresh.reference.answers)
         self._known = rows
+
+
+def _question(candidate: Candidate, editor: UltraEdit, rows: int) -> Any:
+    """All that the steps which auto finds depend on, the factor aside."""
+    return candidate.modules, replace(editor, step_factor=1.0), rows
 
 
 def with_controls(edits: Sequence[Edit], others: Sequence[Edit]) -> list[Edit]:
