@@ -56,7 +56,7 @@ def cases_section(cases: Cases) -> Iterator[Block]:
     for name, chosen in zip(("Best", "Worst", "Drawn at random"), cases, strict=True):
         yield Heading(name, 3)
         yield Table(
-            ["question", "wanted", "before", "after", "", "its questions right"],
+            ["question", "wanted", "before", "after", "", "right in all"],
             [_row(case) for case in chosen],
             "lllllr",
         )

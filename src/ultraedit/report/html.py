@@ -20,6 +20,9 @@ _PROLOGUE = re.compile(r"^.*?(?=<svg)|<metadata>.*?</metadata>", flags=re.DOTALL
 _PIXELS_A_POINT = 1.48
 """Nine inches are 960 pixels where there is room: letters nearly as large as those of the text."""
 
+_NARROWEST = 0.6
+"""Part of it to which a plot shrinks; beyond that it is scrolled, or nobody could read it."""
+
 _NAMES = re.compile(r'(\bid="|\bxlink:href="#|url\(#)')
 
 
@@ -48,7 +51,7 @@ def embedded(name: str, svg: str) -> str:
     head, _, rest = svg.partition(">")
     wide = _PIXELS_A_POINT * float(re.search(r'viewBox="0 0 ([\d.]+)', head)[1])  # type: ignore[index]
     head = re.sub(r' (width|height)="[^"]*"', "", head)
-    head += f' style="max-width: {wide:.0f}px; min-width: min({wide:.0f}px, 36rem)"'
+    head += f' style="max-width: {wide:.0f}px; min-width: {_NARROWEST * wide:.0f}px"'
     svg = _NAMES.sub(rf"\g<1>{prefix}-", f'{head} aria-hidden="true">{rest}')
     for colour, variable in _THEMED.items():
         svg = re.sub(re.escape(colour), variable, svg, flags=re.IGNORECASE)

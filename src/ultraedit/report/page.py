@@ -168,7 +168,7 @@ def _costs(run: FinishedRun) -> Iterator[Block]:
         ["peak memory", f"{format_bytes(summary['peak_memory_bytes'])}, {memory}"],
     ]
     yield Heading("Speed and memory")
-    yield Table(["", ""], rows, "lr")
+    yield Table(["", ""], rows, "ll")
     yield Picture(
         PLOTS[1],
         "Edits per second and peak memory over the turns",
