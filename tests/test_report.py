@@ -255,6 +255,11 @@ def test_a_short_last_turn_is_noted(make_run):
     assert "Note: the only turn was short, with 1 edit where" in _page(make_run((1,)))
 
 
+def test_what_an_editor_remarks_is_noted_whole(make_run):
+    page = _page(make_run(remarks={"net": "a/net, trained on rows 1 to 9 of zsre:b/z"}))
+    assert "Note: net: a/net, trained on rows 1 to 9 of zsre:b/z." in page
+
+
 def test_asking_a_part_of_the_edits_freely_is_noted(make_run):
     page = _page(make_run(settings={"free_answers": 40}))
     assert "Note: 40 of the 300 edits, evenly spaced, were also asked freely" in page

@@ -110,7 +110,7 @@ def _notes(run: FinishedRun) -> Iterator[str]:
             f"{whole:,} make a turn. It was run like any other."
         )
     for name, remark in run.summary.get("remarks", {}).items():
-        yield f"Note: {plain(name)}: {plain(remark)}."
+        yield f"Note: {name}: {remark}."
     yield from _notes_on_scores(run)
 
 
