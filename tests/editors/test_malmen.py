@@ -37,7 +37,7 @@ SMALL = {"rank": 4, "blocks": 2, "clip": 1e9}
 class Swapped(MALMEN):
     """MALMEN with UltraEdit's coefficient: ||h_hat||^2 in the place of h . k."""
 
-    lengths = UltraEdit.lengths
+    lengths, coefficient = UltraEdit.lengths, "norm"
 
 
 @pytest.mark.parametrize("official", [False, True])
