@@ -53,11 +53,7 @@ if TYPE_CHECKING:
 
 
 class ModelHost:
-    """What `types.Host` promises to editors, over a loaded language model.
-
-    Editors see signals and shapes; the loop also sees `weights`, evaluation also `predict` and
-    `answer`.
-    """
+    """What `types.Host` promises to editors; `weights` for the loop, `predict` for evaluation."""
 
     def __init__(
         self,
