@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
 from ultraedit import trace
@@ -369,25 +368,10 @@ class ModelHost:
         else:
             yield
 
-    @torch.no_grad()
     def logits(self, items: Sequence[Encoded]) -> Iterator[tuple[list[int], list[Tensor]]]:
-        """The model's logits at every supervised position, under teacher forcing.
+        """Logits at the answer tokens, batch after batch, as `trace.answer_logits`."""
+        return trace.answer_logits(self.language_model.model, items, self._trunk_of(items))
 
-        Args:
-            items: Encoded questions with their answers.
-
-        Yields:
-            Batch after batch, the indices of items and their logits: a row for each token of the
-            answer. Shape (|answer|, vocabulary).
-        """
-        model = self.language_model.model
-        for indices, batch, below in trace.passes(model, items, self._trunk_of(items), keep=False):
-            with below:
-                found = trace.supervised_logits(model, batch)
-            sizes = [len(items[index].answer_ids) for index in indices]
-            yield indices, list(torch.split(found, sizes))
-
-    @torch.no_grad()
     def predict(
         self,
         items: Sequence[Encoded],

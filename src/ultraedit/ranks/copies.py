@@ -69,7 +69,7 @@ class Copies:
             send(Order(self._number, function, arguments, answers=True), number)
         try:
             yield found
-        except Exception:
+        except Exception:  # raised again below, whatever it is
             for number, _ in asked:  # They are heard all the same, to be ready for what is next.
                 receive(number)
             here.busy = False
@@ -144,5 +144,5 @@ def _obey(order: Order, copies: dict[int, Any]) -> Any:
         return copy if isinstance(copy, _Failed) else order.function(copy, *order.arguments)
     except UltraEditError as error:
         return _Failed(rank(), type(error), str(error))
-    except Exception:
+    except Exception:  # It is told to the first process, which raises it.
         return _Failed(rank(), None, traceback.format_exc())

@@ -1,6 +1,6 @@
 """What flows through a model: what its edited layers see, and passes through a part of it."""
 
-from ultraedit.trace.asking import mean_loss, top_choices
+from ultraedit.trace.asking import answer_logits, mean_loss, top_choices
 from ultraedit.trace.blocks import Blocks
 from ultraedit.trace.gradients import weight_gradients
 from ultraedit.trace.held import HeldRows
@@ -23,6 +23,7 @@ __all__ = [
     "Trunk",
     "Upper",
     "add_moments",
+    "answer_logits",
     "batches",
     "head_at",
     "judge",

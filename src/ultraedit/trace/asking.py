@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ultraedit.encoding import Encoded
@@ -46,6 +46,27 @@ def top_choices(
         if observer is not None:
             observer.advance(len(indices))
     return predicted
+
+
+@torch.no_grad()
+def answer_logits(
+    model: nn.Module, items: Sequence[Encoded], trunk: Trunk | None = None
+) -> Iterator[tuple[list[int], list[Tensor]]]:
+    """The model's logits at every supervised position.
+
+    Args:
+        model: The language model.
+        items: Encoded questions with their answers.
+        trunk: What has the states below the lowest edited layer, or computes them once.
+
+    Yields:
+        Batch after batch, the indices of items and their logits: a row for each token of the
+        answer. Shape (|answer|, vocabulary).
+    """
+    for indices, batch, below in passes(model, items, trunk, keep=False):
+        with below:
+            found = supervised_logits(model, batch)
+        yield indices, list(torch.split(found, [len(items[i].answer_ids) for i in indices]))
 
 
 @torch.no_grad()
