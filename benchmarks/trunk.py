@@ -3,9 +3,9 @@
     python -m benchmarks.trunk                # 2,000 edits: about half an hour on two cores
     python -m benchmarks.trunk --edits 200    # a first look
 
-SmolLM2 is edited with ZsRE rows and the modules of its preset, by a step that lasts for so many: the
-preset's own is for a few hundred edits and breaks the model between 1,000 and 2,000 (LOG.md). At
-every checkpoint all edits made so far are scored by teacher forcing: efficacy, generalization,
+SmolLM2 is edited with ZsRE rows and the modules of its preset, by a step that lasts for so many:
+the preset's own is for a few hundred edits and breaks the model between 1,000 and 2,000 (LOG.md).
+At every checkpoint all edits made so far are scored by teacher forcing: efficacy, generalization,
 specificity. The same
 run is timed with and without the trunk, each in a process of its own, and what both find is
 compared.
