@@ -9,7 +9,7 @@ from tests.store.conftest import NAMES
 from ultraedit import load_wise, workflow
 from ultraedit.compare import compare
 from ultraedit.errors import ConfigError
-from ultraedit.export import export_delta, export_lora, export_model, export_beside
+from ultraedit.export import export_beside, export_delta, export_lora, export_model
 from ultraedit.models import fingerprint, load
 from ultraedit.models.generation import generate
 from ultraedit.revert import revert

@@ -1,7 +1,7 @@
 r"""In-context: no weight is edited; the facts that match a question are read in front of it.
 
 The row that every editor of weights must beat. In front of a question x stand the at most k facts
-whose prompts it matches best, and by at least `threshold`, the best one last (`recall.index` has the
+whose prompts it matches best, by at least `threshold`, the best one last (`recall.index` has the
 measure, `recall.reading` the tokens):
 
     P_k T_k
@@ -70,7 +70,7 @@ class InContext:
 
     def remarks(self, host: Host, state: State) -> Mapping[str, str]:
         """How many facts there are to choose from, and how many were replaced."""
-        made, hold = bytes(state["facts"].numpy()).count(b"\n"), len(_newest(state))
+        made, hold = _bytes(state).count(b"\n"), len(_newest(state))
         return {"facts": f"{hold:,} to choose from, {made - hold:,} replaced by newer ones"}
 
 
@@ -82,10 +82,14 @@ def _pack(edits: Iterable[Edit]) -> Tensor:
     return torch.tensor(bytearray(text.encode()), dtype=torch.uint8)
 
 
+def _bytes(state: State) -> bytes:
+    return bytes(state["facts"].cpu().numpy())
+
+
 def _newest(state: State) -> dict[str, str]:
     """The target of each prompt that holds, in the order in which they came to hold."""
     found: dict[str, str] = {}
-    for line in bytes(state["facts"].numpy()).decode().splitlines():
+    for line in _bytes(state).splitlines():  # Of bytes: texts may break lines in other ways.
         prompt, target = json.loads(line)
         found.pop(prompt, None)
         found[prompt] = target
