@@ -19,7 +19,7 @@ from ultraedit.models.generation import generate
 from ultraedit.models.modules import decoder_blocks, shape_of
 from ultraedit.models.offload import held, is_offloaded, refuse_absent
 from ultraedit.patch import EditedWeights
-from ultraedit.recall import recall_of
+from ultraedit.recall import as_read
 from ultraedit.types import (
     Additive,
     Edit,
@@ -359,14 +359,9 @@ class ModelHost:
         else:
             yield
 
-    def _as_read(self, items: Sequence[Encoded]) -> Sequence[Encoded]:
-        """Questions with the facts in front of them that the model reads there, if it has any."""
-        recall = recall_of(self.language_model.model)
-        return items if recall is None else [recall.item(item) for item in items]
-
     def logits(self, items: Sequence[Encoded]) -> Iterator[tuple[list[int], list[Tensor]]]:
         """Logits at the answer tokens, batch after batch, as `trace.answer_logits`."""
-        items = self._as_read(items)
+        items = as_read(self.language_model.model, items)
         return trace.answer_logits(self.language_model.model, items, self._trunk_of(items))
 
     def predict(
@@ -377,7 +372,7 @@ class ModelHost:
         keep: bool = True,
     ) -> list[tuple[int, ...]]:
         """The model's top choice at every supervised position, as `trace.top_choices`."""
-        items = self._as_read(items)
+        items = as_read(self.language_model.model, items)
         trunk = self._trunk_of(items)
         return trace.top_choices(self.language_model.model, items, trunk, observer, keep=keep)
 

@@ -97,6 +97,12 @@ def recall_of(model: nn.Module) -> Recall | None:
     return found if isinstance(found, Recall) else None
 
 
+def as_read(model: nn.Module, items: Sequence[Encoded]) -> Sequence[Encoded]:
+    """Questions with their answers as a model reads them: with facts in front if it has any."""
+    recall = recall_of(model)
+    return items if recall is None else [recall.item(item) for item in items]
+
+
 def _put_first(tokenizer: Any) -> int:
     """How many tokens a tokenizer puts before any text by itself, such as ``<s>``."""
     whole = list(tokenizer("a")["input_ids"])
