@@ -6,9 +6,9 @@ Facts are the rows behind the first 5,000 of ZsRE and of CounterFact, so none th
 `benchmarks.editors` scores; 20,000 are all of CounterFact, which is about time. For each threshold,
 in percent: rephrased questions whose own fact matches best and enough, and unrelated questions
 that any fact matches. Of a few facts many sets are taken, one after the other. Beside it the
-seconds that indexing takes, and the milliseconds per question. The table goes to the standard output,
-everything to ``benchmarks/results/recall.json``. The default threshold of the editor `in-context`
-was read off it.
+seconds that indexing takes, and the milliseconds per question. The table goes to the standard
+output, everything to ``benchmarks/results/recall.json``. The default threshold of the editor
+`in-context` was read off it.
 """
 
 from __future__ import annotations

@@ -32,6 +32,11 @@ def text(lm, ids) -> str:
     return lm.tokenizer.decode(list(ids), skip_special_tokens=True)
 
 
+def plain_ids(lm, texts) -> list[list[int]]:
+    """Token ids without what the tokenizer puts first."""
+    return lm.tokenizer(texts, add_special_tokens=False)["input_ids"]
+
+
 @pytest.fixture
 def host():
     return ModelHost(tiny_model(layers=3), ["layers.1.mlp.down_proj"])
@@ -45,18 +50,21 @@ def test_a_fact_is_put_in_front_of_a_question_that_it_matches_and_of_no_other(ar
     with host.patched(VIEW):
         read = recall_of(lm.model).item(about)
         assert recall_of(lm.model).item(unrelated) == unrelated
-    line = tuple(lm.tokenizer(f"{FACTS[0][0]} Ada\n", add_special_tokens=False)["input_ids"])
-    first = len(about.prompt_ids) - len(lm.tokenizer(ABOUT, add_special_tokens=False)["input_ids"])
+    front = [f"New Fact: {FACTS[0][0]} Ada\n", "Prompt: "]
+    line = tuple(token for ids in plain_ids(lm, front) for token in ids)
+    first = len(about.prompt_ids) - len(plain_ids(lm, [ABOUT])[0])
     own = about.prompt_ids
     assert read.prompt_ids == own[:first] + line + own[first:]
     assert read.answer_ids == about.answer_ids
-    assert text(lm, read.prompt_ids).split("\n")[0].strip() == "Who leads the town of Velmora? Ada"
+    first_line, last_line = text(lm, read.prompt_ids).split("\n")
+    assert first_line.strip() == "New Fact: Who leads the town of Velmora? Ada"
+    assert last_line.split() == f"Prompt: {ABOUT}".split()
 
 
 def test_the_answer_is_supervised_behind_the_question_wherever_that_is(host):
     items = host.encode([(ABOUT, "Jane Austen"), (UNRELATED, "Jane Austen")])
-    front = host.language_model.tokenizer(f"{FACTS[0][0]} Ada\n")["input_ids"]
-    by_hand = [Encoded((*front, *items[0].prompt_ids), items[0].answer_ids), items[1]]
+    fact, label = plain_ids(host.language_model, [f"New Fact: {FACTS[0][0]} Ada\n", "Prompt: "])
+    by_hand = [Encoded((*fact, *label, *items[0].prompt_ids), items[0].answer_ids), items[1]]
     model = host.language_model.model
     with host.patched(VIEW):
         predicted = host.predict(items)
@@ -68,17 +76,17 @@ def test_the_answer_is_supervised_behind_the_question_wherever_that_is(host):
 
 
 def test_free_answers_are_those_to_the_same_tokens(host):
-    lm = host.language_model
-    asked = [f"{FACTS[0][0]} Ada\n{ABOUT}", UNRELATED]
-    wanted = host.answer(asked, [6, 6])
+    lm, asked = host.language_model, "Through Vienna, which river flows?"
+    (item,) = host.encode([(asked, "the Inn")])
+    plain = host.answer([asked, UNRELATED], [6, 6])
     with host.patched(VIEW):
-        assert host.answer([ABOUT, UNRELATED], [6, 6]) == wanted
-    with host.patched(replace(VIEW, threshold=1.0)):
-        assert (
-            host.answer([ABOUT], [6])
-            == host.answer([ABOUT], [6])
-            == generate(lm, [ABOUT], max_new_tokens=[6])
-        )
+        ids = list(recall_of(lm.model).item(item).prompt_ids)
+        found = host.answer([asked, UNRELATED], [6, 6])
+    for _ in range(6):
+        ids.append(int(lm.model(torch.tensor([ids])).logits[0, -1].argmax()))
+    assert found == [text(lm, ids[-6:]).strip().splitlines()[0].strip(), plain[1]]
+    assert found[0] != plain[0]
+    assert plain == generate(lm, [asked, UNRELATED], max_new_tokens=[6, 6])
 
 
 def test_the_best_match_stands_last_and_no_more_than_k_are_there(host):
@@ -89,7 +97,7 @@ def test_the_best_match_stands_last_and_no_more_than_k_are_there(host):
             read = recall_of(host.language_model.model).item(item)
         found = text(host.language_model, read.prompt_ids).split("\n")
         assert len(found) == lines + 1
-        assert found[-2] == "In which city is the Eiffel Tower? Rome"
+        assert found[-2] == "New Fact: In which city is the Eiffel Tower? Rome"
 
 
 def test_facts_that_have_no_room_in_the_context_are_left_out(host):

@@ -4,13 +4,13 @@ The row that every editor of weights must beat. In front of a question x stand t
 whose prompts it matches best, by at least `threshold`, the best one last (`recall.index` has the
 measure, `recall.reading` the tokens):
 
-    P_k T_k
+    New Fact: P_k T_k
     ...
-    P_1 T_1
-    x
+    New Fact: P_1 T_1
+    Prompt: x
 
-After Zheng et al. (2023), https://arxiv.org/abs/2305.12740 (IKE), whose demonstrations this reduces
-to the facts themselves, and with the scope of SERAC (Mitchell et al. 2022,
+After Zheng et al. (2023), https://arxiv.org/abs/2305.12740 (IKE), without the examples that stand
+before the facts there, and with the scope of SERAC (Mitchell et al. 2022,
 https://arxiv.org/abs/2206.06520): a question that no fact is about goes to the model as it is. Both
 train or take further networks for that; here words decide.
 

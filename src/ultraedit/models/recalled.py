@@ -27,8 +27,8 @@ FORMAT = 1
 _TEXT = """# A model that is asked with facts in front of the question
 
 Its weights were not edited: `base/` is the model as it was. The facts in `facts.jsonl` that match a
-question are put in front of it, a line `PROMPT TARGET` each; `in-context.json` says how many at
-most ({k}) and how well they must match ({threshold}).
+question are put in front of it, a line `New Fact: PROMPT TARGET` each, and then `Prompt: QUESTION`;
+`in-context.json` says how many at most ({k}) and how well they must match ({threshold}).
 
 ```python
 import ultraedit as ue

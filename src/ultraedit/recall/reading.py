@@ -1,11 +1,14 @@
 r"""A model that reads facts in front of the questions that they match, its weights left alone.
 
-The tokens that such a model is given, where P_1 T_1 is the best match:
+What such a model is given, where P_1 T_1 is the best match, behind what its tokenizer puts first:
 
-    [what the tokenizer puts first] P_k T_k \n ... P_1 T_1 \n question
+    New Fact: P_k T_k
+    ...
+    New Fact: P_1 T_1
+    Prompt: question
 
-The nearest fact stands last. A question that no fact matches is read as it is, to the token. The
-format is IKE's (Zheng et al. 2023, https://arxiv.org/abs/2305.12740) without its labels and without
+The tokens of the question are those that it has by itself. A question that no fact matches is read
+as it is. The format is that of IKE (Zheng et al. 2023, https://arxiv.org/abs/2305.12740) without
 its further examples; see the card in docs/editors.md.
 """
 
@@ -21,8 +24,11 @@ from ultraedit.encoding import Encoded
 from ultraedit.recall.index import FactIndex
 from ultraedit.types import Recalled
 
-LINE = "{prompt} {target}\n"
+FACT = "New Fact: {prompt} {target}\n"
 """How a fact is written."""
+
+QUESTION = "Prompt: "
+"""What then stands before the question."""
 
 _ATTRIBUTE = "ultraedit_recall"
 """Where a model keeps its facts, and whoever has the model finds them."""
@@ -44,6 +50,7 @@ class Recall:
         self._context_length = context_length
         self._index = FactIndex([prompt for prompt, _ in view.facts], view.ordinary)
         self._first = _put_first(tokenizer)
+        self._question = self._tokens(QUESTION)
 
     def item(self, item: Encoded) -> Encoded:
         """A question with its answer, as this model reads it; the answer stays what it is."""
@@ -60,20 +67,20 @@ class Recall:
         """
         question = self._tokenizer.decode(list(ids), skip_special_tokens=True)
         found = self._index.match(question, k=self.view.k, threshold=self.view.threshold)
-        room = None
-        if self._context_length is not None:
-            room = self._context_length - answer_tokens - len(ids)
-        front: list[int] = []
+        length = self._context_length
+        room = None if length is None else length - answer_tokens - len(ids)
+        front = self._question
         for match in found:
-            line = self._line(match.fact)
-            if room is not None and len(front) + len(line) > room:
+            prompt, target = self.view.facts[match.fact]
+            longer = self._tokens(FACT.format(prompt=prompt, target=target)) + front
+            if room is not None and len(longer) > room:
                 break
-            front = line + front
+            front = longer
+        if front is self._question:
+            return tuple(ids)
         return (*ids[: self._first], *front, *ids[self._first :])
 
-    def _line(self, fact: int) -> list[int]:
-        prompt, target = self.view.facts[fact]
-        text = LINE.format(prompt=prompt, target=target)
+    def _tokens(self, text: str) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     @contextmanager
