@@ -143,7 +143,8 @@ class UltraEdit(Normalised):
     left. Unless given 1, as in the paper, and 20 with ``eta="auto"``. Larger writes more."""
 
     written: float = 0.3
-    """Mean loss per answer token, in nats, at which a turn needs no further pass."""
+    """Mean loss per answer token, in nats, at which a turn needs no further pass. With
+    ``eta="auto"`` that of a run of up to 125 edits; it grows as the step of longer ones shrinks."""
 
     retention: float = 0.0
     """Share, from 0 to 1, of the key moments of all earlier turns that joins the solve. Larger
@@ -197,12 +198,14 @@ class UltraEdit(Normalised):
         assert self.passes is not None
         patch, left = super().step(host, turn, state)
         past = {name: tensor for name, tensor in state.items() if name.startswith("past/")}
-        loss = math.inf
+        loss, enough = math.inf, self.written
+        if self.eta == "auto":
+            enough *= LONGEST_STEP / self._length
         for _ in range(1, self.passes):
             if not patch.changes:
                 break
             earlier, loss = loss, self._loss(host, turn, patch)
-            if loss <= self.written or loss > STALLED * earlier:
+            if loss <= enough or loss > STALLED * earlier:
                 break
             before = {name: tensor for name, tensor in left.items() if not name.startswith("past/")}
             with host.patched(patch):
@@ -284,11 +287,15 @@ class UltraEdit(Normalised):
         most = self.measured(host, solved, paths)
         if not most:
             return most
-        length = min(LONGEST_STEP, math.sqrt(EXPECTED_EDITS / self.expected_edits))
-        share = min(1.0, self._share(host, turn, solved, most) * length) * self.step_factor
+        share = min(1.0, self._share(host, turn, solved, most) * self._length) * self.step_factor
         if self.passes != 1:
             share *= PASS_SHARE
         return {path: step * share for path, step in most.items()}
+
+    @property
+    def _length(self) -> float:
+        """The step of a run of `expected_edits`, as a multiple of that of one of 500."""
+        return min(LONGEST_STEP, math.sqrt(EXPECTED_EDITS / self.expected_edits))
 
     def _share(self, host: Host, turn: Turn, solved: Solved, most: Mapping[str, Tensor]) -> float:
         """Find the share of the largest steps that leaves `loss_left` of the loss, by bisection.
