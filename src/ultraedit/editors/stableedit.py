@@ -47,6 +47,9 @@ class StableEdit(Trained, UltraEdit):
     ridge: float = 10.0
     """Penalty on the size of the update. Larger writes less."""
 
+    passes: int | None = 1
+    """How often, at most, a turn is gone through, as for UltraEdit."""
+
     net: str = "untrained"
     """File of the warm-up's statistics, from `ultraedit train`. Without it the first turn meets
     empty statistics."""
