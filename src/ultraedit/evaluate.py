@@ -48,7 +48,7 @@ class Forced(NamedTuple):
     def score(self) -> float:
         """Share of the tokens, or whether all of them, were its top choice."""
         accuracy = token_accuracy(self.predicted, self.answer)
-        return float(accuracy == 1) if self.asked.whole else accuracy
+        return float(accuracy == 1) if self.asked.statement else accuracy
 
 
 class Said(NamedTuple):
@@ -61,8 +61,8 @@ class Said(NamedTuple):
 
     @property
     def score(self) -> bool:
-        """Whether it is an exact match, or, of an unwanted answer, begins with it."""
-        return self.begins if self.asked.unwanted else self.answer.correct
+        """Whether it is an exact match; of a statement, whether it is ended so."""
+        return self.begins if self.asked.statement else self.answer.correct
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def _limits(host: ModelHost, sample: Sequence[Asked]) -> dict[str, int]:
     """By prompt, how many tokens its free answer may get."""
     limits = {question.prompt: MIN_TOKENS for question in sample}
     right = [
-        (question.prompt, answer)
+        (question.prompt, f"{question.shown} {answer}" if question.echoes else answer)
         for question in sample
         for answer in (question.target, *question.aliases)
         if answer is not None and answer.strip()
@@ -222,11 +222,14 @@ def _case(question: Asked, said: dict[str, str], reference: Reference) -> Said:
     after = said[question.prompt]
     wanted = [text for text in (question.target, *question.aliases) if text]
     before = reference.answers.get(question.prompt, "")
-    begun, target = begins(after, wanted), question.target
+    answered, target = question.answered(after), question.target
+    begun = begins(answered, wanted)
     if question.unwanted:
         correct, target = not begun, f"anything but {target}"
+    elif question.statement:
+        correct = begun
     else:
-        correct = exact_match(after, wanted) if wanted else _agrees(after, before)
+        correct = exact_match(answered, wanted) if wanted else _agrees(after, before)
     answer = Answer(
         _name(question.kind),
         question.edit.id,
@@ -236,7 +239,7 @@ def _case(question: Asked, said: dict[str, str], reference: Reference) -> Said:
         after,
         correct,
     )
-    return Said(question, answer, begun, stops(after, wanted))
+    return Said(question, answer, begun, stops(answered, wanted))
 
 
 def _agrees(after: str, before: str) -> bool:
@@ -250,7 +253,7 @@ def _generation_scores(cases: Sequence[Said]) -> GenerationScores:
         if case.asked.target is not None:
             by_kind.setdefault(case.asked.kind, []).append(case)
     shares = {kind: _share(case.score for case in found) for kind, found in by_kind.items()}
-    wanted = {k: found for k, found in by_kind.items() if not found[0].asked.unwanted}
+    ended = {kind: each for kind, each in by_kind.items() if not each[0].asked.statement}
     locality = [case.answer for case in cases if case.asked.kind == "specificity"]
     return GenerationScores(
         efficacy=shares.get("efficacy"),
@@ -258,8 +261,8 @@ def _generation_scores(cases: Sequence[Said]) -> GenerationScores:
         specificity=shares.get("specificity"),
         agreement=mean(_agrees(answer.after, answer.before) for answer in locality),
         probes=_probes(shares),
-        begins={_name(kind): _share(c.begins for c in found) for kind, found in wanted.items()},
-        stops={_name(kind): _share(c.stops for c in found) for kind, found in wanted.items()},
+        begins={_name(kind): _share(c.begins for c in found) for kind, found in ended.items()},
+        stops={_name(kind): _share(c.stops for c in found) for kind, found in ended.items()},
     )
 
 

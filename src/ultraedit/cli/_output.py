@@ -122,6 +122,7 @@ def scores(summary: Mapping[str, Any], *, before: bool = True) -> None:
             for row, *cells in zip(rows, *columns.values(), strict=True)
         ],
         right=list(columns),
+        whole=["metric"],
     )
     line()
     if freely:

@@ -27,12 +27,22 @@ class Asked(NamedTuple):
     gap: str = " "
     """What stands between the prompt and the answer."""
 
-    whole: bool = False
-    """Whether the answer counts under teacher forcing only if all its tokens are top choices."""
+    echoes: bool = False
+    """Whether a free answer may repeat the question before it answers, as a chat's reply does."""
+
+    statement: bool = False
+    """Whether it is the beginning of a statement, and counts where the model ends it so, whatever
+    comes then: all tokens of the answer are its top choices, or a free answer begins with it."""
 
     unwanted: bool = False
-    """Whether the answer is one that the model should not give, and the score the share of the
-    questions to which it does: a free answer counts as soon as it begins with it."""
+    """Whether the answer is one that should not be given. The score is the share that is."""
+
+    def answered(self, text: str) -> str:
+        """A free answer without the question that it repeats."""
+        echo = (self.shown or "").strip().casefold()
+        return (
+            text[len(echo) :].strip() if self.echoes and text.casefold().startswith(echo) else text
+        )
 
     @property
     def question(self) -> Question:

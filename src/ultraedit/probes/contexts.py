@@ -40,7 +40,8 @@ class Chat:
     def questions(self, asked: Iterable[Asked]) -> Iterator[Asked]:
         """The questions inside the template. A reply begins without a space."""
         for each in _with_answers(asked):
-            yield in_context(self.name, each, self._rendered(each.prompt), gap="")
+            prompt = self._rendered(each.prompt)
+            yield in_context(self.name, each, prompt)._replace(gap="", echoes=True)
 
     def _rendered(self, prompt: str) -> str:
         text = self._tokenizer.apply_chat_template(
@@ -93,10 +94,10 @@ class FewShot:
 Context = Chat | FewShot
 
 
-def in_context(name: str, asked: Asked, prompt: str, gap: str = " ") -> Asked:
+def in_context(name: str, asked: Asked, prompt: str) -> Asked:
     """A question in another surrounding, which makes it a probe."""
     kind = f"probe:{name} {asked.kind}"
-    return asked._replace(kind=kind, prompt=prompt, shown=asked.prompt, gap=gap)
+    return asked._replace(kind=kind, prompt=prompt, shown=asked.prompt)
 
 
 def _with_answers(asked: Iterable[Asked]) -> Iterator[Asked]:

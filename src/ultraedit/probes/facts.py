@@ -52,7 +52,7 @@ def negation(asked: Iterable[Asked]) -> Iterator[Asked]:
                 statement,
                 each.target,
                 each.aliases,
-                whole=True,
+                statement=True,
                 unwanted=name == NEGATED,
             )
 

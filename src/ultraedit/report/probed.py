@@ -33,7 +33,7 @@ def meanings(names: Sequence[str]) -> list[str]:
         names: Names of the rows.
     """
     probes = [name for name in names if name not in METRICS]
-    found = dict.fromkeys(name.split()[0] for name in probes)
+    found = dict.fromkeys(name.partition(" ")[0] for name in probes)
     said = [f"{name}: {meaning}." for name, meaning in _METRICS.items()]
     said += [f"{word}: {meaning}." for word, meaning in _PROBES.items() if word in found]
     if any(word not in _PROBES for word in found):
