@@ -62,8 +62,8 @@ def label(name: str) -> str:
 
 
 def _row(name: str, scores: Sequence[float | None], said: Mapping[str, Any]) -> ScoreRow:
-    begins, stops = ((said.get(which) or {}).get(name) for which in ("begins", "stops"))
-    return ScoreRow(label(name), *scores, begins, stops)
+    ended = {which: (said.get(which) or {}).get(name) for which in ("begins", "stops")}
+    return ScoreRow(label(name), *scores, **ended)
 
 
 def perplexity_line(summary: Mapping[str, Any]) -> str | None:
