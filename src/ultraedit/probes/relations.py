@@ -99,7 +99,7 @@ def relations() -> tuple[Templates, ...]:
 
 def _wordings(entry: Mapping[str, Any], known: Any) -> Iterator[str]:
     """Those of the table, then those of this program's own benchmark."""
-    yield from entry["wordings"]
+    yield from entry.get("wordings", ())
     for name in entry.get("build_bench", ()):
         yield from known.find(name).questions
 
