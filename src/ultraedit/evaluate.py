@@ -151,27 +151,21 @@ def evaluate(
         The scores, the reference to pass to later calls, and the free answers.
     """
     asked, overruled = questions(edits, newest)
-    if probing is not None:
-        asked += list(probing.questions(asked))
-    gold = [(question, question.target) for question in asked if question.target is not None]
-    items = _encoded(host, gold)
-    sample = [asked[i] for i in _sampled(asked, edits, free_answers)]
+    probed = [] if probing is None else list(probing.questions(asked))
+    samples = [_sampled(group, edits, free_answers) for group in (asked, probed)]
+    sample = [question for group in samples for question in group]
     observer = observer or Nobody()
-    total = len(asked) + len({question.prompt for question in sample})
+    total = len(asked) + len(probed) + len({question.prompt for question in sample})
     observer.stage(f"Asking the {'edited' if reference else 'unedited'} model", total)
-    limits = _limits(host, sample)
-    written = host.answer(list(limits), list(limits.values()), observer)
-    said = dict(zip(limits, written, strict=True))
+    # In batches of their own, the probes change no digit of the other scores.
+    said: dict[str, str] = {}
+    for group in samples if probed else samples[:1]:
+        said = _answers(host, group, observer) | said
     baseline = reference or Reference(answers=said)
-    # A locality question without a gold answer is forced along the unedited model's own.
-    own = [(q, baseline.answers.get(q.prompt, "")) for q in asked if q.target is None]
-    own = [(question, answer) for question, answer in own if answer]
-    items += _encoded(host, own)
     forced = [
-        Forced(question, predicted, item.answer_ids)
-        for (question, _), predicted, item in zip(
-            [*gold, *own], host.predict(items, observer, keep=keep), items, strict=True
-        )
+        each
+        for group in ([asked, probed] if probed else [asked])
+        for each in _forced(host, group, baseline, observer, keep=keep)
     ]
     if reference is None:
         baseline.tokens.update(
@@ -186,6 +180,33 @@ def evaluate(
     return Evaluation(scores, baseline, answers, overruled, _by_edit(forced, edits))
 
 
+def _answers(host: ModelHost, sample: Sequence[Asked], observer: Observer) -> dict[str, str]:
+    """Free answers by prompt."""
+    limits = _limits(host, sample)
+    written = host.answer(list(limits), list(limits.values()), observer)
+    return dict(zip(limits, written, strict=True))
+
+
+def _forced(
+    host: ModelHost,
+    asked: Sequence[Asked],
+    baseline: Reference,
+    observer: Observer,
+    *,
+    keep: bool,
+) -> list[Forced]:
+    """Force the model along the gold answers, or, where there is none, the unedited model's own."""
+    gold = [(question, question.target) for question in asked if question.target is not None]
+    own = [(q, baseline.answers.get(q.prompt, "")) for q in asked if q.target is None]
+    answered = [*gold, *((question, answer) for question, answer in own if answer)]
+    items = _encoded(host, answered)
+    found = host.predict(items, observer, keep=keep)
+    return [
+        Forced(question, predicted, item.answer_ids)
+        for (question, _), predicted, item in zip(answered, found, items, strict=True)
+    ]
+
+
 def _encoded(host: ModelHost, answered: Sequence[tuple[Asked, str]]) -> list[Encoded]:
     """Tokenize questions with answers, in their order."""
     found: dict[int, Encoded] = {}
@@ -196,12 +217,12 @@ def _encoded(host: ModelHost, answered: Sequence[tuple[Asked, str]]) -> list[Enc
     return [found[i] for i in range(len(answered))]
 
 
-def _sampled(asked: Sequence[Asked], edits: Sequence[Edit], count: int | None) -> list[int]:
-    """Indices of the questions that are asked freely."""
+def _sampled(asked: Sequence[Asked], edits: Sequence[Edit], count: int | None) -> list[Asked]:
+    """The questions that are asked freely."""
     if count is None or count >= len(edits):
-        return list(range(len(asked)))
+        return list(asked)
     chosen = {id(edits[i * len(edits) // count]) for i in range(count)}
-    return [index for index, question in enumerate(asked) if id(question.edit) in chosen]
+    return [question for question in asked if id(question.edit) in chosen]
 
 
 def _limits(host: ModelHost, sample: Sequence[Asked]) -> dict[str, int]:
