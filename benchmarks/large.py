@@ -203,7 +203,7 @@ def _edit(folder: str, file: str, edits: int, turns: int, streamed: bool) -> dic
     before = evaluate(host, facts, free_answers=0)
     asked = time.perf_counter()
     progress = run_turns(
-        host, UltraEdit(eta="auto"), cut(facts, -(-edits // turns)), MemoryRecorder()
+        host, UltraEdit(eta="auto", passes=1), cut(facts, -(-edits // turns)), MemoryRecorder()
     )
     edited = time.perf_counter()
     after = evaluate(host, facts, reference=before.reference, free_answers=0)

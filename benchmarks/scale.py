@@ -90,7 +90,7 @@ def synthetic(place: Path, edits: int, options: argparse.Namespace) -> tuple[dic
     config |= {
         "modules": f"layers.[{LAYERS - 1}].mlp.down_proj",
         "dtype": "float32",
-        "options": {"eta": "auto", "alpha": 0.2},
+        "options": {"eta": "auto", "alpha": 0.2, "passes": 1},
     }
     watch = _Watch(edits, place / "marks.jsonl")
     _carry_out(config, place / "run", watch)

@@ -9,9 +9,9 @@ All scores are on the first 500 rows of the data, the same for all three, with t
 picked on these rows themselves: it is a bound, not something that anyone could have chosen. `tune`
 sees the last rows alone. The grid: all windows of layers of `ultraedit.tune.space`, with the
 modules of the preset, times `GRID` multiples of the geometric mean of the steps that auto finds
-there, one step for all modules, as the paper has it, and `FINER` multiples in the `CLOSER` sets of
-modules that came out best. Every trial is written as soon as it is done, and a second call goes on
-from there.
+there in one pass, one step for all modules, as the paper has it, and `FINER` multiples in the
+`CLOSER` sets of modules that came out best. Every trial is written as soon as it is done, and a
+second call goes on from there.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ def _trials(
     candidate = Candidate(modules)
     found = _known(row, modules, "auto")
     if found is None:
-        found = _facts(bench.trial(candidate, rows)) | {"multiple": "auto"}
+        once = UltraEdit(eta="auto", passes=1, expected_edits=rows)
+        found = _facts(bench.attempt(candidate, once, rows, Nobody())) | {"multiple": "auto"}
         row["grid"].append(found)
         print(_line(found), file=sys.stderr, flush=True)
         save()

@@ -115,12 +115,12 @@ def trained(family) -> LanguageModel:
     return LanguageModel(model.eval(), words, name=family, source=family)
 
 
-FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
+FACTORS = (0.5, 1.0, 2.0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["qwen2", "phi3", "gemma3"])
-def test_auto_is_near_the_best_step_of_models_that_nothing_was_tuned_on(family):
+def test_auto_writes_new_facts_into_models_that_nothing_was_tuned_on(family):
     model = trained(family)
     host = ModelHost(model, find_preset(model, None).modules)
     new, old = unknown(), known()
@@ -132,8 +132,8 @@ def test_auto_is_near_the_best_step_of_models_that_nothing_was_tuned_on(family):
     for factor in FACTORS:
         editor = UltraEdit(eta="auto", step_factor=factor, expected_edits=NEW)
         run_turns(host, editor, turns(new, NEW), MemoryRecorder())
-        scores[factor] = harmonic_mean(asked())
+        scores[factor] = asked()
         host.weights.reset()
     assert before[0] < 0.3 and before[1] > 0.9
-    assert scores[1.0] > 2 * harmonic_mean(before)
-    assert scores[1.0] >= 0.9 * max(scores.values()), scores
+    assert scores[1.0][0] >= 0.9 and scores[1.0][1] >= 0.75, scores
+    assert harmonic_mean(scores[1.0]) >= 0.95 * max(map(harmonic_mean, scores.values())), scores

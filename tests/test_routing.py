@@ -221,7 +221,7 @@ def folder(split, tmp_path):
 
 
 def test_a_model_with_memories_cannot_be_edited_as_if_it_had_none(folder):
-    with pytest.raises(ConfigError, match="its edits are in memories beside its weights"):
+    with pytest.raises(ConfigError, match="are in memories beside its weights"):
         ModelHost(load(str(folder)), [PATH])
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal
 from ultraedit.errors import ConfigError
 from ultraedit.export import edited_model, read_delta
 from ultraedit.models import load, load_config
-from ultraedit.routing import router_of
 from ultraedit.store import JOURNAL
 from ultraedit.store.delta import Delta, apply_delta, load_delta
 from ultraedit.store.diff import ModuleDiff, diff_changes, diff_models
 from ultraedit.types import Nobody, Observer
+from ultraedit.views import beside
 
 if TYPE_CHECKING:
     from ultraedit.models import LanguageModel
@@ -77,10 +77,10 @@ def _read_model(name: str, change: Delta | None, observer: Observer) -> Language
         stored = str(load_config(name).dtype).removeprefix("torch.")
         dtype = "bfloat16" if stored == "bfloat16" else "float32"
         model = load(name, dtype=dtype, device="cpu")
-        if router_of(model.model) is not None:
+        if (more := beside(model)) is not None:
             raise ConfigError(
-                f"{name} has memories beside its weights, as WISE leaves them, and these cannot be "
-                f"compared weight by weight. `ultraedit eval {name}` scores it."
+                f"The edits of {name} are {more}, which cannot be compared weight by weight. "
+                f"`ultraedit eval {name}` scores it."
             )
         return model
     model = load(change.base, dtype=change.dtype, device="cpu")

@@ -28,6 +28,16 @@ from ultraedit.store.lora import KEPT, Compressed, Rank, compress, merged, save_
 from ultraedit.stream import Panel, whole
 from ultraedit.types import Nobody, Observer, Scores, ViewingEditor
 
+_BESIDE = {
+    "memories": "its edits are in memories beside the weights, and a router chooses between them "
+    "for each question",
+    "facts": "its edits are facts that are put in front of each question, and not in the weights",
+}
+"""What edits are that are not in the weights."""
+
+_LOADS = {"memories": "load_wise", "facts": "load"}
+"""What loads such a model."""
+
 
 @dataclass(frozen=True)
 class Adapter:
@@ -95,8 +105,16 @@ def export_model(path: Path, out: Path, observer: Observer | None = None) -> Del
     return delta
 
 
-def export_wise(path: Path, out: Path, observer: Observer | None = None) -> Delta:
-    """Write the model of a run of WISE: its unedited model, its memories, and how they are chosen.
+def export_beside(
+    path: Path, out: Path, editor: str = "wise", observer: Observer | None = None
+) -> Delta:
+    """Write the model of a run whose edits are beside its weights: these, unedited, and the edits.
+
+    Args:
+        path: The run folder.
+        out: Folder of the model; new or empty.
+        editor: The editor that it must be of, ``wise`` or ``in-context``.
+        observer: Told how far the job is.
 
     Returns:
         What was exported, without a change.
@@ -109,10 +127,11 @@ def export_wise(path: Path, out: Path, observer: Observer | None = None) -> Delt
     refuse_existing(out)
     with closing(Journal.open(path / JOURNAL)) as journal:
         about = _about(journal, {})
-        if not find_editor(about.editor).routes:
+        if about.editor != editor:
+            form = about.editor if find_editor(about.editor).beside else "model"
             raise ConfigError(
-                f"{path} was edited by {about.editor}, which has no memories. Its weights are "
-                f"exported by `ultraedit export {path} --as model`."
+                f"{path} was edited by {about.editor}, which has no {find_editor(editor).beside}. "
+                f"`ultraedit export {path} --as {form}` exports it."
             )
         host, settings = open_host(journal, observer)
         progress = restore(host, settings.editor, journal, observer=observer)
@@ -170,12 +189,12 @@ def export_lora(
 
 def _delta(journal: Journal, observer: Observer) -> Delta:
     folder, editor = journal.path.parent, journal.value("settings")["editor"]
-    if find_editor(editor).routes:
+    kind = find_editor(editor).beside
+    if kind is not None:
         raise ConfigError(
-            f"{folder} was edited by {editor}: its edits are in memories beside the weights, and a "
-            "router chooses between them for each question, so they are no model of plain "
-            f"weights, no delta and no adapter. `ultraedit export {folder} --as wise` writes the "
-            "folder that `ultraedit ask` and `ultraedit.load_wise` read."
+            f"{folder} was edited by {editor}: {_BESIDE[kind]}, so they are no model of plain "
+            f"weights, no delta and no adapter. `ultraedit export {folder} --as {editor}` writes "
+            f"the folder that `ultraedit ask` and `ultraedit.{_LOADS[kind]}` read."
         )
     return _about(journal, _changes(journal, observer) if journal.head() else {})
 

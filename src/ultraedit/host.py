@@ -19,8 +19,9 @@ from ultraedit.models.generation import generate
 from ultraedit.models.modules import decoder_blocks, shape_of
 from ultraedit.models.offload import held, is_offloaded, refuse_absent
 from ultraedit.patch import EditedWeights
-from ultraedit.routing import RoutedWeight, Router, router_of
+from ultraedit.recall import as_read
 from ultraedit.types import (
+    Additive,
     Edit,
     Editor,
     GradientSink,
@@ -35,6 +36,7 @@ from ultraedit.types import (
     Offsets,
     OffsetSearch,
     Patch,
+    Recalled,
     Routed,
     SecondMoment,
     State,
@@ -45,6 +47,7 @@ from ultraedit.types import (
     ViewingEditor,
     WeightGradients,
 )
+from ultraedit.views import laid_over, require_plain
 
 if TYPE_CHECKING:
     from ultraedit.models import LanguageModel
@@ -73,14 +76,10 @@ class ModelHost:
 
         Raises:
             ConfigError: If a pattern matches nothing that can be edited, or the model is one
-                with memories.
+                with memories or facts beside its weights.
         """
-        if patterns is not None and router_of(language_model.model) is not None:
-            raise ConfigError(
-                f"{language_model.name} was edited by WISE: its edits are in memories beside its "
-                "weights, and other editors cannot add to them. Add facts to its run with "
-                "`ultraedit edit FACTS --append RUN`, or edit the model in its folder `base`."
-            )
+        if patterns is not None:
+            require_plain(language_model)
         self.language_model = language_model
         self._modules = (
             {}
@@ -344,27 +343,19 @@ class ModelHost:
     def patched(self, patch: View) -> AbstractContextManager[None]:
         """The model as if a patch were applied too, and exactly as it was afterwards.
 
-        A `Routed` takes the place of what was applied; an `Additive` comes on top of it.
+        A `Routed` takes the place of what was applied; an `Additive` comes on top of it; a
+        `Recalled` is read in front of what `predict`, `logits` and `answer` ask.
         """
-        return self._routed(patch) if isinstance(patch, Routed) else self.weights.applied(patch)
+        return self.weights.applied(patch) if isinstance(patch, Additive) else self._laid(patch)
 
-    @contextmanager
-    def _routed(self, patch: Routed) -> Iterator[None]:
-        memories = [
-            RoutedWeight(self.weights.with_change(patch.path, memory.change), memory.threshold)
-            for memory in patch.memories
-        ]
-        name, function = activation_of(self.language_model.config)
-        router = Router(patch.path, memories, name, function, patch.per)
-        with self.weights.unedited(), router.attached(self.language_model.model):
-            yield
+    def _laid(self, view: Routed | Recalled) -> AbstractContextManager[None]:
+        return laid_over(self.language_model, self.weights, view)
 
     @contextmanager
     def viewed(self, editor: Editor, state: State) -> Iterator[None]:
         """The model as an editor wants it asked, and exactly as it was afterwards.
 
-        Nothing but the model itself for all editors except those with a `view`, such as PRUNE and
-        WISE.
+        Nothing but the model itself for editors without a `view`, as most are.
         """
         if isinstance(editor, ViewingEditor):
             with self.patched(editor.view(self, state)):
@@ -374,6 +365,7 @@ class ModelHost:
 
     def logits(self, items: Sequence[Encoded]) -> Iterator[tuple[list[int], list[Tensor]]]:
         """Logits at the answer tokens, batch after batch, as `trace.answer_logits`."""
+        items = as_read(self.language_model.model, items)
         return trace.answer_logits(self.language_model.model, items, self._trunk_of(items))
 
     def predict(
@@ -384,11 +376,15 @@ class ModelHost:
         keep: bool = True,
     ) -> list[tuple[int, ...]]:
         """The model's top choice at every supervised position, as `trace.top_choices`."""
+        items = as_read(self.language_model.model, items)
         trunk = self._trunk_of(items)
         return trace.top_choices(self.language_model.model, items, trunk, observer, keep=keep)
 
     def loss(self, items: Sequence[Encoded]) -> float:
-        """Mean cross-entropy of all supervised tokens together, in nats. NaN counts as infinite."""
+        """Mean cross-entropy of all supervised tokens, in nats, of texts: no fact goes in front.
+
+        NaN counts as infinite.
+        """
         return trace.mean_loss(self.language_model.model, items, self._trunk_of(items))
 
     def answer(

@@ -70,7 +70,8 @@ def revert(
     Each turn with such an edit is solved once with and once without it, both from where the run
     stood before that turn; the difference is taken off the weights. What later turns added stays,
     and so do the editor's running statistics, which have seen the edits. Where changes do not add
-    up, as with WISE, all turns since the first of these edits are made again without them.
+    up, as with WISE and in-context, all turns since the first of these edits are made again without
+    them.
 
     Args:
         path: The run folder.
@@ -135,7 +136,7 @@ def _revert(folder: RunFolder, chosen: Sequence[StoredEdit], observer: Observer)
         before = removed.score(), remaining.score() if remaining else None
     started = time.perf_counter()
     stood = host.weights.snapshot()
-    if find_editor(journal.value("settings")["editor"]).routes:
+    if find_editor(journal.value("settings")["editor"]).beside:
         progress.state = _without(host, settings.editor, journal, rows, observer)
     else:
         share = _share(host, settings.editor, journal, chosen, observer)
@@ -251,8 +252,8 @@ def _without(
 ) -> State:
     """Bring a model to where the run would stand if some edits had never been made.
 
-    For an editor whose memories are not what its turns add up to: all turns since the first of
-    these edits are made again without them, and without those that were taken out before.
+    For an editor whose edits are not what its turns add to the weights: all turns since the first
+    of these edits are made again without them, and without those that were taken out before.
 
     Returns:
         The editor's state.

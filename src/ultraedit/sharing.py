@@ -35,6 +35,7 @@ from ultraedit.types import (
     Offsets,
     OffsetSearch,
     Patch,
+    Recalled,
     Routed,
     Tokens,
     Turn,
@@ -213,15 +214,15 @@ class SharedHost(ModelHost):
         self._copies.tell(ModelHost.drop_trunk)
 
     @contextmanager
-    def _routed(self, patch: Routed) -> Iterator[None]:
+    def _laid(self, view: Routed | Recalled) -> Iterator[None]:
         assert isinstance(self.weights, SharedWeights)
         self.weights.tell()
-        self._copies.tell(_route, patch)
+        self._copies.tell(_lay, view)
         try:
-            with super()._routed(patch):
+            with super()._laid(view):
                 yield
         finally:
-            self._copies.tell(_end_routing)
+            self._copies.tell(_take_away)
 
     def _together(
         self,
@@ -264,17 +265,17 @@ def _use_trunk(
     host.use_trunk(budget_bytes=budget_bytes, folder=folder, for_edits=for_edits)
 
 
-_ROUTING: dict[ModelHost, ExitStack] = {}
-"""What ends the routing of a host, while it lasts."""
+_LAID: dict[ModelHost, ExitStack] = {}
+"""What takes the view of a host away, while it has one."""
 
 
-def _route(host: ModelHost, patch: Routed) -> None:
-    _ROUTING[host] = stack = ExitStack()
-    stack.enter_context(host.patched(patch))
+def _lay(host: ModelHost, view: Routed | Recalled) -> None:
+    _LAID[host] = stack = ExitStack()
+    stack.enter_context(host.patched(view))
 
 
-def _end_routing(host: ModelHost) -> None:
-    _ROUTING.pop(host).close()
+def _take_away(host: ModelHost) -> None:
+    _LAID.pop(host).close()
 
 
 def _repeat(host: ModelHost, changes: Sequence[tuple[str, tuple[Any, ...]]]) -> None:

@@ -31,6 +31,7 @@ CASES: dict[str, dict[str, Any]] = {
         "alpha": 0.5,
         "gamma": 1.0,
     },
+    "in-context": {},
 }
 
 LAYERS: dict[str, str] = dict.fromkeys(("memit", "alphaedit", "rect", "prune"), "0-1") | {

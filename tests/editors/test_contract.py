@@ -64,24 +64,30 @@ def name(request):
     return request.param
 
 
+@pytest.fixture(params=sorted(name for name in CASES if EDITORS[name].beside != "facts"))
+def writer(request):
+    """Editors that change weights."""
+    return request.param
+
+
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_the_loss_on_the_edits_goes_down_on_every_architecture(name, arch):
-    host = host_of(name, arch)
+def test_the_loss_on_the_edits_goes_down_on_every_architecture(writer, arch):
+    host = host_of(writer, arch)
     before = loss(host)
-    run(host, make(name), per_turn=len(EDITS))
+    run(host, make(writer), per_turn=len(EDITS))
     assert loss(host) < 0.95 * before
 
 
-def test_only_the_edited_modules_change(name):
-    host = host_of(name)
+def test_only_the_edited_modules_change(writer):
+    host = host_of(writer)
     before = parameters(host)
-    run(host, make(name))
+    run(host, make(writer))
     changed = {n for n, p in parameters(host).items() if not torch.equal(p, before[n])}
     assert changed == {f"{path}.weight" for path in host.modules}
 
 
-def test_a_step_leaves_model_and_state_alone_and_revert_is_bit_exact(name):
-    host, editor = host_of(name), make(name)
+def test_a_step_leaves_model_and_state_alone_and_revert_is_bit_exact(writer):
+    host, editor = host_of(writer), make(writer)
     before = parameters(host)
     state = editor.init(host)
     kept = {key: tensor.clone() for key, tensor in state.items()}

@@ -8,7 +8,7 @@ from benchmarks.naive import Record, naive_edit, naive_scores
 
 from tests.editors.test_contract import EDITS, host_of, parameters
 from tests.tiny import tiny_model
-from ultraedit.editors.ultraedit import PROTOCOLS, UltraEdit
+from ultraedit.editors.ultraedit import AUTO_PASSES, PASS_SHARE, PROTOCOLS, UltraEdit
 from ultraedit.errors import ConfigError
 from ultraedit.evaluate import evaluate
 from ultraedit.host import ModelHost
@@ -115,7 +115,7 @@ def test_statistics_by_shape_are_shared_by_modules_of_one_shape():
 
 def test_auto_eta_changes_the_outputs_by_alpha_at_most_and_then_stays():
     host = host_of("ultraedit")
-    editor = UltraEdit(eta="auto", alpha=0.25, loss_left=0)
+    editor = UltraEdit(eta="auto", alpha=0.25, loss_left=0, passes=1)
     turn = Turn(1, tuple(EDITS))
     patch, state = editor.step(host, turn, editor.init(host))
     signals = host.signals(turn)
@@ -129,7 +129,7 @@ def test_auto_eta_changes_the_outputs_by_alpha_at_most_and_then_stays():
 
 def first_turn(host, **options):
     """The steps that auto finds on a first turn, and the share of the loss that they leave."""
-    editor = UltraEdit(eta="auto", **options)
+    editor = UltraEdit(eta="auto", passes=1, **options)
     turn = Turn(1, tuple(EDITS))
     patch, state = editor.step(host, turn, editor.init(host))
     pairs = tuple((edit.prompt, edit.target) for edit in EDITS)
@@ -172,11 +172,66 @@ def test_auto_eta_is_not_decided_by_facts_that_the_model_knows(monkeypatch):
     host = host_of("ultraedit")
     known = [Judgement(0.01, 1.0)]
     monkeypatch.setattr(host, "judge", lambda *_: known)
-    editor, turn = UltraEdit(eta="auto", alpha=1.0), Turn(1, tuple(EDITS))
+    editor, turn = UltraEdit(eta="auto", alpha=1.0, passes=1), Turn(1, tuple(EDITS))
     _, state = editor.step(host, turn, editor.init(host))
     found = [float(value) for name, value in state.items() if name.startswith("eta/")]
     monkeypatch.undo()
     assert found == pytest.approx(first_turn(host, alpha=0.5, loss_left=0)[0])
+
+
+def test_several_passes_are_the_turn_made_again_from_where_it_left_the_weights():
+    turn = Turn(1, tuple(EDITS))
+    host, again = host_of("ultraedit"), host_of("ultraedit")
+    editor = UltraEdit(eta=0.1, passes=3, written=0.0)
+    patch, state = editor.step(host, turn, editor.init(host))
+    once = UltraEdit(eta=0.1)
+    left = once.init(again)
+    for _ in range(3):
+        each, left = once.step(again, turn, left)
+        again.weights.apply(each)
+    assert all(float(host.change(path).norm()) == 0 for path in host.modules)  # nothing is applied
+    for path, change in patch.changes.items():
+        dense = change.dense() if isinstance(change, LowRank) else change
+        torch.testing.assert_close(dense, again.change(path), rtol=1e-3, atol=1e-6)
+    assert state.keys() == left.keys()
+
+
+def test_passes_end_once_the_turn_is_written(monkeypatch):
+    host, turn = host_of("ultraedit"), Turn(1, tuple(EDITS))
+    losses = iter([2.0, 0.4, 0.2, 0.1])
+    asked = []
+
+    def judge(patch, terms):
+        asked.append(patch)
+        return [Judgement(next(losses), 1.0)]
+
+    monkeypatch.setattr(host, "judge", judge)
+    editor = UltraEdit(eta=0.1, passes=9, written=0.3)
+    _, state = editor.step(host, turn, editor.init(host))
+    rows = next(iter(host.signals(turn).values())).keys.shape[0]
+    seen = {int(value) for name, value in state.items() if name.endswith("/seen")}
+    assert len(asked) == 3 and seen == {3 * rows}
+
+
+def test_one_pass_is_the_paper_and_auto_has_more_smaller_ones():
+    assert UltraEdit().passes == UltraEdit(eta="auto", passes=1).passes == 1
+    assert UltraEdit(eta="auto").passes == AUTO_PASSES
+    host, turn = host_of("ultraedit"), Turn(1, tuple(EDITS))
+    steps = []
+    for passes in (1, 2):
+        editor = UltraEdit(eta="auto", passes=passes)
+        _, state = editor.step(host, turn, editor.init(host))
+        steps.append([float(value) for name, value in state.items() if name.startswith("eta/")])
+    assert steps[1] == pytest.approx([PASS_SHARE * eta for eta in steps[0]])
+
+
+def test_no_pass_is_held_off_the_keys_of_another():
+    host, turn = host_of("ultraedit"), Turn(1, tuple(EDITS))
+    editor = UltraEdit(eta=1e-4, passes=3, written=0.0, retention=1.0)
+    _, state = editor.step(host, turn, editor.init(host))
+    _, once = UltraEdit(eta=1e-4, retention=1.0).step(host, turn, editor.init(host))
+    for name in (name for name in once if name.startswith("past/")):
+        assert float(state[name].trace()) == pytest.approx(float(once[name].trace()), rel=0.01)
 
 
 def test_auto_eta_waits_for_a_turn_that_says_something():
@@ -196,6 +251,8 @@ def test_auto_eta_waits_for_a_turn_that_says_something():
         ({"eta": 0.0}, r"eta must be a positive number or 'auto', got 0\.0"),
         ({"eta": float("nan")}, "eta must be a positive number or 'auto', got nan"),
         ({"loss_left": 1.0}, "loss_left must be at least 0 and below 1, got 1.0"),
+        ({"passes": 0}, "passes must be at least 1, got 0"),
+        ({"written": -1.0}, "written must be at least 0 nats, got -1.0"),
         ({"expected_edits": 0}, "expected_edits must be at least 1, got 0"),
         ({"retention": 1.5}, "retention must be from 0 to 1, got 1.5"),
         ({"ridge": -1.0}, r"ridge must be a positive number, got -1\.0"),

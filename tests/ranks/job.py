@@ -23,8 +23,8 @@ from ultraedit.sharing import SharedHost
 from ultraedit.types import Edit, Question, Turn, turns
 
 FACTS = [*EDITS, Edit("Who or what in the list comes last of all", "Z", subject="list")]
-NAMES = ("ultraedit", "ft-m", "memit", "malmen", "prune", "wise")
-"""One editor of each kind, and two whose changes are asked about in another form."""
+NAMES = ("ultraedit", "ft-m", "memit", "malmen", "prune", "wise", "in-context")
+"""One editor of each kind, and three whose edits are asked about in another form."""
 
 LIMITS = [3 + n % 4 for n in range(len(FACTS))]
 
@@ -64,7 +64,7 @@ def compare(name: str) -> dict[str, Any]:
     ours = use(name, host)
     with copies.asked(weights, [()] * (copies.size - 1)) as hashes:
         own = weights(host)
-    size = max(float(change.norm()) for change in alone["changes"].values())
+    size = max(1e-30, *(float(change.norm()) for change in alone["changes"].values()))
     apart = max(float((ours["changes"][p] - c).norm()) for p, c in alone["changes"].items())
     return {
         "hashes": [own, *hashes],

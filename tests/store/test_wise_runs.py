@@ -9,7 +9,7 @@ from tests.store.conftest import NAMES
 from ultraedit import load_wise, workflow
 from ultraedit.compare import compare
 from ultraedit.errors import ConfigError
-from ultraedit.export import export_delta, export_lora, export_model, export_wise
+from ultraedit.export import export_beside, export_delta, export_lora, export_model
 from ultraedit.models import fingerprint, load
 from ultraedit.models.generation import generate
 from ultraedit.revert import revert
@@ -115,7 +115,7 @@ def test_weights_a_delta_and_an_adapter_are_refused_and_memories_are_written(wis
             export(folder, tmp_path / form)
         assert f"ultraedit export {folder} --as wise" in str(raised.value)
         assert not (tmp_path / form).exists()
-    export_wise(folder, tmp_path / "away")
+    export_beside(folder, tmp_path / "away")
     assert fingerprint(load_wise(tmp_path / "away", dtype=torch.float32)) == named(folder)
 
 
@@ -124,7 +124,7 @@ def test_memories_are_not_compared_as_weights_nor_written_of_another_editor(wise
     with pytest.raises(ConfigError, match="cannot be compared weight by weight"):
         compare(str(folder / "model"), str(folder / "model" / "base"))
     with pytest.raises(ConfigError, match="was edited by ultraedit, which has no memories"):
-        export_wise(run("plain"), tmp_path / "away")
+        export_beside(run("plain"), tmp_path / "away")
 
 
 def test_scores_of_a_run_are_those_of_its_model(wise, place):

@@ -13,7 +13,6 @@ from ultraedit import models
 from ultraedit.config import make_config
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.errors import ConfigError, DataError
-from ultraedit.host import ModelHost
 from ultraedit.session import edit
 from ultraedit.settings import resolve
 from ultraedit.tune import Bench, Candidate, TuneConfig, tune
@@ -102,12 +101,12 @@ def test_a_step_that_was_found_once_is_not_looked_for_again(monkeypatch):
     one.trial(Candidate(MODULES, step=0.5), 24)
 
     def looked(*_):
-        raise AssertionError("the loss was looked at again")
+        raise AssertionError("the step was looked for again")
 
-    monkeypatch.setattr(ModelHost, "judge", looked)
+    monkeypatch.setattr(UltraEdit, "settle", looked)
     again = one.trial(Candidate(MODULES, step=2.0), 24)
     assert again.etas == pytest.approx(fresh.etas) and scores(again) == scores(fresh)
-    with pytest.raises(AssertionError, match="looked at again"):
+    with pytest.raises(AssertionError, match="looked for again"):
         one.trial(Candidate(MODULES, ridge=2.0), 24)
 
 

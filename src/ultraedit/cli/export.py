@@ -1,4 +1,4 @@
-"""``ultraedit export``: a run's edits as a model, a delta, a PEFT adapter, or memories."""
+"""``ultraedit export``: a run's edits as a model, a delta, a PEFT adapter, memories or facts."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ultraedit.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from ultraedit.export import Adapter
 
-FORMS = ("model", "delta", "lora", "wise")
+FORMS = ("model", "delta", "lora", "wise", "in-context")
 
 Form = Annotated[
     str | None,
     typer.Option(
         "--as",
         metavar="|".join(FORMS),
-        help="A whole model, its change alone as one file, or a PEFT adapter; for runs of wise, "
-        "wise: a model with its memories. Must be given.",
+        help="A whole model, its change alone as one file, or a PEFT adapter; for runs of wise and "
+        "in-context, which change no weights, a model with its memories or facts. Must be given.",
         rich_help_panel=o.RESULT,
         show_envvar=False,
     ),
@@ -94,7 +94,7 @@ def export(
     form, out = _check(form, out, {"--rank": rank, "--energy": energy, "--score": score})
     with progress() as observer:
         observer.stage("Getting ready")
-        from ultraedit.export import export_delta, export_lora, export_model, export_wise
+        from ultraedit.export import export_beside, export_delta, export_lora, export_model
         from ultraedit.store.lora import KEPT
 
         adapter = None
@@ -102,8 +102,8 @@ def export(
             delta = export_model(folder, out, observer)
         elif form == "delta":
             delta = export_delta(folder, out, observer)
-        elif form == "wise":
-            delta = export_wise(folder, out, observer)
+        elif form in ("wise", "in-context"):
+            delta = export_beside(folder, out, form, observer)
         else:
             delta, adapter = export_lora(
                 folder,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -32,8 +32,10 @@ class EditorRow:
     needs_subject: bool = False
     needs_statistics: bool = False
     """Whether it asks the host for second moments of its layers' inputs."""
-    routes: bool = False
-    """Whether its edited model is no set of weights: memories, and a router that chooses."""
+    beside: Literal["memories", "facts", None] = None
+    """What its edited model has beside its weights, which say nothing of the edits by themselves:
+    ``memories`` that a router chooses from, or ``facts`` that are read. None where weights are
+    all there is."""
     wraps: bool = False
     """Whether it works on another editor's changes, its option ``base``."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -216,7 +218,18 @@ _ROWS = (
         year=2024,
         url="https://arxiv.org/abs/2405.14768",
         target="ultraedit.editors.wise:WISE",
-        routes=True,
+        beside="memories",
+    ),
+    EditorRow(
+        name="in-context",
+        title="In-context",
+        summary="No edit of the weights: the best-matching facts are put in front of each question",
+        family="retrieval",
+        paper="Can We Edit Factual Knowledge by In-Context Learning?",
+        year=2023,
+        url="https://arxiv.org/abs/2305.12740",
+        target="ultraedit.editors.in_context:InContext",
+        beside="facts",
     ),
 )
 

@@ -42,7 +42,7 @@ class Wrapper:
                 in weights, or an option is not one of its own.
         """
         row = find_editor(self.base)
-        if row.wraps or row.routes:
+        if row.wraps or row.beside:
             raise ConfigError(
                 f"base must be an editor that itself changes weights, not {self.base}."
             )

@@ -15,6 +15,8 @@ system (Woodbury).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -24,7 +26,7 @@ from torch import Tensor
 from ultraedit.editors._wrapping import Wrapper
 from ultraedit.errors import ConfigError
 from ultraedit.linalg import solve_positive_definite
-from ultraedit.types import Additive, Host, LayerSignal, LowRank, State, Tokens, Turn
+from ultraedit.types import Additive, Host, LayerSignal, LowRank, State, Tokens, Turn, View
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,3 +114,13 @@ class _Once:
         if tokens not in self._seen:
             self._seen[tokens] = self._host.signals(turn, tokens)
         return self._seen[tokens]
+
+    @contextmanager
+    def patched(self, patch: View) -> Iterator[None]:
+        """Another model, in which the turn has not been run."""
+        seen, self._seen = self._seen, {}
+        try:
+            with self._host.patched(patch):
+                yield
+        finally:
+            self._seen = seen

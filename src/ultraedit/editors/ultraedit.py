@@ -33,6 +33,7 @@ from ultraedit.editors._normalised import (
     Change,
     Normalised,
     Solved,
+    added,
     follow_protocol,
     require_positive,
     scale,
@@ -75,8 +76,11 @@ LEAST_LOSS, UNTOLD = 1.0, 0.5
 """Below so many nats the first turn is of facts that the model knows and says nothing of others:
 then the share of the largest step is this one."""
 
-LEAST_SHARE, PASSES = 1 / 16, 5
+LEAST_SHARE, HALVINGS = 1 / 16, 5
 """Where the bisection begins, and how many forward passes it has: to a tenth of the step."""
+
+AUTO_PASSES, PASS_SHARE = 20, 0.3
+"""Most passes of ``eta="auto"``, and the share of a single pass's step that each of several has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +135,13 @@ class UltraEdit(Normalised):
     step_factor: float = 1.0
     """With ``eta="auto"``, a factor of the step that was found. `ultraedit tune` searches it."""
 
+    passes: int | None = None
+    """How often, at most, a turn is gone through, each time from the weights that the time before
+    left. Unless given 1, as in the paper, and 20 with ``eta="auto"``. Larger writes more."""
+
+    written: float = 0.3
+    """Mean loss per answer token, in nats, at which a turn needs no further pass."""
+
     retention: float = 0.0
     """Share, from 0 to 1, of the key moments of all earlier turns that joins the solve. Larger
     keeps the oldest edits and writes the newest less. Above 0 the state holds a d_in x d_in matrix
@@ -155,6 +166,12 @@ class UltraEdit(Normalised):
         require_positive(self, "eta", "ridge", "alpha", "step_factor", auto="eta")
         if not 0 <= self.loss_left < 1:
             raise ConfigError(f"loss_left must be at least 0 and below 1, got {self.loss_left}.")
+        if self.passes is None:
+            object.__setattr__(self, "passes", AUTO_PASSES if self.eta == "auto" else 1)
+        elif self.passes < 1:
+            raise ConfigError(f"passes must be at least 1, got {self.passes}.")
+        if not self.written >= 0:
+            raise ConfigError(f"written must be at least 0 nats, got {self.written}.")
         if self.expected_edits < 1:
             raise ConfigError(f"expected_edits must be at least 1, got {self.expected_edits}.")
         if not 0 <= self.retention <= 1:
@@ -166,6 +183,25 @@ class UltraEdit(Normalised):
         if self.coefficient not in ("norm", "inner"):
             raise ConfigError(f"coefficient must be norm or inner, got {self.coefficient!r}.")
         follow_protocol(self, PROTOCOLS)
+
+    @torch.no_grad()
+    def step(self, host: Host, turn: Turn, state: State) -> tuple[Additive, State]:
+        """Go through the turn once, or until it is written; `passes` says how often at most.
+
+        The statistics see every pass. What retention keeps of a turn are the keys of its last one,
+        so that no pass is held off the keys of another.
+        """
+        assert self.passes is not None
+        patch, left = super().step(host, turn, state)
+        past = {name: tensor for name, tensor in state.items() if name.startswith("past/")}
+        for _ in range(1, self.passes):
+            if not patch.changes or self._loss(host, turn, patch) <= self.written:
+                break
+            before = {name: tensor for name, tensor in left.items() if not name.startswith("past/")}
+            with host.patched(patch):
+                further, left = super().step(host, turn, before | past)
+            patch = added(patch, further)
+        return patch, left
 
     def observes(self, state: State) -> bool:
         """Whether a turn still changes the statistics: frozen ones have seen a turn before."""
@@ -243,6 +279,8 @@ class UltraEdit(Normalised):
             return most
         length = min(LONGEST_STEP, math.sqrt(EXPECTED_EDITS / self.expected_edits))
         share = min(1.0, self._share(host, turn, solved, most) * length) * self.step_factor
+        if self.passes != 1:
+            share *= PASS_SHARE
         return {path: step * share for path, step in most.items()}
 
     def _share(self, host: Host, turn: Turn, solved: Solved, most: Mapping[str, Tensor]) -> float:
@@ -253,20 +291,24 @@ class UltraEdit(Normalised):
         """
 
         def loss(share: float) -> float:
-            changes = {
-                path: scale(solved.units[path], share * float(step)) for path, step in most.items()
-            }
-            return host.judge(Additive(changes), [term])[0].loss
+            return self._loss(
+                host,
+                turn,
+                Additive(
+                    {
+                        path: scale(solved.units[path], share * float(step))
+                        for path, step in most.items()
+                    }
+                ),
+            )
 
         if not self.loss_left:
             return 1.0
-        pairs = tuple((edit.prompt, edit.target) for edit in turn.edits)
-        term = LossTerm(pairs, 1.0, "answer", "edit", micro_batch=len(pairs))
-        begun = before = host.judge(Additive({}), [term])[0].loss
+        begun = before = self._loss(host, turn, Additive({}))
         if begun < LEAST_LOSS:
             return UNTOLD
         low, high = LEAST_SHARE, 1.0
-        for _ in range(PASSES):
+        for _ in range(HALVINGS):
             middle = math.sqrt(low * high)
             found = loss(middle)
             if self.loss_left * begun < found < before:
@@ -274,6 +316,12 @@ class UltraEdit(Normalised):
             else:
                 high = middle
         return math.sqrt(low * high)
+
+    def _loss(self, host: Host, turn: Turn, patch: Additive) -> float:
+        """Mean loss of a turn's answers in the patched model, averaged per edit first, in nats."""
+        pairs = tuple((edit.prompt, edit.target) for edit in turn.edits)
+        term = LossTerm(pairs, 1.0, "answer", "edit", micro_batch=len(pairs))
+        return host.judge(patch, [term])[0].loss
 
     def steps(self, units: Mapping[str, Change]) -> dict[str, Tensor] | None:
         """Scale of each module's targets; None where the first turn decides."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ultraedit.errors import ConfigError
 from ultraedit.models.offload import offloaded_weight
+from ultraedit.recall import recall_of
 from ultraedit.routing import router_of
 
 SAMPLE = 65_536
@@ -31,7 +32,7 @@ def fingerprint(model: nn.Module) -> str:
     It is the same on every device, after saving and loading in the same dtype, and whether or not
     tied weights share their memory. It is another one as soon as any single weight differs, a
     name or a shape, and in another dtype, since rounded weights are other weights. The memories
-    of a model that is routed are among its weights.
+    of a model that is routed are among its weights, and so are the facts that one reads.
 
     What it does not see: a change that keeps all sampled elements and, in 64-bit arithmetic, the
     sum of the others' bytes, such as two unsampled elements that change places. Nobody does that
@@ -64,6 +65,9 @@ def fingerprint(model: nn.Module) -> str:
     router = router_of(model)
     for memory in () if router is None else router.memories:
         digest.update(f"{memory.threshold!r}\0".encode() + _digest(memory.weight))
+    recall = recall_of(model)
+    if recall is not None:
+        digest.update(repr(recall.view).encode())
     return f"sha256:{digest.hexdigest()}"
 
 

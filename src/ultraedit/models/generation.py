@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ultraedit.errors import DataError
+from ultraedit.recall import recall_of
 from ultraedit.types import Observer
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ def generate(
     ids = [tokenizer(prompt)["input_ids"] for prompt in prompts]
     for prompt, row in zip(prompts, ids, strict=True):
         _check(prompt, len(row), language_model.context_length)
+    recall = recall_of(language_model.model)
+    if recall is not None:  # The facts that this model reads in front of its questions.
+        ids = [recall.prompt(row, most) for row, most in zip(ids, max_new_tokens, strict=True)]
     answers = [""] * len(prompts)
     lengths = [len(row) for row in ids]
     model = language_model.model

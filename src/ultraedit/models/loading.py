@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ultraedit.errors import ConfigError
 from ultraedit.models.aliases import ALIASES
+from ultraedit.models.beside import attach_beside
 from ultraedit.models.hardware import choose_device, choose_dtype
 from ultraedit.models.language_model import LanguageModel
-from ultraedit.models.memories import attach_memories
 from ultraedit.models.reading import read, read_config, read_tokenizer
 from ultraedit.models.resolve import Source, install_hint, resolve
 
@@ -66,9 +66,10 @@ def load(
             device_map=device_map,
             offline=source.offline,
         )
-    if source.memories is not None:
-        attach_memories(model, Path(source.memories))
-    return LanguageModel(model, tokenizer, name=name, source=source.origin, sha256=source.sha256)
+    found = LanguageModel(model, tokenizer, name=name, source=source.origin, sha256=source.sha256)
+    if source.beside is not None:
+        attach_beside(found, Path(source.beside))
+    return found
 
 
 def load_config(name: str) -> PretrainedConfig:

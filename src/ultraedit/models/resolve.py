@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from ultraedit.errors import ConfigError, did_you_mean
 from ultraedit.models.aliases import ALIASES, Alias
+from ultraedit.models.beside import has_beside
 from ultraedit.models.gguf import unpacked
 from ultraedit.models.hub import check_hub
-from ultraedit.models.memories import BASE, has_memories
+from ultraedit.models.memories import BASE
 
 _ACCEPTED = "Give a model folder, a .gguf file, an alias or a Hugging Face id"
 
@@ -29,8 +30,8 @@ class Source(NamedTuple):
     offline: bool = True
     """Whether everything is on this machine."""
 
-    memories: str | None = None
-    """Folder with the memories of a model that WISE has edited; `location` is its unedited one."""
+    beside: str | None = None
+    """Folder of a model that is more than its weights; `location` is its unedited one."""
 
 
 def resolve(name: str) -> Source:
@@ -67,12 +68,12 @@ def install_hint(alias: Alias, cause: Exception) -> ConfigError:
 
 
 def _is_model(folder: Path) -> bool:
-    return (folder / "config.json").is_file() or has_memories(folder)
+    return (folder / "config.json").is_file() or has_beside(folder)
 
 
 def _folder(path: Path) -> Source:
-    if has_memories(path):
-        return Source(str(path), str(path / BASE), memories=str(path))
+    if has_beside(path):
+        return Source(str(path), str(path / BASE), beside=str(path))
     if _is_model(path):
         return Source(str(path), str(path))
     inside = [path / "model"] if _is_model(path / "model") else sorted(path.glob("*.gguf"))

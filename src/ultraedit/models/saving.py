@@ -6,10 +6,11 @@ from pathlib import Path
 
 from ultraedit.errors import ConfigError
 from ultraedit.files import staged
+from ultraedit.models.beside import has_beside, is_more, write_beside
 from ultraedit.models.language_model import LanguageModel
-from ultraedit.models.memories import BASE, CARD, has_memories, write_memories
+from ultraedit.models.memories import BASE, CARD
 from ultraedit.models.quiet import quiet
-from ultraedit.routing import router_of
+from ultraedit.models.recalled import FACTS
 
 _MODEL_FILES = {".json", ".safetensors", ".jinja", ".model", ".txt"}
 """Endings of the files that a saved model consists of."""
@@ -19,8 +20,8 @@ def save(lm: LanguageModel, folder: str | Path, *, card: str | None = None) -> N
     """Write the model as safetensors, with its config and tokenizer, whole or not at all.
 
     The folder loads with plain transformers, in the dtype that the model has now and to the
-    same logits; that of a model with memories, which no plain model has room for, loads with
-    `load` and `load_wise`. A model that is there already is replaced once the new one is complete.
+    same logits; that of a model with memories or facts, which no plain model has room for, loads
+    with `load`. A model that is there already is replaced once the new one is complete.
 
     Args:
         lm: The model.
@@ -33,13 +34,13 @@ def save(lm: LanguageModel, folder: str | Path, *, card: str | None = None) -> N
     """
     target = Path(folder).expanduser().resolve()
     _refuse_to_destroy(target)
-    router = router_of(lm.model)
+    more = is_more(lm.model)
     with staged(target) as stage, quiet():
-        inside = stage if router is None else stage / BASE
+        inside = stage / BASE if more else stage
         lm.model.save_pretrained(inside)
         lm.tokenizer.save_pretrained(inside)
-        if router is not None:
-            write_memories(router, stage)
+        if more:
+            write_beside(lm.model, stage)
         for file in stage.rglob("*.safetensors"):
             # safetensors lets nobody but the owner read its files; the rest of the folder does.
             file.chmod((inside / "config.json").stat().st_mode)
@@ -58,12 +59,12 @@ def _refuse_to_destroy(target: Path) -> None:
     if not target.is_dir():
         raise ConfigError(f"{target} is a file. Give the name of a folder to save the model in.")
     files = sorted(target.iterdir())
-    known = has_memories(target)
+    known = has_beside(target)
     foreign = [
         file.name
         for file in files
         if (file.name != BASE or not known if file.is_dir() else file.suffix not in _MODEL_FILES)
-        and not (known and file.name == CARD)
+        and not (known and file.name in (CARD, FACTS))
     ]
     if files and (foreign or not (known or (target / "config.json").is_file())):
         raise ConfigError(

@@ -173,7 +173,8 @@ class Host(Protocol):
     def patched(self, patch: View) -> AbstractContextManager[None]:
         """The model as if a patch were applied too, and exactly as it was afterwards.
 
-        A `Routed` takes the place of what was applied; an `Additive` comes on top of it.
+        A `Routed` takes the place of what was applied; an `Additive` comes on top of it; a
+        `Recalled` is read by the model in front of what it is asked.
         """
         ...
 

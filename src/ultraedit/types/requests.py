@@ -228,7 +228,27 @@ class Routed:
     """What is decided on together; see `routing`."""
 
 
-View: TypeAlias = "Additive | Routed"
+@dataclass(frozen=True)
+class Recalled:
+    """Facts that the model reads in front of the questions that they match; no weight changes.
+
+    As a `Routed`, it is laid over a model and taken away again, and is nothing that a turn adds.
+    """
+
+    facts: tuple[tuple[str, str], ...]
+    """Prompts and targets, each prompt once, later ones newer."""
+
+    k: int
+    """Most facts in front of a question."""
+
+    threshold: float
+    """Least share of a fact that a question must have, as `recall.index` defines it; at most 1."""
+
+    ordinary: tuple[str, ...] = ()
+    """Texts that say how common words are, beside the facts themselves."""
+
+
+View: TypeAlias = "Additive | Routed | Recalled"
 """What can be laid over a model for a while."""
 
 GradientSink: TypeAlias = "Callable[[str, Tensor, Tensor], None]"
