@@ -181,3 +181,11 @@ def test_probes_of_two_runs_stand_side_by_side(config, tmp_path):
     assert rows["free affirmed"][0] == "n/a" != rows["free affirmed"][1]
     assert "stops efficacy" in rows
     assert compared.settings()["probe"] == [["reverse"], ["negation"]]
+
+
+def test_a_model_that_reads_its_facts_is_probed_too(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "write", lambda folder: None)
+    values = {"editor": "in-context", "options": {}, "limit": 4}
+    done = workflow.run(config(**values), tmp_path / "run")
+    assert done.summary["after"]["probes"].keys() == PROBES
+    assert scoring.score(tmp_path / "run", 2).found.scores == done.result.after.scores
