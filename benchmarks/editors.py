@@ -17,7 +17,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +50,9 @@ TRAINED = ("mend", "malmen", "rledit")
 NET = " + net"
 """Ends the name of a row whose editor has one."""
 
+AUTO = " + auto"
+"""Ends the name of UltraEdit's row with ``--eta auto``: a step that nobody chose."""
+
 
 def main() -> None:
     """Run the editors, write each row as it comes, and print the table."""
@@ -65,16 +68,23 @@ def main() -> None:
     name = f"editors-{options.facts}.json"
     rows = _earlier(name, options.limit)
     for editor in options.editors:
-        trainable = editor in TRAINED and FACTS[options.facts].training
-        for trained in (False, True) if trainable else (False,):
-            print(editor, "with a net" if trained else "", file=sys.stderr)
-            row = _row(editor, options.facts, folder, options.limit, trained=trained)
-            rows[editor + NET if trained else editor] = row
+        for kind in _kinds(editor, options.facts):
+            print(editor + kind, file=sys.stderr)
+            rows[editor + kind] = _row(editor, options.facts, folder, options.limit, kind)
             path = machine.write(
                 name, {"limit": options.limit, "edits_per_turn": EDITS_PER_TURN, "rows": rows}
             )
     _print_table(rows)
     print(f"Written to {path.relative_to(ROOT)}", file=sys.stderr)
+
+
+def _kinds(editor: str, facts: str) -> Iterator[str]:
+    """Ends of the names of an editor's rows."""
+    yield ""
+    if editor in TRAINED and FACTS[facts].training:
+        yield NET
+    if editor == "ultraedit":
+        yield AUTO
 
 
 def _earlier(name: str, limit: int) -> dict[str, Any]:
@@ -86,7 +96,7 @@ def _earlier(name: str, limit: int) -> dict[str, Any]:
     return dict(found["rows"]) if found["limit"] == limit else {}
 
 
-def _row(editor: str, facts: str, folder: Path, limit: int, *, trained: bool) -> dict[str, Any]:
+def _row(editor: str, facts: str, folder: Path, limit: int, kind: str) -> dict[str, Any]:
     """Run one editor in a process of its own and take its summary."""
     chosen = FACTS[facts]
     common = ["--model", "smollm2", "--data", f"{facts}:{folder / chosen.file}"]
@@ -98,7 +108,9 @@ def _row(editor: str, facts: str, folder: Path, limit: int, *, trained: bool) ->
         command += ["--perplexity", str(folder / "text" / "wikipedia_paragraphs.jsonl.gz")]
         command += ["--free-answers", str(chosen.free_answers)]
         command += ["--no-save-model", "--out", str(Path(place) / "run")]
-        if trained:
+        if kind == AUTO:
+            command += ["--eta", "auto"]
+        if kind == NET:
             net = str(Path(place) / "net")
             options = ["--edited", str(limit), *chosen.training, "--out", net]
             training = _json(["train", editor, *common, *options])
@@ -106,7 +118,7 @@ def _row(editor: str, facts: str, folder: Path, limit: int, *, trained: bool) ->
         summary = _json(command)
     taken = ("edits", "edit_seconds", "peak_memory_bytes", "before", "after", "remarks")
     row = {name: summary[name] for name in taken}
-    if trained:
+    if training:
         told = ("rows", "validation_rows", "turns", "stopped_early", "checks")
         row["training"] = {"seconds": training["seconds"]}
         row["training"] |= {name: training["training"][name] for name in told}

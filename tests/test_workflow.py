@@ -43,7 +43,7 @@ def config(place):
             "model": str(place / "tiny"),
             "data": f"jsonl:{place / 'facts.jsonl'}",
             "edits_per_turn": 2,
-            "options": {"eta": "auto", "alpha": 2.0},
+            "options": {"eta": "auto", "alpha": 2.0, "passes": 1},
         }
         return make_config(base | values)
 

@@ -19,7 +19,7 @@ from ultraedit.store.delta import short
 from ultraedit.types import Master, Observer
 
 
-class Source(NamedTuple):
+class ModelSource(NamedTuple):
     """All that a process must know to load the model of a run and to edit its modules."""
 
     model: str
@@ -30,7 +30,7 @@ class Source(NamedTuple):
     master: Master
 
     @classmethod
-    def of(cls, config: RunConfig, settings: Settings) -> Source:
+    def of(cls, config: RunConfig, settings: Settings) -> ModelSource:
         """What the settings of a run say of it.
 
         Raises:
@@ -73,7 +73,7 @@ def load_base(journal: Journal, settings: Settings) -> LanguageModel:
         ConfigError: If there is none of its name, or its weights are others.
     """
     config = make_config(dict(journal.job().settings))
-    loaded = Source.of(config, settings).load()
+    loaded = ModelSource.of(config, settings).load()
     _check(journal, config, fingerprint(loaded.model))
     return loaded
 
@@ -100,8 +100,8 @@ def open_host(
         resolved_again(journal),
     )
     observer.stage("Loading the model")
-    source = Source.of(config, settings)
-    copies = ranks.Copies(Source.host, source) if ranks.size() > 1 else None
+    source = ModelSource.of(config, settings)
+    copies = ranks.Copies(ModelSource.host, source) if ranks.size() > 1 else None
     loaded = source.load()
     found = fingerprint(loaded.model)
     if journal.value("fingerprint") is None:

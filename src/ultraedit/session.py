@@ -144,6 +144,7 @@ def edit(
         if editor is None:
             editor = UltraEdit(eta=preset.eta or "auto", ridge=preset.ridge)
     edits = list(edits)
+    stream.check(editor, InMemory(edits))
     statistics = statistics or OfPrompts([edit.prompt for edit in edits[:PROMPTS]])
     host = ModelHost(language_model, modules, getattr(editor, "master", "float32"), statistics)
     kept = MemoryRecorder()
@@ -205,7 +206,6 @@ def carry_out(
         raise DataError("There is no edit to make.")
     observer = observer or Nobody()
     recorder = recorder or MemoryRecorder()
-    stream.check(editor, source)
     checkpoints = Checkpoints(
         *(host, source, schedule, recorder, observer),
         newest=newest,

@@ -10,7 +10,7 @@ from ultraedit.config import make_config
 from ultraedit.errors import UltraEditError
 from ultraedit.files import sha256
 from ultraedit.models.fingerprint import fingerprint
-from ultraedit.opening import Source, open_host
+from ultraedit.opening import ModelSource, open_host
 from ultraedit.replay import restore
 from ultraedit.report import format_count
 from ultraedit.store import JOURNAL, SEAL, Journal, is_result, seal_of
@@ -131,7 +131,7 @@ def _compare_weights(journal: Journal, observer: Observer) -> tuple[list[Damage]
     observer.stage("Loading the saved model")
     config = make_config(dict(journal.job().settings))
     # As the run had its model, which may be larger than the memory.
-    found = Source.of(config, settings)._replace(model=str(saved)).load()
+    found = ModelSource.of(config, settings)._replace(model=str(saved)).load()
     if fingerprint(found.model) == expected:
         turns = format_count(head, "turn")
         return [], f"The saved model is the unedited one plus the change of {turns}."

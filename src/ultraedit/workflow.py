@@ -130,6 +130,7 @@ def append(path: Path, changes: dict[str, Any], observer: Observer | None = None
         config = make_config(dict(first) | {"limit": None, "turns": None} | changes)
         source = read_edits(config)
         settings = resolved_again(folder.journal)
+        stream.check(settings.editor, source)
         before = folder.journal.head()
         folder.journal.begin_job(_job_settings(config))
         try:

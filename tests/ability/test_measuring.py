@@ -115,7 +115,7 @@ def test_a_run_that_is_rolled_back_to_its_beginning_scores_as_before(root, tmp_p
         {
             "model": str(tmp_path / "tiny"),
             "data": f"jsonl:{tmp_path / 'facts.jsonl'}",
-            "options": {"eta": "auto", "alpha": 20.0},
+            "options": {"eta": "auto", "alpha": 20.0, "passes": 1},
             "dtype": "float32",
             "save_model": False,
         }

@@ -213,6 +213,15 @@ def test_passes_end_once_the_turn_is_written(monkeypatch):
     assert len(asked) == 3 and seen == {3 * rows}
 
 
+def test_a_pass_that_writes_no_more_is_the_last(monkeypatch):
+    host, turn = host_of("ultraedit"), Turn(1, tuple(EDITS))
+    losses = iter([2.0, 1.5, 1.49])
+    monkeypatch.setattr(host, "judge", lambda *_: [Judgement(next(losses), 1.0)])
+    editor = UltraEdit(eta=0.1, passes=9)
+    editor.step(host, turn, editor.init(host))
+    assert not list(losses)
+
+
 def test_one_pass_is_the_paper_and_auto_has_more_smaller_ones():
     assert UltraEdit().passes == UltraEdit(eta="auto", passes=1).passes == 1
     assert UltraEdit(eta="auto").passes == AUTO_PASSES

@@ -40,7 +40,7 @@ def test_a_run_records_the_ability_of_the_model_before_and_after(tmp_path):
         {
             "model": str(tmp_path / "tiny"),
             "data": f"jsonl:{tmp_path / 'facts.jsonl'}",
-            "options": {"eta": "auto"},
+            "options": {"eta": "auto", "passes": 1},
             "dtype": "float32",
             "ability": "sst2",
             "ability_limit": 6,

@@ -49,7 +49,7 @@ def config(place):
             "edits_per_turn": 2,
             "evaluate_every": 1,
             "free_answers": 0,
-            "options": {"eta": "auto", "alpha": 2.0},
+            "options": {"eta": "auto", "alpha": 2.0, "passes": 1},
             "dtype": "float32",
             "save_model": False,
         }

@@ -40,7 +40,7 @@ class Jobs:
             "evaluate_every": 2,
             "snapshot_every": 3,
             "free_answers": 1,
-            "options": {"eta": "auto"},
+            "options": {"eta": "auto", "passes": 1},
             "modules": ["layers.[0-1].mlp.down_proj"],
             "dtype": "float32",
         }

@@ -64,7 +64,7 @@ def config(place, monkeypatch):
             "edits_per_turn": 4,
             "evaluate_every": 2,
             "free_answers": 0,
-            "options": {"eta": "auto"},
+            "options": {"eta": "auto", "passes": 1},
             "modules": MODULES,
             "dtype": "float32",
             "save_model": False,
@@ -160,7 +160,7 @@ def test_the_journal_and_the_stream_itself_tell_the_same_newest_targets(config, 
 
     carry_out(
         ModelHost(tiny_model(layers=2), MODULES),
-        UltraEdit(eta="auto"),
+        UltraEdit(eta="auto", passes=1),
         InMemory(read(config().data), 5),
         Schedule(edits_per_turn=4, evaluate_every=2, free_answers=0),
         recorder=Recorder(),

@@ -82,6 +82,9 @@ LEAST_SHARE, HALVINGS = 1 / 16, 5
 AUTO_PASSES, PASS_SHARE = 20, 0.3
 """Most passes of ``eta="auto"``, and the share of a single pass's step that each of several has."""
 
+STALLED = 0.98
+"""A pass that leaves more of a turn's loss than this share is the turn's last."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class UltraEdit(Normalised):
@@ -186,7 +189,7 @@ class UltraEdit(Normalised):
 
     @torch.no_grad()
     def step(self, host: Host, turn: Turn, state: State) -> tuple[Additive, State]:
-        """Go through the turn once, or until it is written; `passes` says how often at most.
+        """Go through the turn once, or until it is written or no pass writes more of it.
 
         The statistics see every pass. What retention keeps of a turn are the keys of its last one,
         so that no pass is held off the keys of another.
@@ -194,8 +197,12 @@ class UltraEdit(Normalised):
         assert self.passes is not None
         patch, left = super().step(host, turn, state)
         past = {name: tensor for name, tensor in state.items() if name.startswith("past/")}
+        loss = math.inf
         for _ in range(1, self.passes):
-            if not patch.changes or self._loss(host, turn, patch) <= self.written:
+            if not patch.changes:
+                break
+            earlier, loss = loss, self._loss(host, turn, patch)
+            if loss <= self.written or loss > STALLED * earlier:
                 break
             before = {name: tensor for name, tensor in left.items() if not name.startswith("past/")}
             with host.patched(patch):
