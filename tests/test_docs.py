@@ -19,7 +19,7 @@ from tests.editors.cases import CASES
 from tests.tiny import ARCHITECTURES, tiny_model
 from ultraedit.editors import EDITORS, EditorRow, make_editor
 from ultraedit.errors import ConfigError
-from ultraedit.metrics import exact_match
+from ultraedit.metrics import begins, exact_match, stops
 from ultraedit.models import save
 
 ROOT = Path(__file__).parent.parent
@@ -134,10 +134,12 @@ def test_the_readmes_table_of_differences_is_the_codes():
 
 
 def test_the_examples_of_an_exact_match_are_judged_as_the_glossary_says():
-    rows = re.findall(r"^\| `(.*)` \| (yes|no) \|$", read("docs/notation.md"), flags=re.MULTILINE)
-    assert {verdict for _, verdict in rows} == {"yes", "no"}
-    for answer, verdict in rows:
-        assert exact_match(answer, ["Lyon"]) == (verdict == "yes"), answer
+    answers = re.compile(r"^\| `(.*)` \| (yes|no) \| (yes|no) \| (yes|no) \|$", flags=re.MULTILINE)
+    rows = answers.findall(read("docs/notation.md"))
+    for judge, place in ((begins, 1), (exact_match, 2), (stops, 3)):
+        assert {row[place] for row in rows} == {"yes", "no"}
+        for row in rows:
+            assert judge(row[0], ["Lyon"]) == (row[place] == "yes"), row
 
 
 def test_every_path_in_the_readmes_map_exists():

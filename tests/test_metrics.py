@@ -6,7 +6,15 @@ import unicodedata
 
 import pytest
 
-from ultraedit.metrics import answer_line, exact_match, mean, token_accuracy, token_agreement
+from ultraedit.metrics import (
+    answer_line,
+    begins,
+    exact_match,
+    mean,
+    stops,
+    token_accuracy,
+    token_agreement,
+)
 
 
 def test_accuracy_is_the_share_of_an_answers_tokens():
@@ -126,3 +134,39 @@ def test_any_alias_will_do_and_no_target_is_no_match():
     assert exact_match("Big Apple. Really", iter(["New York", "the Big Apple"]))
     assert not exact_match("Boston", ["New York", "the Big Apple"])
     assert not exact_match("Boston", [])
+
+
+@pytest.mark.parametrize(
+    ("generated", "begun", "matched", "stopped"),
+    [
+        ("Lyon", True, True, True),
+        ("lyon.\nWho is it?", True, True, True),
+        ('"Lyon."', True, True, True),
+        ("Lyon. It lies on the Rhone", True, True, False),
+        ("Lyon......", True, True, False),
+        ("Lyon, or Paris", True, False, False),
+        ("The Lyon Lyon", True, False, False),
+        ("Lyonnaise", False, False, False),
+        ("It is Lyon", False, False, False),
+        ("", False, False, False),
+    ],
+)
+def test_an_answer_begins_matches_and_stops(generated, begun, matched, stopped):
+    assert begins(generated, ["Lyon", "Lugdunum"]) == begun
+    assert exact_match(generated, ["Lyon", "Lugdunum"]) == matched
+    assert stops(generated, ["Lyon", "Lugdunum"]) == stopped
+
+
+@pytest.mark.parametrize("target", ["the U.S.", "Yahoo!", "St. John", "«Lyon»"])
+def test_a_target_with_marks_of_its_own_begins_matches_and_stops(target):
+    for said in (target, f"{target}."):
+        assert (begins(said, [target]), exact_match(said, [target]), stops(said, [target])) == (
+            True,
+            True,
+            True,
+        )
+
+
+def test_no_answer_begins_with_or_stops_after_nothing():
+    assert not begins("Lyon", ["", "..."])
+    assert not stops("...", ["", "..."])

@@ -68,6 +68,7 @@ SETTINGS = {
     "score_sample": None,
     "score_newest": None,
     "perplexity": "some text.txt",
+    "probe": ["few-shot", "reverse"],
     "corpus": None,
     "corpus_samples": 1000,
     "device_map": None,

@@ -106,8 +106,9 @@ def test_the_summary_has_the_promised_keys_and_numbers_that_fit(finished):
     for when in ("before", "after"):
         scores = summary[when]
         assert set(scores) == SCORES | {"probes", "generation", "perplexity"}
-        assert set(scores["generation"]) == SCORES
-        shares = [scores[name] for name in SCORES] + list(scores["generation"].values())
+        generation = scores["generation"]
+        assert set(generation) == SCORES | {"probes", "begins", "stops"}
+        shares = [scores[name] for name in SCORES] + [generation[name] for name in SCORES]
         assert all(0 <= share <= 1 for share in shares)
     assert summary["before"]["agreement"] == 1.0
     assert summary["after"]["efficacy"] > summary["before"]["efficacy"]

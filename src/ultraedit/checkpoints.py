@@ -15,6 +15,7 @@ from ultraedit.host import ModelHost
 from ultraedit.metrics import turn_means
 from ultraedit.monitors import Watch
 from ultraedit.perplexity import Text
+from ultraedit.probes import Probing
 from ultraedit.stream import Source
 from ultraedit.types import CheckpointRecord, Edit, NewestScores, Observer, Recorder
 
@@ -37,6 +38,10 @@ class Schedule:
     """How many edits are also asked freely, before and after all turns; None for all."""
     text: Text = ()
     """Passages whose perplexity is measured whenever the model is scored."""
+    probes: tuple[str, ...] = ()
+    """Probes that are asked whenever the model is scored, of `probes.NAMES`."""
+    seed: int = 0
+    """Chooses the examples of probes that have some."""
 
     def __post_init__(self) -> None:
         """Refuse what no schedule can be.
@@ -96,6 +101,9 @@ class Checkpoints:
         self._watch = watch
         self._host, self._source, self._schedule = host, source, schedule
         self._recorder, self._observer = recorder, observer
+        self.probing = Probing(
+            schedule.probes, host.language_model.tokenizer, source.panel.edits, schedule.seed
+        )
         self._newest = newest
         self._first_turn = first_turn
         size = schedule.score_newest or 0
@@ -159,6 +167,7 @@ class Checkpoints:
             newest=newest,
             free_answers=self._schedule.free_answers if free else 0,
             text=self._schedule.text,
+            probing=self.probing,
             observer=self._observer,
         )
 

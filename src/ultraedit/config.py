@@ -63,6 +63,9 @@ class RunConfig(BaseModel):
     perplexity: str | None = None
     """Text whose perplexity is measured whenever the model is scored. None for none."""
 
+    probe: tuple[str, ...] = ()
+    """Probes of real use that are asked whenever the run is scored."""
+
     score_sample: int | None = Field(default=None, ge=1)
     """Score a sample of so many edits in the place of all, and hold no others than these."""
 
@@ -118,6 +121,15 @@ class RunConfig(BaseModel):
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("probe", mode="before")
+    @classmethod
+    def _choose_probes(cls, value: Any) -> Any:
+        from ultraedit.probes import chosen
+
+        names = [value] if isinstance(value, str) else value
+        is_list = isinstance(names, list | tuple) and all(isinstance(n, str) for n in names)
+        return chosen(names) if is_list else value
 
     @field_validator("evaluate_at", mode="before")
     @classmethod

@@ -41,6 +41,7 @@ def encode(
     pairs: Sequence[tuple[str, str]],
     *,
     max_length: int | None = None,
+    gap: str = " ",
 ) -> list[Encoded]:
     """Tokenize prompts and answers separately, as the released code does.
 
@@ -48,6 +49,7 @@ def encode(
         tokenizer: A transformers tokenizer, or anything that is called like one.
         pairs: Prompts and answers.
         max_length: Longest input that the model takes, in tokens.
+        gap: What an answer begins with.
 
     Returns:
         One `Encoded` per pair, in order.
@@ -58,7 +60,7 @@ def encode(
     if not pairs:
         return []
     prompts = tokenizer([prompt for prompt, _ in pairs])["input_ids"]
-    answers = tokenizer([f" {answer}" for _, answer in pairs], add_special_tokens=False)[
+    answers = tokenizer([f"{gap}{answer}" for _, answer in pairs], add_special_tokens=False)[
         "input_ids"
     ]
     encoded = [Encoded(tuple(p), tuple(a)) for p, a in zip(prompts, answers, strict=True)]

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from ultraedit.encoding import Encoded
 from ultraedit.host import ModelHost
-from ultraedit.metrics import exact_match, mean, token_accuracy, token_agreement
+from ultraedit.metrics import begins, exact_match, mean, stops, token_accuracy, token_agreement
 from ultraedit.perplexity import Text, perplexity
+from ultraedit.probes import Asked, Probing
 from ultraedit.types import (
     Answer,
     Edit,
@@ -32,23 +34,6 @@ MIN_TOKENS = 12
 """How long any free answer may get, so that a reader sees what the model means."""
 
 
-class Asked(NamedTuple):
-    """One question of one edit."""
-
-    kind: str
-    """``efficacy``, ``generalization``, ``specificity`` or ``probe:NAME``."""
-
-    edit: Edit
-    prompt: str
-    target: str | None
-    aliases: tuple[str, ...] = ()
-
-    @property
-    def question(self) -> Question:
-        """The question itself, whichever edit it came with."""
-        return Question(self.prompt, self.target)
-
-
 class Forced(NamedTuple):
     """One question answered under teacher forcing."""
 
@@ -58,6 +43,26 @@ class Forced(NamedTuple):
 
     answer: tuple[int, ...]
     """The answer tokens that it was forced along."""
+
+    @property
+    def score(self) -> float:
+        """Share of the tokens, or whether all of them, were its top choice."""
+        accuracy = token_accuracy(self.predicted, self.answer)
+        return float(accuracy == 1) if self.asked.statement else accuracy
+
+
+class Said(NamedTuple):
+    """One question answered freely."""
+
+    asked: Asked
+    answer: Answer
+    begins: bool
+    stops: bool
+
+    @property
+    def score(self) -> bool:
+        """Whether it is an exact match; of a statement, whether it is ended so."""
+        return self.begins if self.asked.statement else self.answer.correct
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,7 @@ def evaluate(
     free_answers: int | None = None,
     keep: bool = True,
     text: Text = (),
+    probing: Probing | None = None,
     observer: Observer | None = None,
 ) -> Evaluation:
     """Score the model as it stands on a set of edits.
@@ -138,53 +144,92 @@ def evaluate(
             them, since it is the unedited model's free answer that it is scored along.
         keep: Whether the same will be asked again: then a trunk keeps what lies below.
         text: Passages whose perplexity is measured too; none for no perplexity.
+        probing: Probes that are asked beside the questions of the edits.
         observer: Told the number of questions, and of each as it is answered.
 
     Returns:
         The scores, the reference to pass to later calls, and the free answers.
     """
     asked, overruled = questions(edits, newest)
-    gold = [(question, question.target) for question in asked if question.target is not None]
-    items = host.encode([(question.prompt, target) for question, target in gold])
-    sample = [asked[i] for i in _sampled(asked, edits, free_answers)]
+    probed = [] if probing is None else list(probing.questions(asked))
+    samples = [_sampled(group, edits, free_answers) for group in (asked, probed)]
+    sample = [question for group in samples for question in group]
     observer = observer or Nobody()
-    total = len(asked) + len({question.prompt for question in sample})
+    total = len(asked) + len(probed) + len({question.prompt for question in sample})
     observer.stage(f"Asking the {'edited' if reference else 'unedited'} model", total)
-    limits = _limits(host, sample)
-    answers = host.answer(list(limits), list(limits.values()), observer)
-    said = dict(zip(limits, answers, strict=True))
+    # In batches of their own, the probes change no digit of the other scores.
+    said: dict[str, str] = {}
+    for group in samples if probed else samples[:1]:
+        said = _answers(host, group, observer) | said
     baseline = reference or Reference(answers=said)
-    # A locality question without a gold answer is forced along the unedited model's own.
-    own = [(q, baseline.answers.get(q.prompt, "")) for q in asked if q.target is None]
-    own = [(question, answer) for question, answer in own if answer]
-    items += host.encode([(question.prompt, answer) for question, answer in own])
     forced = [
-        Forced(question, predicted, item.answer_ids)
-        for (question, _), predicted, item in zip(
-            [*gold, *own], host.predict(items, observer, keep=keep), items, strict=True
-        )
+        each
+        for group in ([asked, probed] if probed else [asked])
+        for each in _forced(host, group, baseline, observer, keep=keep)
     ]
     if reference is None:
-        baseline.tokens.update((item.asked.question, item.predicted) for item in forced)
-    cases = tuple(_answer(question, said, baseline) for question in sample)
+        baseline.tokens.update(
+            (item.asked.question, item.predicted)
+            for item in forced
+            if item.asked.kind == "specificity"
+        )
+    cases = [_case(question, said, baseline) for question in sample]
     scores = _scores(forced, baseline, _generation_scores(cases) if sample else None)
     scores = replace(scores, perplexity=perplexity(host, text))
-    return Evaluation(scores, baseline, cases, overruled, _by_edit(forced, edits))
+    answers = tuple(case.answer for case in cases)
+    return Evaluation(scores, baseline, answers, overruled, _by_edit(forced, edits))
 
 
-def _sampled(asked: Sequence[Asked], edits: Sequence[Edit], count: int | None) -> list[int]:
-    """Indices of the questions that are asked freely."""
+def _answers(host: ModelHost, sample: Sequence[Asked], observer: Observer) -> dict[str, str]:
+    """Free answers by prompt."""
+    limits = _limits(host, sample)
+    written = host.answer(list(limits), list(limits.values()), observer)
+    return dict(zip(limits, written, strict=True))
+
+
+def _forced(
+    host: ModelHost,
+    asked: Sequence[Asked],
+    baseline: Reference,
+    observer: Observer,
+    *,
+    keep: bool,
+) -> list[Forced]:
+    """Force the model along the gold answers, or, where there is none, the unedited model's own."""
+    gold = [(question, question.target) for question in asked if question.target is not None]
+    own = [(q, baseline.answers.get(q.prompt, "")) for q in asked if q.target is None]
+    answered = [*gold, *((question, answer) for question, answer in own if answer)]
+    items = _encoded(host, answered)
+    found = host.predict(items, observer, keep=keep)
+    return [
+        Forced(question, predicted, item.answer_ids)
+        for (question, _), predicted, item in zip(answered, found, items, strict=True)
+    ]
+
+
+def _encoded(host: ModelHost, answered: Sequence[tuple[Asked, str]]) -> list[Encoded]:
+    """Tokenize questions with answers, in their order."""
+    found: dict[int, Encoded] = {}
+    for gap in dict.fromkeys(question.gap for question, _ in answered):
+        places = [i for i, (question, _) in enumerate(answered) if question.gap == gap]
+        pairs = [(answered[i][0].prompt, answered[i][1]) for i in places]
+        found |= zip(places, host.encode(pairs, gap=gap), strict=True)
+    return [found[i] for i in range(len(answered))]
+
+
+def _sampled(asked: Sequence[Asked], edits: Sequence[Edit], count: int | None) -> list[Asked]:
+    """The questions that are asked freely."""
     if count is None or count >= len(edits):
-        return list(range(len(asked)))
+        return list(asked)
     chosen = {id(edits[i * len(edits) // count]) for i in range(count)}
-    return [index for index, question in enumerate(asked) if id(question.edit) in chosen]
+    return [question for question in asked if id(question.edit) in chosen]
 
 
 def _limits(host: ModelHost, sample: Sequence[Asked]) -> dict[str, int]:
     """By prompt, how many tokens its free answer may get."""
     limits = {question.prompt: MIN_TOKENS for question in sample}
     right = [
-        (question.prompt, answer)
+        (question.prompt, f"{question.shown} {answer}" if question.echoes else answer)
         for question in sample
         for answer in (question.target, *question.aliases)
         if answer is not None and answer.strip()
@@ -194,19 +239,28 @@ def _limits(host: ModelHost, sample: Sequence[Asked]) -> dict[str, int]:
     return limits
 
 
-def _answer(question: Asked, said: dict[str, str], reference: Reference) -> Answer:
+def _case(question: Asked, said: dict[str, str], reference: Reference) -> Said:
     after = said[question.prompt]
     wanted = [text for text in (question.target, *question.aliases) if text]
     before = reference.answers.get(question.prompt, "")
-    return Answer(
-        question.kind.removeprefix("probe:"),
+    answered, target = question.answered(after), question.target
+    begun = begins(answered, wanted)
+    if question.unwanted:
+        correct, target = not begun, f"anything but {target}"
+    elif question.statement:
+        correct = begun
+    else:
+        correct = exact_match(answered, wanted) if wanted else _agrees(after, before)
+    answer = Answer(
+        _name(question.kind),
         question.edit.id,
-        question.prompt,
-        question.target,
+        question.shown or question.prompt,
+        target,
         before,
         after,
-        exact_match(after, wanted) if wanted else _agrees(after, before),
+        correct,
     )
+    return Said(question, answer, begun, stops(answered, wanted))
 
 
 def _agrees(after: str, before: str) -> bool:
@@ -214,14 +268,37 @@ def _agrees(after: str, before: str) -> bool:
     return after == before or exact_match(after, [before])
 
 
-def _generation_scores(answers: Iterable[Answer]) -> GenerationScores:
-    answers = list(answers)
-    gold = {
-        kind: mean(a.correct for a in answers if a.kind == kind and a.target is not None)
-        for kind in ("efficacy", "generalization", "specificity")
-    }
-    agreement = mean(_agrees(a.after, a.before) for a in answers if a.kind == "specificity")
-    return GenerationScores(**gold, agreement=agreement)
+def _generation_scores(cases: Sequence[Said]) -> GenerationScores:
+    by_kind: dict[str, list[Said]] = {}
+    for case in cases:
+        if case.asked.target is not None:
+            by_kind.setdefault(case.asked.kind, []).append(case)
+    shares = {kind: _share(case.score for case in found) for kind, found in by_kind.items()}
+    ended = {kind: each for kind, each in by_kind.items() if not each[0].asked.statement}
+    locality = [case.answer for case in cases if case.asked.kind == "specificity"]
+    return GenerationScores(
+        efficacy=shares.get("efficacy"),
+        generalization=shares.get("generalization"),
+        specificity=shares.get("specificity"),
+        agreement=mean(_agrees(answer.after, answer.before) for answer in locality),
+        probes=_probes(shares),
+        begins={_name(kind): _share(c.begins for c in found) for kind, found in ended.items()},
+        stops={_name(kind): _share(c.stops for c in found) for kind, found in ended.items()},
+    )
+
+
+def _share(values: Iterable[float]) -> float:
+    """Mean of at least one value."""
+    values = list(values)
+    return sum(values) / len(values)
+
+
+def _name(kind: str) -> str:
+    return kind.removeprefix("probe:")
+
+
+def _probes(by_kind: Mapping[str, float]) -> dict[str, float]:
+    return {_name(kind): each for kind, each in by_kind.items() if kind.startswith("probe:")}
 
 
 def _by_edit(
@@ -231,8 +308,7 @@ def _by_edit(
     found: dict[tuple[str, int], list[float]] = {}
     for item in forced:
         if item.asked.target is not None:
-            accuracy = token_accuracy(item.predicted, item.answer)
-            found.setdefault((item.asked.kind, id(item.asked.edit)), []).append(accuracy)
+            found.setdefault((item.asked.kind, id(item.asked.edit)), []).append(item.score)
     return {
         kind: tuple(mean(found.get((kind, id(edit)), [])) for edit in edits)
         for kind in ("efficacy", "generalization", "specificity")
@@ -248,17 +324,15 @@ def _scores(
     ours, theirs = [], []
     for item in forced:
         if item.asked.target is not None:
-            accuracy = token_accuracy(item.predicted, item.answer)
-            by_kind.setdefault(item.asked.kind, []).append(accuracy)
+            by_kind.setdefault(item.asked.kind, []).append(item.score)
         if item.asked.kind == "specificity" and item.asked.question in reference.tokens:
             ours.append(item.predicted)
             theirs.append(reference.tokens[item.asked.question])
-    probes = {kind: values for kind, values in by_kind.items() if kind.startswith("probe:")}
     return Scores(
         efficacy=mean(by_kind.get("efficacy", [])),
         generalization=mean(by_kind.get("generalization", [])),
         specificity=mean(by_kind.get("specificity", [])),
         agreement=token_agreement(ours, theirs),
-        probes={k.removeprefix("probe:"): sum(v) / len(v) for k, v in probes.items()},
+        probes=_probes({kind: _share(values) for kind, values in by_kind.items()}),
         generation=generation,
     )

@@ -107,14 +107,18 @@ class ModelHost:
         """The edited layers by path, in the order in which they were chosen."""
         return {path: shape_of(module) for path, module in self._modules.items()}
 
-    def encode(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
-        """Tokenize prompts and answers, refusing what the model cannot read whole."""
+    def encode(self, pairs: Sequence[tuple[str, str]], *, gap: str = " ") -> list[Encoded]:
+        """Tokenize prompts and answers, refusing what the model cannot read whole.
+
+        Args:
+            pairs: Prompts and answers.
+            gap: What stands between the two.
+        """
         expected = self._expected  # another thread may ask for the next turn's meanwhile
-        if expected and all(pair in expected for pair in pairs):
+        if expected and gap == " " and all(pair in expected for pair in pairs):
             return [expected[pair] for pair in pairs]
-        return encode(
-            self.language_model.tokenizer, pairs, max_length=self.language_model.context_length
-        )
+        model = self.language_model
+        return encode(model.tokenizer, pairs, max_length=model.context_length, gap=gap)
 
     def expect(self, tokens: Mapping[tuple[str, str], Encoded]) -> None:
         """Take prompts and answers that `encode` will soon be asked for, tokenized by `encode`."""

@@ -19,6 +19,7 @@ from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, norms, peak_memory, run_turns
 from ultraedit.opening import open_host
 from ultraedit.perplexity import Text, read_text
+from ultraedit.probes import Probing
 from ultraedit.replay import restore
 from ultraedit.scoring import standing
 from ultraedit.session import EditResult
@@ -128,7 +129,8 @@ def _revert(folder: RunFolder, chosen: Sequence[StoredEdit], observer: Observer)
     panel, left = standing(journal, without=rows), journal.holding() - len(rows)
     kept = len(panel.edits)
     text = read_text(host, config.perplexity)
-    remaining = _Group(host, panel, config.free_answers, observer, text) if kept else None
+    probing = Probing(config.probe, host.language_model.tokenizer, panel.edits, config.seed)
+    remaining = _Group(host, panel, config.free_answers, observer, text, probing) if kept else None
     progress = restore(host, settings.editor, journal, observer=observer)
     with host.viewed(settings.editor, progress.state):
         before = removed.score(), remaining.score() if remaining else None
@@ -165,7 +167,10 @@ def _revert(folder: RunFolder, chosen: Sequence[StoredEdit], observer: Observer)
                 scores=after[1].scores,
             )
         )
-        result = EditResult(host, settings.editor, remaining.base, after[1], (), progress, kept)
+        result = EditResult(
+            *(host, settings.editor, remaining.base, after[1], (), progress, kept),
+            probed=probing.remarks,
+        )
         summary = summarize(config, settings, result, folder)
         conclude(folder, summary, result, observer, save_model=saved)
     else:  # nothing is left to score
@@ -191,10 +196,11 @@ class _Group:
         free_answers: int | None,
         observer: Observer,
         text: Text = (),
+        probing: Probing | None = None,
     ) -> None:
         """Ask the unedited model, which the host must hold now."""
         self._host, self._panel, self._free = host, panel, free_answers
-        self._observer, self._text = observer, text
+        self._observer, self._text, self._probing = observer, text, probing
         self.base: Evaluation = self._ask(None)
 
     def score(self) -> Evaluation:
@@ -209,6 +215,7 @@ class _Group:
             newest=self._panel.newest,
             free_answers=self._free,
             text=self._text,
+            probing=self._probing,
             observer=self._observer,
         )
 

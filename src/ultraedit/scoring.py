@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ultraedit.config import make_config
 from ultraedit.errors import ConfigError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.opening import open_host
 from ultraedit.perplexity import read_text
+from ultraedit.probes import Probing
 from ultraedit.replay import restore
 from ultraedit.store import JOURNAL, Journal
 from ultraedit.stream import Panel, draw, whole
 from ultraedit.types import Nobody, Observer
 
 
+class Scored(NamedTuple):
+    """How a run does where it stands."""
+
+    turn: int
+    edits: int
+    """How many were scored."""
+    found: Evaluation
+    remarks: dict[str, str]
+    """By name of a probe what has to be said of it."""
+
+
 def score(
-    path: Path, free_answers: int | None = None, observer: Observer | None = None
-) -> tuple[int, int, Evaluation]:
+    path: Path,
+    free_answers: int | None = None,
+    observer: Observer | None = None,
+    probes: Sequence[str] | None = None,
+) -> Scored:
     """Score a run where it stands, on its edits that hold, against its unedited model.
 
     A run that was scored on a sample is scored on a sample of that size, of the edits that hold.
@@ -27,9 +43,10 @@ def score(
         path: The run folder.
         free_answers: How many edits are also asked freely; None for all, 0 for none.
         observer: Told how far it is.
+        probes: Probes that are asked; None for those of the run.
 
     Returns:
-        The turn, the number of edits, and the evaluation. Where the turn has a checkpoint on
+        Where it stands and how it does. Where the turn has a checkpoint on
         record of the same edits, the teacher-forced scores are the same to the last digit.
 
     Raises:
@@ -44,7 +61,10 @@ def score(
             raise ConfigError(f"No edit of {path} holds: there is nothing to score.")
         host, settings = open_host(journal, observer)
 
-        text = read_text(host, make_config(dict(journal.job().settings)).perplexity)
+        config = make_config(dict(journal.job().settings))
+        text = read_text(host, config.perplexity)
+        names = config.probe if probes is None else probes
+        probing = Probing(names, host.language_model.tokenizer, panel.edits, config.seed)
 
         def ask(reference: Reference | None) -> Evaluation:
             return evaluate(
@@ -54,6 +74,7 @@ def score(
                 newest=panel.newest,
                 free_answers=free_answers,
                 text=text,
+                probing=probing,
                 observer=observer,
             )
 
@@ -61,7 +82,7 @@ def score(
         progress = restore(host, settings.editor, journal, observer=observer)
         with host.viewed(settings.editor, progress.state):
             found = ask(base.reference)
-        return progress.turns, len(panel.edits), found
+        return Scored(progress.turns, len(panel.edits), found, probing.remarks)
     finally:
         journal.close()
 

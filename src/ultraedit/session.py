@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from ultraedit.models import Preset, find_preset, save
 from ultraedit.models.generation import generate
 from ultraedit.models.preset import NO_PRESET
 from ultraedit.monitors import Halted, Watch
+from ultraedit.probes import chosen
 from ultraedit.second_moments import PROMPTS, OfPrompts, Statistics
 from ultraedit.stream import Background, InMemory, Source, Tokenised, tokenised
 from ultraedit.types import (
@@ -60,6 +61,8 @@ class EditResult:
     """Scores of the edits that were made last, where they were asked for."""
     halted: str | None = None
     """Why a guard ended the run; None if none did."""
+    probed: Mapping[str, str] = field(default_factory=dict)
+    """By name of a probe what has to be said of it, such as that it was left out."""
 
     @property
     def language_model(self) -> LanguageModel:
@@ -72,8 +75,9 @@ class EditResult:
 
     @property
     def remarks(self) -> dict[str, str]:
-        """What the editor has to say about how it worked, by what it is about."""
+        """What has to be said about how it went, by what it is about."""
         found = {} if self.halted is None else {"guard": self.halted}
+        found |= self.probed
         if isinstance(self.editor, RemarkingEditor):
             found |= self.editor.remarks(self.host, self.progress.state)
         return found
@@ -97,6 +101,7 @@ def edit(
     edits_per_turn: int = 100,
     evaluate_every: int | None = None,
     free_answers: int | None = None,
+    probes: Sequence[str] = (),
     statistics: Statistics | None = None,
     recorder: Recorder | None = None,
     observer: Observer | None = None,
@@ -111,6 +116,7 @@ def edit(
         edits_per_turn: How many edits are applied together. The last turn may be short.
         evaluate_every: Score all edits so far after every so many turns; None for the end alone.
         free_answers: How many edits are also asked freely; None for all, 0 for none.
+        probes: Probes of real use, of `chat`, `few-shot`, `reverse` and `negation`, or `all`.
         statistics: Where editors that need second moments of the layers' inputs have them from.
             None takes the prompts of the first edits.
         recorder: Told of every turn and evaluation as it happens.
@@ -121,11 +127,14 @@ def edit(
 
     Raises:
         DataError: If there is no edit, or one is longer than the model's context.
-        ConfigError: If a pattern matches nothing that can be edited.
+        ConfigError: If a pattern matches nothing that can be edited, or there is no such probe.
         NumericalError: If a turn's update is not finite; the turns before it stay applied.
     """
     schedule = Schedule(
-        edits_per_turn=edits_per_turn, evaluate_every=evaluate_every, free_answers=free_answers
+        edits_per_turn=edits_per_turn,
+        evaluate_every=evaluate_every,
+        free_answers=free_answers,
+        probes=chosen(probes),
     )
     if editor is None or modules is None:
         preset = choose_preset(
@@ -264,6 +273,7 @@ def carry_out(
         scored=len(source.panel.made(progress.edits - earlier)),
         newest=after.newest,
         halted=ended,
+        probed=checkpoints.probing.remarks,
     )
 
 

@@ -210,6 +210,8 @@ def _work(
                 score_newest=config.score_newest,
                 free_answers=config.free_answers,
                 text=read_text(host, config.perplexity),
+                probes=config.probe,
+                seed=config.seed,
             ),
             done=journal.edits_of_job(),
             first_turn=journal.job().first_turn,

@@ -87,4 +87,4 @@ def test_the_scores_are_printed_as_a_table(cli, tiny):
     assert "agreement" not in page
     assert page.splitlines()[0].split() == ["metric", "forced"]
     args[args.index(0)] = 2
-    assert cli(*args).stdout.splitlines()[0].split() == ["metric", "forced", "free"]
+    assert cli(*args).stdout.splitlines()[0].split() == ["metric", "free", "stops", "forced"]

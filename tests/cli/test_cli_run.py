@@ -87,6 +87,7 @@ def test_every_option_reaches_the_run(cli, tiny):
         "score_newest": None,
         "monitor": [],
         "perplexity": None,
+        "probe": [],
         "control": 0,
         "ability": [],
         "ability_limit": None,

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ import torch
 from tests.editors.test_contract import EDITS, host_of, make
 from ultraedit import ranks
 from ultraedit.errors import ConfigError
+from ultraedit.evaluate import evaluate
 from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, run_turns
+from ultraedit.probes import Probing
 from ultraedit.sharing import SharedHost
-from ultraedit.types import Edit, Turn, turns
+from ultraedit.types import Edit, Question, Turn, turns
 
 FACTS = [*EDITS, Edit("Who or what in the list comes last of all", "Z", subject="list")]
 NAMES = ("ultraedit", "ft-m", "memit", "malmen", "prune", "wise", "in-context")
@@ -107,6 +110,20 @@ def reused(host: ModelHost) -> int:
     return host.trunk.reused
 
 
+def probes() -> list[Any]:
+    """What the probes find on one process and on all."""
+    edits = [
+        Edit(f"Where was {name} born?", "Paris", subject=name, locality=(Question(name, "Inn"),))
+        for name in ("Ada", "Bob", "Eve", "Otto", "Ida")
+    ]
+    found = []
+    for host in (host_of("ultraedit"), shared("ultraedit")[0]):
+        probing = Probing(["few-shot", "reverse", "negation"], host.language_model.tokenizer, edits)
+        scored = evaluate(host, edits, probing=probing)
+        found.append([asdict(scored.scores), [*scored.answers]])
+    return found
+
+
 def fail(host: ModelHost, kind: str) -> None:
     """Fail as a copy may."""
     if kind == "user":
@@ -144,6 +161,7 @@ def main() -> None:
             "signals": signals(),
             "trunk": trunk(),
             "failures": failures(),
+            "probes": probes(),
             "size": ranks.size(),
         }
         Path(sys.argv[1]).write_text(json.dumps(found))

@@ -76,6 +76,13 @@ def test_every_process_keeps_what_lies_below_its_own_questions(found):
     assert min(found["trunk"]["reused"]) > 0
 
 
+def test_two_processes_probe_as_one_does(found):
+    alone, both = found["probes"]
+    assert alone == both
+    assert {"few-shot efficacy", "reverse", "affirmed", "negated"} <= alone[0]["probes"].keys()
+    assert len(both[1]) == 30
+
+
 def test_an_error_in_another_process_is_raised_in_the_first_and_the_job_goes_on(found):
     failures = found["failures"]
     assert failures["user"] == "ConfigError: This cannot be."

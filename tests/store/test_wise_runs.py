@@ -133,7 +133,7 @@ def test_scores_of_a_run_are_those_of_its_model(wise, place):
     from ultraedit.host import ModelHost
 
     folder = wise()
-    _, _, found = score(folder, 0)
+    found = score(folder, 0).found
     edits = data.read(str(place / "facts.jsonl"))
     loaded = load(str(folder / "model"), dtype="float32", device="cpu")
     again = evaluate(ModelHost(loaded, None), edits, free_answers=0)

@@ -75,6 +75,17 @@ Action = Annotated[
         "stop|back",
     ),
 ]
+Probes = Annotated[
+    list[str] | None,
+    _option(
+        "--probe",
+        WATCH,
+        "Ask the edits as users do: chat, inside the model's chat template; few-shot, behind "
+        "examples; reverse, for the subject; negation, negated. May be repeated; all for all four, "
+        "none unless given.",
+        "NAME",
+    ),
+]
 
 
 def thresholds(texts: Sequence[str]) -> dict[str, float] | None:

@@ -107,13 +107,14 @@ def scores(summary: Mapping[str, Any], *, before: bool = True) -> None:
     rows = [row for row in scores_table(summary) if row.forced or row.generated]
     freely = any(row.generated for row in rows)
     columns: dict[str, list[float | None]] = {}
-    if before:
-        columns["before"] = [row.forced_before for row in rows]
-    columns["after" if before else "forced"] = [row.forced_after for row in rows]
     if before and freely:
         columns["free before"] = [row.generated_before for row in rows]
     if freely:
         columns["free after" if before else "free"] = [row.generated_after for row in rows]
+        columns["stops"] = [row.stops for row in rows]
+    if before:
+        columns["forced before"] = [row.forced_before for row in rows]
+    columns["forced after" if before else "forced"] = [row.forced_after for row in rows]
     table(
         ["metric", *columns],
         [
@@ -121,10 +122,12 @@ def scores(summary: Mapping[str, Any], *, before: bool = True) -> None:
             for row, *cells in zip(rows, *columns.values(), strict=True)
         ],
         right=list(columns),
+        whole=["metric"],
     )
     line()
-    free = "; free: exact match of the model's own answers" if freely else ""
-    line(f"Teacher-forced token accuracy{free}.")
+    if freely:
+        line("Free: exact match of the model's own answers; stops: nothing follows the target.")
+    line("Forced: teacher-forced token accuracy.")
     if said := perplexity_line(summary):
         line(said)
 

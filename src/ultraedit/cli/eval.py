@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ultraedit.cli import _monitor_options as m
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._job import refuse_beside
@@ -16,8 +17,8 @@ from ultraedit.cli._progress import Named, progress
 from ultraedit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ultraedit.evaluate import Evaluation, Reference
-    from ultraedit.types import Edit, Observer
+    from ultraedit.evaluate import Evaluation
+    from ultraedit.host import ModelHost
 
 Beside = Annotated[
     str | None,
@@ -40,6 +41,7 @@ def evaluate(
     device: o.Device = None,
     seed: o.Seed = None,
     free_answers: o.FreeAnswers = None,
+    probe: m.Probes = None,
     json: o.Json = False,
 ) -> None:
     r"""Score a model on a file of facts as it stands.
@@ -47,17 +49,20 @@ def evaluate(
     Examples:
       ultraedit eval smollm2 --data zsre:zsre_10k.json --limit 100
       ultraedit eval demo-run/model --data facts.jsonl --beside smollm2
-      ultraedit eval demo-run
+      ultraedit eval demo-run --probe chat --probe few-shot
 
-    A run folder in the place of a model is scored where it stands, on its own edits.
+    A run folder in the place of a model is scored where it stands, on its own edits, with its own
+    probes unless others are given.
     """
     from ultraedit.data import read
+    from ultraedit.probes import chosen
 
+    probes = None if probe is None else chosen(probe)
     if (Path(model) / "journal.sqlite").is_file():
         refuse_beside(
             "A run folder", {"data": data, "limit": limit, "beside": beside, "dtype": dtype}
         )
-        _score_run(Path(model), free_answers, json=json)
+        _score_run(Path(model), free_answers, probes, json=json)
         return
     if data is None:
         raise ConfigError("--data is missing. Give it a file of facts as FORMAT:PATH.")
@@ -66,10 +71,21 @@ def evaluate(
     edits = read(data, limit=limit, seed=seed or 0)
     reference = None
     with progress() as observer:
+        from ultraedit.evaluate import evaluate as ask_all  # torch, once all else is checked
+        from ultraedit.probes import Probing
+
         for name in [model] if beside is None else [beside, model]:
-            found = _score(
-                name, edits, reference, free_answers, dtype or "auto", device or "auto", observer
+            observer.stage(f"Loading {name}")
+            host = _host(name, dtype or "auto", device or "auto")
+            probing = Probing(probes or (), host.language_model.tokenizer, edits, seed or 0)
+            found = ask_all(
+                *(host, edits),
+                reference=reference,
+                free_answers=free_answers,
+                probing=probing,
+                observer=Named(observer, f"Asking {name}"),
             )
+            del host  # before the next one is loaded
             reference = found.reference
     if beside is None:
         found = _without_agreement(found)
@@ -80,23 +96,27 @@ def evaluate(
         "edits": len(edits),
         "overruled": found.overruled,
         "scores": asdict(found.scores),
+        "remarks": probing.remarks,
     }
     _show(result, ("model", "beside", "data", "edits"), json=json)
 
 
-def _score_run(folder: Path, free_answers: int | None, *, json: bool) -> None:
+def _score_run(
+    folder: Path, free_answers: int | None, probes: tuple[str, ...] | None, *, json: bool
+) -> None:
     """Score a run where it stands."""
     with progress() as observer:
         observer.stage("Getting ready")
         from ultraedit.scoring import score
 
-        turn, edits, found = score(folder, free_answers, observer)
+        scored = score(folder, free_answers, observer, probes)
     result = {
         "folder": str(folder),
-        "turn": turn,
-        "edits": edits,
-        "overruled": found.overruled,
-        "scores": asdict(found.scores),
+        "turn": scored.turn,
+        "edits": scored.edits,
+        "overruled": scored.found.overruled,
+        "scores": asdict(scored.found.scores),
+        "remarks": scored.remarks,
     }
     _show(result, ("folder", "turn", "edits"), json=json)
 
@@ -107,32 +127,15 @@ def _show(result: dict[str, Any], named: Sequence[str], *, json: bool) -> None:
         return
     _output.scores({"before": {}, "after": result["scores"]}, before=False)
     _output.line()
-    _output.pairs({name: result[name] for name in named})
+    _output.pairs({name: result[name] for name in named} | result["remarks"])
 
 
-def _score(
-    name: str,
-    edits: list[Edit],
-    reference: Reference | None,
-    free_answers: int | None,
-    dtype: str,
-    device: str,
-    observer: Observer,
-) -> Evaluation:
-    """Load a model and ask it everything; it is let go of before the next one is loaded."""
-    from ultraedit.evaluate import evaluate as ask_all
+def _host(name: str, dtype: str, device: str) -> ModelHost:
+    """Load a model that is asked and not edited."""
     from ultraedit.host import ModelHost
     from ultraedit.models import load
 
-    observer.stage(f"Loading {name}")
-    host = ModelHost(load(name, dtype=dtype, device=device), None)
-    return ask_all(
-        host,
-        edits,
-        reference=reference,
-        free_answers=free_answers,
-        observer=Named(observer, f"Asking {name}"),
-    )
+    return ModelHost(load(name, dtype=dtype, device=device), None)
 
 
 def _without_agreement(found: Evaluation) -> Evaluation:

@@ -5,7 +5,7 @@ from ultraedit.metrics.divergence import (
     log_probabilities,
     same_choice,
 )
-from ultraedit.metrics.exact_match import answer_line, exact_match
+from ultraedit.metrics.exact_match import answer_line, begins, exact_match, stops
 from ultraedit.metrics.retention import (
     Aged,
     Retention,
@@ -21,6 +21,7 @@ __all__ = [
     "Retention",
     "Scored",
     "answer_line",
+    "begins",
     "divergence",
     "exact_match",
     "forgetting_curve",
@@ -28,6 +29,7 @@ __all__ = [
     "mean",
     "retention",
     "same_choice",
+    "stops",
     "token_accuracy",
     "token_agreement",
     "turn_means",

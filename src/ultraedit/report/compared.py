@@ -19,9 +19,11 @@ class Figures(NamedTuple):
     edits: int
     turns: int
     free: Mapping[str, float | None]
-    """Exact match of free answers after the edits, by metric."""
+    """Exact match of free answers after the edits, by metric and probe."""
+    stops: Mapping[str, float]
+    """Share of the free answers that are the target and nothing else, likewise."""
     forced: Mapping[str, float | None]
-    """Teacher-forced token accuracy after the edits, by metric."""
+    """Teacher-forced token accuracy after the edits, likewise."""
     perplexity: float | None
     perplexity_before: float | None
     seconds_per_100: float
@@ -82,14 +84,19 @@ def figures(run: FinishedRun) -> Figures:
     return Figures(
         edits=summary["edits"],
         turns=summary["turns"],
-        free={name: free.get(name) for name in METRICS},
-        forced={name: after.get(name) for name in METRICS},
+        free=_by_name(free),
+        stops=free.get("stops") or {},
+        forced=_by_name(after),
         perplexity=after.get("perplexity"),
         perplexity_before=summary["before"].get("perplexity"),
         seconds_per_100=100 * summary["edit_seconds"] / max(1, summary["edits"]),
         peak_memory_bytes=summary["peak_memory_bytes"],
         ability={task: found["score"] for task, found in (looks or [{}])[-1].items()},
     )
+
+
+def _by_name(scores: Mapping[str, Any]) -> dict[str, float | None]:
+    return {name: scores.get(name) for name in METRICS} | (scores.get("probes") or {})
 
 
 def remarks(runs: Sequence[Compared]) -> Iterator[str]:

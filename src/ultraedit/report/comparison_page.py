@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ultraedit.report.blocks import (
@@ -27,10 +27,8 @@ from ultraedit.report.formats import (
     format_percent,
     format_seconds,
 )
-from ultraedit.report.scores import METRICS
+from ultraedit.report.scores import METRICS, label
 from ultraedit.report.settled import value_of
-
-_SCORES = tuple(f"{way} {name}" for way in ("free", "forced") for name in METRICS)
 
 _COSTS = ("perplexity", "time of 100 edits", "peak memory")
 
@@ -57,6 +55,8 @@ def comparison_page(comparison: Comparison, stem: str) -> Iterator[Block]:
             "Under ",
             Code("free"),
             ", exact match of greedy answers; under ",
+            Code("stops"),
+            ", answers with nothing behind the target; under ",
             Code("forced"),
             ", teacher-forced token accuracy. The time leaves evaluation out.",
         )
@@ -77,9 +77,19 @@ def comparison_page(comparison: Comparison, stem: str) -> Iterator[Block]:
     yield Bullets([_where(each) for each in runs])
 
 
-def _cells(figures: Figures) -> dict[str, str]:
-    """What a table says of one run, by the names of its rows."""
-    scores = [format_percent(side[name]) for side in figures[2:4] for name in METRICS]
+def _cells(figures: Figures, names: Sequence[str]) -> dict[str, str]:
+    """What a table says of one run, by the names of its rows.
+
+    Args:
+        figures: Of the run.
+        names: Metrics and probes that any run has.
+    """
+    sides = {"free": figures.free, "stops": figures.stops, "forced": figures.forced}
+    scores = {
+        f"{way} {label(name)}": format_percent(side.get(name))
+        for way, side in sides.items()
+        for name in names
+    }
     perplexity = format_number(figures.perplexity)
     if figures.perplexity is not None and figures.perplexity_before is not None:
         perplexity += f" (before {format_number(figures.perplexity_before)})"
@@ -88,13 +98,15 @@ def _cells(figures: Figures) -> dict[str, str]:
         format_seconds(figures.seconds_per_100),
         format_bytes(figures.peak_memory_bytes),
     )
-    names = (*_SCORES, *_COSTS)
-    return {"edits": f"{figures.edits:,}"} | dict(zip(names, (*scores, *costs), strict=True))
+    return {"edits": f"{figures.edits:,}"} | scores | dict(zip(_COSTS, costs, strict=True))
 
 
 def measured(comparison: Comparison) -> list[list[str]]:
     """The table of figures: a row for each that any run has, with its name and a cell a run."""
-    cells = [_cells(each.figures) for each in comparison.runs]
+    known = dict.fromkeys(METRICS)
+    for each in comparison.runs:
+        known |= dict.fromkeys([*each.figures.free, *each.figures.forced])
+    cells = [_cells(each.figures, list(known)) for each in comparison.runs]
     rows = [[name, *(each[name] for each in cells)] for name in cells[0]]
     return [row for row in rows if any(cell != MISSING for cell in row[1:])]
 

@@ -20,6 +20,7 @@ from ultraedit.report.formats import (
 from ultraedit.report.headline import headline
 from ultraedit.report.norm_plot import draw_norms
 from ultraedit.report.plots import draw_metrics, draw_speed_and_memory
+from ultraedit.report.probed import endings, meanings, probes_over_the_run
 from ultraedit.report.reading import FinishedRun, History
 from ultraedit.report.retention_plot import draw_retention
 from ultraedit.report.scores import METRICS, ScoreRow, perplexity_line
@@ -33,13 +34,6 @@ PLOTS = ("metrics.png", "speed_memory.png", "norms.png")
 CURVES = "curves.png"
 RETENTION = "retention.png"
 """The plots of runs that were scored after several turns."""
-
-_MEANINGS = {
-    "efficacy": "the edited prompts get their new answers",
-    "generalization": "other ways of asking them get the new answers too",
-    "specificity": "unrelated questions get their gold answers",
-    "agreement": "unrelated questions get the unedited model's answers",
-}
 
 
 def page(
@@ -100,9 +94,8 @@ def _scores(run: FinishedRun, rows: Sequence[ScoreRow]) -> Iterator[Block]:
             "The model was not asked freely. Teacher-forced token accuracy, as the paper scores. "
             "Changes are in percentage points."
         )
-    others = ["the others: further questions of the data, by their name in it."]
-    meanings = [f"{name}: {meaning}." for name, meaning in _MEANINGS.items()]
-    yield Bullets(meanings + (others if len(rows) > len(METRICS) else []))
+    yield Bullets(meanings([row.name for row in rows]))
+    yield from endings(rows)
     if line := perplexity_line(run.summary):
         yield Paragraph(line)
     yield Picture(PLOTS[0], "Scores before and after the edits", lambda: draw_metrics(rows))
@@ -133,6 +126,7 @@ def _curves(run: FinishedRun) -> Iterator[Block]:
         cells += [format_number(point.scores.get("perplexity"))] if read else []
         rows.append(cells)
     yield Table(header, rows, "r" * len(header))
+    yield from probes_over_the_run(points)
     yield Picture(CURVES, "Scores over the edits made", lambda: draw_curves(points))
 
 

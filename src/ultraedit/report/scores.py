@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 METRICS = ("efficacy", "generalization", "specificity", "agreement")
 """The metrics that every run has a row for, measured or not."""
+
+
+_LABELS = {"negated": "negated (lower is better)"}
+"""Names that would mislead by themselves."""
 
 
 class ScoreRow(NamedTuple):
@@ -17,6 +21,10 @@ class ScoreRow(NamedTuple):
     forced_after: float | None
     generated_before: float | None
     generated_after: float | None
+    begins: float | None = None
+    """Share of the free answers after the edits that begin with the target."""
+    stops: float | None = None
+    """Share of them that are the target and nothing else."""
 
     @property
     def forced(self) -> bool:
@@ -36,24 +44,26 @@ def scores_table(summary: Mapping[str, Any]) -> list[ScoreRow]:
         summary: What ``summary.json`` holds; its ``before`` and ``after`` are read.
 
     Returns:
-        Efficacy, generalization, specificity and agreement, then the probes in the order of the
-        data. Probes are never asked freely.
+        Efficacy, generalization, specificity and agreement, then the probes in the order in which
+        they were asked.
     """
     before, after = summary["before"], summary["after"]
-    said_before, said_after = before.get("generation") or {}, after.get("generation") or {}
-    rows = [
-        ScoreRow(
-            name, before.get(name), after.get(name), said_before.get(name), said_after.get(name)
-        )
-        for name in METRICS
-    ]
-    probes_before, probes_after = before.get("probes") or {}, after.get("probes") or {}
-    names = dict.fromkeys([*probes_before, *probes_after])
-    rows.extend(
-        ScoreRow(name, probes_before.get(name), probes_after.get(name), None, None)
-        for name in names
-    )
+    sides = (before, after, before.get("generation") or {}, after.get("generation") or {})
+    rows = [_row(name, [side.get(name) for side in sides], sides[-1]) for name in METRICS]
+    probes = [side.get("probes") or {} for side in sides]
+    names = dict.fromkeys(name for side in probes for name in side)
+    rows.extend(_row(name, [side.get(name) for side in probes], sides[-1]) for name in names)
     return rows
+
+
+def label(name: str) -> str:
+    """What a reader is shown as the name of a score."""
+    return _LABELS.get(name, name)
+
+
+def _row(name: str, scores: Sequence[float | None], said: Mapping[str, Any]) -> ScoreRow:
+    ended = {which: (said.get(which) or {}).get(name) for which in ("begins", "stops")}
+    return ScoreRow(label(name), *scores, **ended)
 
 
 def perplexity_line(summary: Mapping[str, Any]) -> str | None:

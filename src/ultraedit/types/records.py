@@ -25,6 +25,16 @@ class GenerationScores:
     agreement: float | None = None
     """Share of locality questions that get the unedited model's own answer."""
 
+    probes: Mapping[str, float] = field(default_factory=dict)
+    """Those of the data and those of `ultraedit.probes`, by name."""
+
+    begins: Mapping[str, float] = field(default_factory=dict)
+    """By name of a score, probes among them: share of the answers that begin with the target."""
+
+    stops: Mapping[str, float] = field(default_factory=dict)
+    """By name likewise: share of the answers that are the target and nothing else. All of them are
+    exact matches, and all exact matches begin with the target."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
@@ -39,6 +49,7 @@ class Scores:
     """Share of locality answer tokens where the top choice is the unedited model's."""
 
     probes: Mapping[str, float] = field(default_factory=dict)
+    """Those of the data and those of `ultraedit.probes`, by name."""
     generation: GenerationScores | None = None
 
     perplexity: float | None = None
