@@ -197,6 +197,8 @@ def test_a_dry_run_says_where_each_choice_is_from(cli, tiny):
         "alpha": (1.0, "default"),
         "expected_edits": (5, "auto: edits of the run"),
         "step_factor": (1.0, "default"),
+        "passes": (1, "default"),
+        "written": (0.3, "default"),
         "retention": (0.0, "default"),
         "normalise": (1.0, "default"),
         "normalise_seed": (0, "default"),

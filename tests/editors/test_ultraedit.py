@@ -260,7 +260,7 @@ def test_auto_eta_waits_for_a_turn_that_says_something():
         ({"eta": 0.0}, r"eta must be a positive number or 'auto', got 0\.0"),
         ({"eta": float("nan")}, "eta must be a positive number or 'auto', got nan"),
         ({"loss_left": 1.0}, "loss_left must be at least 0 and below 1, got 1.0"),
-        ({"passes": 0}, "passes must be at least 1, got 0"),
+        ({"passes": 0}, "passes must be at least 1, or auto, got 0"),
         ({"written": -1.0}, "written must be at least 0 nats, got -1.0"),
         ({"expected_edits": 0}, "expected_edits must be at least 1, got 0"),
         ({"retention": 1.5}, "retention must be from 0 to 1, got 1.5"),

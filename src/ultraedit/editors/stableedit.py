@@ -47,7 +47,7 @@ class StableEdit(Trained, UltraEdit):
     ridge: float = 10.0
     """Penalty on the size of the update. Larger writes less."""
 
-    passes: int | None = 1
+    passes: int | Literal["auto"] = 1
     """How often, at most, a turn is gone through, as for UltraEdit."""
 
     net: str = "untrained"

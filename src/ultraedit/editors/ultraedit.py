@@ -138,9 +138,9 @@ class UltraEdit(Normalised):
     step_factor: float = 1.0
     """With ``eta="auto"``, a factor of the step that was found. `ultraedit tune` searches it."""
 
-    passes: int | None = None
+    passes: int | Literal["auto"] = "auto"
     """How often, at most, a turn is gone through, each time from the weights that the time before
-    left. Unless given 1, as in the paper, and 20 with ``eta="auto"``. Larger writes more."""
+    left. ``auto`` is 1, as in the paper, and 20 with ``eta="auto"``. Larger writes more."""
 
     written: float = 0.3
     """Mean loss per answer token, in nats, at which a turn needs no further pass. With
@@ -170,10 +170,10 @@ class UltraEdit(Normalised):
         require_positive(self, "eta", "ridge", "alpha", "step_factor", auto="eta")
         if not 0 <= self.loss_left < 1:
             raise ConfigError(f"loss_left must be at least 0 and below 1, got {self.loss_left}.")
-        if self.passes is None:
+        if self.passes == "auto":
             object.__setattr__(self, "passes", AUTO_PASSES if self.eta == "auto" else 1)
         elif self.passes < 1:
-            raise ConfigError(f"passes must be at least 1, got {self.passes}.")
+            raise ConfigError(f"passes must be at least 1, or auto, got {self.passes}.")
         if not self.written >= 0:
             raise ConfigError(f"written must be at least 0 nats, got {self.written}.")
         if self.expected_edits < 1:
@@ -195,7 +195,7 @@ class UltraEdit(Normalised):
         The statistics see every pass. What retention keeps of a turn are the keys of its last one,
         so that no pass is held off the keys of another.
         """
-        assert self.passes is not None
+        assert self.passes != "auto"
         patch, left = super().step(host, turn, state)
         past = {name: tensor for name, tensor in state.items() if name.startswith("past/")}
         loss, enough = math.inf, self.written
