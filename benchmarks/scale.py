@@ -148,8 +148,8 @@ def _config(place: Path, edits: int, model: str) -> dict[str, Any]:
 
 def _carry_out(config: dict[str, Any], out: Path, watch: Any) -> None:
     """Do a run, or what is left of it."""
-    from ultraedit import workflow
     from ultraedit.config import make_config
+    from ultraedit.runs import workflow
     from ultraedit.store.schema import JOURNAL, is_blank
 
     if (out / JOURNAL).exists() and not is_blank(out / JOURNAL):

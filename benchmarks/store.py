@@ -51,7 +51,7 @@ def measure(file: Path, dtype: str) -> dict[str, Any]:
     from ultraedit.host import ModelHost
     from ultraedit.lifelong import keep_freed_memory, run_turns
     from ultraedit.models import load
-    from ultraedit.replay import restore
+    from ultraedit.runs.replay import restore
     from ultraedit.store import RunFolder
     from ultraedit.store.randomness import random_state
     from ultraedit.types import turns

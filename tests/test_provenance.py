@@ -7,9 +7,10 @@ import json
 import pytest
 
 from tests.tiny import tiny_model
-from ultraedit import models, workflow
+from ultraedit import models
 from ultraedit.config import make_config
 from ultraedit.errors import ConfigError
+from ultraedit.runs import workflow
 from ultraedit.settings import resolve
 
 FACTS = [

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from tests.tiny import tiny_model
-from ultraedit import models, report, session, workflow
+from ultraedit import models, report, session
 from ultraedit.config import RunConfig, make_config, read_config
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.errors import ConfigError, DataError, NumericalError, StorageError
+from ultraedit.runs import workflow
 
 FACTS = [
     {

@@ -12,11 +12,12 @@ import torch
 
 from tests.ability.test_tasks import write
 from tests.tiny import tiny_model
-from ultraedit import models, workflow
+from ultraedit import models
 from ultraedit.ability import Settings, measure, of_model, of_run
 from ultraedit.config import make_config
 from ultraedit.errors import ConfigError
-from ultraedit.rollback import rollback
+from ultraedit.runs import workflow
+from ultraedit.runs.rollback import rollback
 
 pytestmark = [
     pytest.mark.skipif(find_spec("lm_eval") is None, reason="lm-eval is not installed"),

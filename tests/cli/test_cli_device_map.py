@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tests.tiny import tiny_model
-from ultraedit import opening
 from ultraedit.models import load, save
+from ultraedit.runs import opening
 
 RUN = ("run", "--data", "facts.jsonl", "--edits-per-turn", "2", "--device", "cpu")
 

@@ -12,10 +12,10 @@ from tests.second_moments.conftest import passages
 from tests.tiny import tiny_model
 from ultraedit.editors import EDITORS
 from ultraedit.models import save
-from ultraedit.opening import open_host
+from ultraedit.runs.opening import open_host
+from ultraedit.runs.workflow import append
 from ultraedit.store import RunFolder
 from ultraedit.types import Additive, Nobody
-from ultraedit.workflow import append
 
 
 @pytest.fixture(autouse=True)

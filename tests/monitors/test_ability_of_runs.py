@@ -9,11 +9,12 @@ import pytest
 
 from tests.ability.test_tasks import write
 from tests.tiny import tiny_model
-from ultraedit import ability, models, workflow
+from ultraedit import ability, models
 from ultraedit.config import make_config
 from ultraedit.report.markdown import to_markdown
 from ultraedit.report.reading import Seen
 from ultraedit.report.watched import draw_ability, has_ability, watched
+from ultraedit.runs import workflow
 
 SCORE = {"score": 0.5, "stderr": 0.125}
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from tests.tiny import tiny_model
-from ultraedit import models, report, workflow
+from ultraedit import models, report
 from ultraedit.config import make_config
 from ultraedit.errors import ConfigError
-from ultraedit.opening import open_host
-from ultraedit.replay import restore
+from ultraedit.runs import workflow
+from ultraedit.runs.opening import open_host
+from ultraedit.runs.replay import restore
 from ultraedit.store import JOURNAL, Journal
 from ultraedit.types import Nobody
 

@@ -10,12 +10,13 @@ import pytest
 from tests.probes.test_contexts import chatting
 from tests.tiny import tiny_model
 from ultraedit import checkpoints as asking
-from ultraedit import models, report, scoring, workflow
+from ultraedit import models, report
 from ultraedit.comparison import compare_runs
 from ultraedit.config import make_config
 from ultraedit.models import LanguageModel
 from ultraedit.report.comparison_page import measured
-from ultraedit.revert import revert
+from ultraedit.runs import scoring, workflow
+from ultraedit.runs.revert import revert
 from ultraedit.store import JOURNAL, Journal
 
 NAMES = ("Ada", "Jane", "George", "Thomas", "Emma", "Paul", "Anna", "Otto")

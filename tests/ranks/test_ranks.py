@@ -19,8 +19,8 @@ from tests.tiny import tiny_model
 from ultraedit import ranks
 from ultraedit.errors import ConfigError
 from ultraedit.models import save
+from ultraedit.runs.workflow import resume
 from ultraedit.store import JOURNAL, Journal
-from ultraedit.workflow import resume
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2")

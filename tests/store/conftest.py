@@ -7,9 +7,9 @@ import json
 import pytest
 
 from tests.tiny import tiny_model
-from ultraedit import workflow
 from ultraedit.config import make_config
 from ultraedit.models import save
+from ultraedit.runs import workflow
 
 NAMES = ("Ada", "Bo", "Cy", "Di", "Ed", "Flo", "Gil", "Hal", "Ida", "Jo", "Kim", "Lea")
 """The targets, one per edit; the place of each is its edit's id."""

@@ -10,13 +10,13 @@ from safetensors.torch import load_file
 
 from tests.store.conftest import write_facts
 from tests.tiny import tiny_model
-from ultraedit import workflow
 from ultraedit.errors import ConfigError, DataError, NumericalError, StorageError
 from ultraedit.models import save
-from ultraedit.revert import revert
-from ultraedit.rollback import prune, rollback
+from ultraedit.runs import workflow
+from ultraedit.runs.revert import revert
+from ultraedit.runs.rollback import prune, rollback
+from ultraedit.runs.verify import verify
 from ultraedit.store import JOURNAL, Journal, RunFolder
-from ultraedit.verify import verify
 
 
 def weights(folder):

@@ -7,20 +7,21 @@ from contextlib import closing
 import pytest
 
 from tests.store.conftest import NAMES, write_facts
-from ultraedit import data, workflow
+from ultraedit import data
 from ultraedit.apply import apply_to
 from ultraedit.compare import compare
 from ultraedit.errors import ConfigError
 from ultraedit.evaluate import evaluate
-from ultraedit.export import export_beside, export_delta, export_lora, export_model
 from ultraedit.host import ModelHost
 from ultraedit.models import fingerprint, load
 from ultraedit.recall import recall_of
-from ultraedit.revert import revert
-from ultraedit.rollback import rollback
-from ultraedit.scoring import score
+from ultraedit.runs import workflow
+from ultraedit.runs.export import export_beside, export_delta, export_lora, export_model
+from ultraedit.runs.revert import revert
+from ultraedit.runs.rollback import rollback
+from ultraedit.runs.scoring import score
+from ultraedit.runs.verify import verify
 from ultraedit.store import JOURNAL, Journal
-from ultraedit.verify import verify
 
 
 @pytest.fixture

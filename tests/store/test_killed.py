@@ -13,8 +13,8 @@ import pytest
 
 from tests.tiny import tiny_model
 from ultraedit.models import save
+from ultraedit.runs.verify import verify
 from ultraedit.store import JOURNAL, Journal
-from ultraedit.verify import verify
 
 KILLED = -9
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from ultraedit.files import sha256
-from ultraedit.rollback import rollback
+from ultraedit.runs.rollback import rollback
+from ultraedit.runs.verify import verify
 from ultraedit.store import JOURNAL, SEAL, Journal, seal_of
-from ultraedit.verify import verify
 
 
 def flip(path, place=0.5):

@@ -6,17 +6,18 @@ import pytest
 import torch
 
 from tests.store.conftest import NAMES
-from ultraedit import load_wise, workflow
+from ultraedit import load_wise
 from ultraedit.compare import compare
 from ultraedit.errors import ConfigError
-from ultraedit.export import export_beside, export_delta, export_lora, export_model
 from ultraedit.models import fingerprint, load
 from ultraedit.models.generation import generate
-from ultraedit.revert import revert
-from ultraedit.rollback import rollback
 from ultraedit.routing import router_of
-from ultraedit.scoring import score
-from ultraedit.verify import verify
+from ultraedit.runs import workflow
+from ultraedit.runs.export import export_beside, export_delta, export_lora, export_model
+from ultraedit.runs.revert import revert
+from ultraedit.runs.rollback import rollback
+from ultraedit.runs.scoring import score
+from ultraedit.runs.verify import verify
 
 OPTIONS = {"edit_lr": 4.0, "n_iter": 6, "contexts": 1, "beta": 2.0, "alpha": 0.5, "gamma": 1.0}
 SETTINGS = {

@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 
 import ultraedit.report
-from ultraedit import workflow
 from ultraedit.config import make_config
+from ultraedit.runs import workflow
 from ultraedit.store import folder, journal, snapshots
 
 

@@ -10,7 +10,7 @@ import torch
 
 from tests.stream.test_sampling import by_sorting
 from tests.tiny import tiny_model
-from ultraedit import report, scoring, workflow
+from ultraedit import report
 from ultraedit.checkpoints import Schedule
 from ultraedit.config import make_config
 from ultraedit.data import read
@@ -19,7 +19,8 @@ from ultraedit.errors import ConfigError, DataError
 from ultraedit.evaluate import evaluate
 from ultraedit.host import ModelHost
 from ultraedit.models import save
-from ultraedit.revert import revert
+from ultraedit.runs import scoring, workflow
+from ultraedit.runs.revert import revert
 from ultraedit.session import carry_out
 from ultraedit.store import JOURNAL, Journal
 from ultraedit.stream import InMemory

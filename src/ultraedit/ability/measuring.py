@@ -205,8 +205,8 @@ def of_run(path: Path, settings: Settings, observer: Observer | None = None) -> 
     Raises:
         UltraEditError: If the folder holds no run, or as `measure`.
     """
-    from ultraedit.opening import open_host
-    from ultraedit.replay import restore
+    from ultraedit.runs.opening import open_host
+    from ultraedit.runs.replay import restore
     from ultraedit.store import JOURNAL, Journal
 
     require_harness()

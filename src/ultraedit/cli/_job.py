@@ -16,7 +16,7 @@ from ultraedit.errors import ConfigError, ProcessError
 
 if TYPE_CHECKING:
     from ultraedit.config import RunConfig
-    from ultraedit.workflow import RunResult
+    from ultraedit.runs.workflow import RunResult
 
 EDITOR_FLAGS = ("eta", "ridge", "protocol", "net")
 """Options of editors that have a flag of their own. All others are given with ``--set``."""
@@ -86,7 +86,7 @@ def carry_out(config: RunConfig, out: Path) -> RunResult:
     """
     with progress() as observer, resumable(out):
         observer.stage("Getting ready")
-        from ultraedit.workflow import run
+        from ultraedit.runs.workflow import run
 
         return run(config, out, observer)
 
@@ -95,7 +95,7 @@ def go_on(folder: Path, *, json: bool) -> None:
     """Finish an interrupted run in front of the user."""
     with progress() as observer, resumable(folder):
         observer.stage("Getting ready")
-        from ultraedit.workflow import resume
+        from ultraedit.runs.workflow import resume
 
         done = resume(folder, observer)
     if done is None:
@@ -110,7 +110,7 @@ def add_to(folder: Path, changes: dict[str, Any], *, json: bool) -> None:
     """Add facts to a run in front of the user."""
     with progress() as observer, resumable(folder):
         observer.stage("Getting ready")
-        from ultraedit.workflow import append
+        from ultraedit.runs.workflow import append
 
         done = append(folder, changes, observer)
     show(done, json=json)

@@ -107,7 +107,7 @@ def _score_run(
     """Score a run where it stands."""
     with progress() as observer:
         observer.stage("Getting ready")
-        from ultraedit.scoring import score
+        from ultraedit.runs.scoring import score
 
         scored = score(folder, free_answers, observer, probes)
     result = {

@@ -13,7 +13,7 @@ from ultraedit.cli._progress import progress
 from ultraedit.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from ultraedit.export import Adapter
+    from ultraedit.runs.export import Adapter
 
 FORMS = ("model", "delta", "lora", "wise", "in-context")
 
@@ -94,7 +94,7 @@ def export(
     form, out = _check(form, out, {"--rank": rank, "--energy": energy, "--score": score})
     with progress() as observer:
         observer.stage("Getting ready")
-        from ultraedit.export import export_beside, export_delta, export_lora, export_model
+        from ultraedit.runs.export import export_beside, export_delta, export_lora, export_model
         from ultraedit.store.lora import KEPT
 
         adapter = None

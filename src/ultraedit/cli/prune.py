@@ -14,7 +14,7 @@ def prune(folder: o.RunArgument, json: o.Json = False) -> None:
       ultraedit prune runs/ultraedit-smollm2-zsre-1 --json
     """
     from ultraedit.report import format_count
-    from ultraedit.rollback import prune as forget
+    from ultraedit.runs.rollback import prune as forget
 
     turns = forget(folder)
     if json:

@@ -22,7 +22,7 @@ def report(folder: Folder, json: o.Json = False) -> None:
       ultraedit report demo-run
       ultraedit report runs/ultraedit-smollm2-zsre-1 --json
     """
-    from ultraedit.workflow import write_report
+    from ultraedit.runs.workflow import write_report
 
     write_report(folder)
     pages = {

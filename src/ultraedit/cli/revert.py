@@ -12,7 +12,7 @@ from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
 
 if TYPE_CHECKING:
-    from ultraedit.revert import BeforeAndAfter
+    from ultraedit.runs.revert import BeforeAndAfter
 
 Edits = Annotated[
     list[str],
@@ -47,7 +47,7 @@ def revert(folder: o.RunArgument, edit: Edits, turn: Turn = None, json: o.Json =
     """
     with progress() as observer:
         observer.stage("Getting ready")
-        from ultraedit.revert import revert as take_out
+        from ultraedit.runs.revert import revert as take_out
 
         done = take_out(folder, edit, turn, observer)
     if json:

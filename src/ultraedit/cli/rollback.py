@@ -36,7 +36,7 @@ def rollback(folder: o.RunArgument, to_turn: ToTurn, json: o.Json = False) -> No
 
     with progress() as observer:
         observer.stage("Getting ready")
-        from ultraedit.rollback import rollback as roll_back
+        from ultraedit.runs.rollback import rollback as roll_back
 
         done = roll_back(folder, to_turn, observer)
     if json:

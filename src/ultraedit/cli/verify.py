@@ -25,7 +25,7 @@ def verify(folder: o.RunArgument, json: o.Json = False) -> None:
 
     with progress() as observer:
         observer.stage("Getting ready")
-        from ultraedit.verify import verify as check
+        from ultraedit.runs.verify import verify as check
 
         found = check(folder, observer)
     if json:

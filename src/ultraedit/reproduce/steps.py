@@ -174,7 +174,7 @@ class Run:
 
     def carry_out(self, out: Path, observer: Observer) -> None:
         """Make it, or go on with it."""
-        from ultraedit import workflow
+        from ultraedit.runs import workflow
 
         folder = out / self.place
         if self.status(out) == "interrupted":

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from ultraedit.config import make_config
 from ultraedit.errors import ConfigError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
-from ultraedit.opening import open_host
 from ultraedit.perplexity import read_text
 from ultraedit.probes import Probing
-from ultraedit.replay import restore
+from ultraedit.runs.opening import open_host
+from ultraedit.runs.replay import restore
 from ultraedit.store import JOURNAL, Journal
 from ultraedit.stream import Panel, draw, whole
 from ultraedit.types import Nobody, Observer

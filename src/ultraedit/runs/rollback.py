@@ -8,8 +8,8 @@ from typing import NamedTuple
 from ultraedit import models
 from ultraedit.errors import ConfigError
 from ultraedit.lifelong import norms
-from ultraedit.opening import open_host
-from ultraedit.replay import restore
+from ultraedit.runs.opening import open_host
+from ultraedit.runs.replay import restore
 from ultraedit.store import RunFolder
 from ultraedit.types import Carried, Nobody, Observer
 

@@ -10,9 +10,9 @@ from ultraedit.config import make_config
 from ultraedit.errors import UltraEditError
 from ultraedit.files import sha256
 from ultraedit.models.fingerprint import fingerprint
-from ultraedit.opening import ModelSource, open_host
-from ultraedit.replay import restore
 from ultraedit.report import format_count
+from ultraedit.runs.opening import ModelSource, open_host
+from ultraedit.runs.replay import restore
 from ultraedit.store import JOURNAL, SEAL, Journal, is_result, seal_of
 from ultraedit.types import Nobody, Observer
 

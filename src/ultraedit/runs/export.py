@@ -17,9 +17,9 @@ from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.files import refuse_existing
 from ultraedit.host import ModelHost
 from ultraedit.models import LanguageModel, save
-from ultraedit.opening import load_base, open_host
-from ultraedit.replay import restore
-from ultraedit.scoring import standing
+from ultraedit.runs.opening import load_base, open_host
+from ultraedit.runs.replay import restore
+from ultraedit.runs.scoring import standing
 from ultraedit.settings import resolved_again
 from ultraedit.store import JOURNAL, Journal, read_snapshot
 from ultraedit.store.card import Provenance, adapter_card, model_card

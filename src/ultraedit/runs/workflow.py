@@ -19,9 +19,9 @@ from ultraedit.errors import ConfigError, DataError
 from ultraedit.files import sha256
 from ultraedit.lifelong import Progress, keep_freed_memory
 from ultraedit.monitors import Guard, make_watch
-from ultraedit.opening import open_host
 from ultraedit.perplexity import read_text
-from ultraedit.replay import restore
+from ultraedit.runs.opening import open_host
+from ultraedit.runs.replay import restore
 from ultraedit.second_moments import PROMPTS, check_corpus
 from ultraedit.session import EditResult, carry_out
 from ultraedit.settings import Settings, describe, resolve, resolved_again

@@ -17,11 +17,12 @@ from ultraedit.errors import ConfigError, NumericalError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, norms, peak_memory, run_turns
-from ultraedit.opening import open_host
 from ultraedit.perplexity import Text, read_text
 from ultraedit.probes import Probing
-from ultraedit.replay import restore
-from ultraedit.scoring import standing
+from ultraedit.runs.opening import open_host
+from ultraedit.runs.replay import restore
+from ultraedit.runs.scoring import standing
+from ultraedit.runs.workflow import conclude, refuse_interrupted, summarize
 from ultraedit.session import EditResult
 from ultraedit.store import Journal, RunFolder, StoredEdit
 from ultraedit.store.randomness import random_state, restore_random_state
@@ -39,7 +40,6 @@ from ultraedit.types import (
     Turn,
     TurnRecord,
 )
-from ultraedit.workflow import conclude, refuse_interrupted, summarize
 
 
 class BeforeAndAfter(NamedTuple):

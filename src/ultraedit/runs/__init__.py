@@ -1,0 +1,1 @@
+"""A run from its settings to its folder, and what can be done with one."""
