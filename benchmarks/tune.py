@@ -1,6 +1,6 @@
 """How near ``--eta auto`` and ``ultraedit tune`` come to a full grid, and what the trunk saves.
 
-    python -m benchmarks.tune grid smollm2 zsre          # the grid: 67 trials
+    python -m benchmarks.tune grid smollm2 zsre          # the grid: 77 trials
     python -m benchmarks.tune auto smollm2 zsre          # after it, seconds
     python -m benchmarks.tune tune smollm2 zsre          # 10 minutes, and two trials
     python -m benchmarks.tune speed smollm2 zsre         # trials with the trunk and without
@@ -10,8 +10,9 @@ picked on these rows themselves: it is a bound, not something that anyone could 
 sees the last rows alone. The grid: all windows of layers of `ultraedit.tune.space`, with the
 modules of the preset, times `GRID` multiples of the geometric mean of the steps that auto finds
 there in one pass, one step for all modules, as the paper has it, and `FINER` multiples in the
-`CLOSER` sets of modules that came out best. Every trial is written as soon as it is done, and a
-second call goes on from there.
+`CLOSER` sets of modules that came out best. Last, several passes: in the best of these sets and in
+that of the preset, `STEPS` multiples of what auto finds for them. Every trial is written as soon as
+it is done, and a second call goes on from there.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from benchmarks import inputs, machine
 GRID = (0.25, 0.5, 1.0, 2.0)
 FINER = (0.35, 0.7, 1.4, 2.8)
 CLOSER = 3
+STEPS = (0.5, 0.7, 1.0, 1.4, 2.0)
 FACTS = {
     "zsre": ("ZsRE", "zsre_10k.json"),
     "counterfact": ("CounterFact", "counterfact_20k.json"),
@@ -87,8 +89,11 @@ def _grid(options: argparse.Namespace, data: str, row: dict[str, Any], save: Any
     sets = list(dict.fromkeys(sets))[: options.windows]
     for modules in sets:
         _trials(bench, modules, GRID, row, save)
-    for modules in sorted(sets, key=lambda each: _top(row, each), reverse=True)[:CLOSER]:
+    ranked = sorted(sets, key=lambda each: _top(row, each), reverse=True)
+    for modules in ranked[:CLOSER]:
         _trials(bench, modules, FINER, row, save)
+    for modules in dict.fromkeys((ranked[0], sets[0])):
+        _several(bench, modules, row, save)
 
 
 def _trials(
@@ -129,9 +134,30 @@ def _trials(
         save()
 
 
+def _several(bench: Any, modules: tuple[str, ...], row: dict[str, Any], save: Any) -> None:
+    """The trials of a set of modules with several passes that are not done yet."""
+    from ultraedit.editors.ultraedit import UltraEdit
+    from ultraedit.tune import Candidate
+    from ultraedit.types import Nobody
+
+    rows = len(bench.edits)
+    for step in STEPS:
+        multiple = f"{step:g}, passes"
+        if _known(row, modules, multiple) is None:
+            editor = UltraEdit(eta="auto", step_factor=step, expected_edits=rows)
+            trial = bench.attempt(Candidate(modules, step), editor, rows, Nobody())
+            row["grid"].append(_facts(trial) | {"multiple": multiple})
+            print(_line(row["grid"][-1]), file=sys.stderr, flush=True)
+            save()
+
+
 def _top(row: dict[str, Any], modules: tuple[str, ...]) -> float:
-    """The best score of a set of modules."""
-    return max(each["score"] for each in row["grid"] if each["modules"] == list(modules))
+    """The best score of a set of modules in one pass."""
+    return max(
+        each["score"]
+        for each in row["grid"]
+        if each["modules"] == list(modules) and "passes" not in str(each["multiple"])
+    )
 
 
 def _known(row: dict[str, Any], modules: tuple[str, ...], multiple: Any) -> Any:
@@ -223,7 +249,14 @@ def _write(results: dict[str, Any]) -> None:
             if top is not None and name in row:
                 row[name]["share_of_best"] = row[name]["score"] / top["score"]
     machine.write(
-        RESULT, {"grid": list(GRID), "finer": list(FINER), "closer": CLOSER, "results": results}
+        RESULT,
+        {
+            "grid": list(GRID),
+            "finer": list(FINER),
+            "closer": CLOSER,
+            "steps": list(STEPS),
+            "results": results,
+        },
     )
 
 
