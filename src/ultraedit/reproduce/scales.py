@@ -97,7 +97,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
             ),
             Scale(
                 name="small",
-                text="Hours on two cores: SmolLM2 and Gemma-3-270M, 300 edits in turns of 30.",
+                text="Hours on two cores: SmolLM2 and Gemma-3-270M, 120 edits in turns of 20.",
                 models={
                     "gpt-j": _SMOLLM2,
                     "mistral": _GEMMA,
@@ -108,10 +108,10 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
                 },
                 facts="data",
                 stand_ins=True,
-                edits={"other": 300},
-                starred={"other": 1_500},
-                edits_per_turn=30,
-                checkpoints=(0.1, 0.2, 0.5),
+                edits={"other": 120},
+                starred={"other": 600},
+                edits_per_turn=20,
+                checkpoints=(1 / 6, 1 / 3, 2 / 3),
                 training_rows=220,
                 corpus="text/wikipedia_paragraphs.jsonl.gz",
                 ability_limit=100,
