@@ -138,30 +138,31 @@ def _show(found: Outcome, preset: Path, config: TuneConfig) -> None:
     from ultraedit.tune.outcome import front, on_most_rows
 
     last = on_most_rows(found.trials)
-    scores = ("efficacy", "generalization", "agreement", "score")
+    scores = {"E": "efficacy", "G": "generalization", "agreement": "agreement", "mean": "score"}
     _output.table(
-        ["modules", "step", "ridge", *scores, ""],
+        ["", "modules", "step", "ridge", *scores],
         [
             (
+                "*" if trial == found.best else "",
                 "\n".join(trial.candidate.modules),
                 f"{trial.candidate.step:g}",
                 f"{trial.candidate.ridge:g}",
-                *(format_percent(getattr(trial, name)) for name in scores),
-                "chosen" if trial == found.best else "",
+                *(format_percent(getattr(trial, name)) for name in scores.values()),
             )
             for trial in front(last)
         ],
-        title=f"Pareto front on {last[0].rows} rows; step 1 is that of --eta auto",
+        title=f"Pareto front on {last[0].rows} rows; * chosen; step 1 is that of --eta auto",
         right=["step", "ridge", *scores],
-        whole=["modules"],
+        whole=["modules", *scores],
     )
+    _output.line("E efficacy, G generalization, agreement with the unedited model, harmonic mean.")
     _output.line()
     rows = [("tuned", found.held_out), ("without tuning", found.start)]
     if any(trial is not None for _, trial in rows):
         _output.table(
             ["on held-out rows", "rows", *scores],
             [
-                (name, trial.rows, *(format_percent(getattr(trial, score)) for score in scores))
+                (name, trial.rows, *(format_percent(getattr(trial, s)) for s in scores.values()))
                 for name, trial in rows
                 if trial is not None
             ],
