@@ -14,6 +14,9 @@ Differs from the released code: see `PROTOCOLS`; ``protocol="official"`` follows
 both, a micro-batch with a single supervised token is harmless, where the code turns the
 statistics into NaN for good.
 
+Beyond the paper a turn may be made in several passes (`passes`), each from the weights that the one
+before left: docs/design/008.
+
 The ablations of the paper's Table 4 are the options `normalise`, `frozen` and `coefficient`.
 """
 
