@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ultraedit.errors import ConfigError, NumericalError
-from ultraedit.types import LowRank, Master, Patch
+from ultraedit.types import LowRank, Master, Patch, dense
 
 
 def weight_view(module: nn.Module) -> Tensor:
@@ -190,5 +190,4 @@ def _added(weight: Tensor, change: Tensor | LowRank) -> Tensor:
     """Add a change to a tensor in place, through the factors where they have its dtype."""
     if isinstance(change, LowRank) and weight.dtype == change.left.dtype:
         return weight.addmm_(change.left.to(weight.device), change.right.to(weight.device))
-    dense = change.dense() if isinstance(change, LowRank) else change
-    return weight.add_(dense.to(weight.device, weight.dtype))
+    return weight.add_(dense(change).to(weight.device, weight.dtype))

@@ -19,9 +19,10 @@ def dense(change):
     return change.dense() if isinstance(change, LowRank) else change
 
 
-def test_a_change_is_what_the_definition_says_turn_after_turn():
+@pytest.mark.parametrize("options", [{"eta": 0.1}, {"eta": 0.03, "passes": 3, "written": 0.0}])
+def test_a_change_is_what_the_definition_says_turn_after_turn(options):
     host = host_of("simie")
-    wrapped, base = SimIE(damping=5.0, base_options={"eta": 0.1}), UltraEdit(eta=0.1)
+    wrapped, base = SimIE(damping=5.0, base_options=options), UltraEdit(**options)
     state, inner = wrapped.init(host), base.init(host)
     shapes = {path: shape.d_in for path, shape in host.modules.items()}
     moments = {p: 5.0 * torch.eye(d, dtype=torch.float64) for p, d in shapes.items()}

@@ -33,6 +33,7 @@ from ultraedit.types import (
     LossTerm,
     LowRank,
     Turn,
+    dense,
 )
 
 
@@ -323,8 +324,8 @@ def _patch(solved: Solved, steps: Mapping[str, Tensor]) -> Additive:
 def _add_up(total: dict[str, Tensor], patch: Additive) -> None:
     """Let a change stay for the turns to come."""
     for path, change in patch.changes.items():
-        dense = change.dense() if isinstance(change, LowRank) else change
-        total[path] = total[path] + dense if path in total else dense
+        whole = dense(change)
+        total[path] = total[path] + whole if path in total else whole
 
 
 def fresh(editor: Hypernetwork, host: Host, seed: int) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ultraedit.errors import ConfigError
 from ultraedit.stats import RunningCovariance, RunningMoments, Variance, pack, unpack
-from ultraedit.types import Additive, Host, LayerSignal, LowRank, ModuleShape, State, Turn
+from ultraedit.types import Additive, Host, LayerSignal, LowRank, ModuleShape, State, Turn, dense
 
 Change = Tensor | LowRank
 
@@ -256,11 +256,7 @@ def _sum(first: Change, second: Change) -> Change:
         left = torch.cat([first.left, second.left], dim=1)
         if left.shape[1] < left.shape[0]:
             return LowRank(left, torch.cat([first.right, second.right]))
-    return _dense(first) + _dense(second)
-
-
-def _dense(change: Change) -> Tensor:
-    return change.dense() if isinstance(change, LowRank) else change
+    return dense(first) + dense(second)
 
 
 def require_positive(editor: Any, *names: str, auto: str | None = None) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ultraedit.editors._wrapping import Wrapper
 from ultraedit.errors import ConfigError
-from ultraedit.types import Additive, Host, LowRank, State, Turn
+from ultraedit.types import Additive, Host, State, Turn, dense
 
 KEEP = {"paper": 0.2, "alphaedit-repo": 0.4}
 """What `keep` is by protocol."""
@@ -63,7 +63,7 @@ class RECT(Wrapper):
         patch, state = self.inner_step(host, turn, state)
         changes = {
             path: largest_relative(
-                change.dense() if isinstance(change, LowRank) else change,
+                dense(change),
                 host.weight(path),
                 self.keep,
             )

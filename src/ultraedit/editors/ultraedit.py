@@ -308,16 +308,10 @@ class UltraEdit(Normalised):
         """
 
         def loss(share: float) -> float:
-            return self._loss(
-                host,
-                turn,
-                Additive(
-                    {
-                        path: scale(solved.units[path], share * float(step))
-                        for path, step in most.items()
-                    }
-                ),
-            )
+            changes = {
+                path: scale(solved.units[path], share * float(step)) for path, step in most.items()
+            }
+            return self._loss(host, turn, Additive(changes))
 
         if not self.loss_left:
             return 1.0

@@ -32,13 +32,13 @@ from ultraedit.types import (
     CheckpointRecord,
     Edit,
     Editor,
-    LowRank,
     Nobody,
     Observer,
     Scores,
     State,
     Turn,
     TurnRecord,
+    dense,
 )
 
 
@@ -281,7 +281,4 @@ def _solve(
         patch, _ = editor.step(host, Turn(number, tuple(edits)), state)
     except NumericalError as error:
         raise NumericalError(f"Turn {number} without the edits: {error}") from error
-    return {
-        path: change.dense() if isinstance(change, LowRank) else change
-        for path, change in patch.changes.items()
-    }
+    return {path: dense(change) for path, change in patch.changes.items()}

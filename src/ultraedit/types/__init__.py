@@ -47,6 +47,7 @@ from ultraedit.types.requests import (
     Tokens,
     View,
     WeightGradients,
+    dense,
 )
 
 __all__ = [
@@ -91,5 +92,6 @@ __all__ = [
     "View",
     "ViewingEditor",
     "WeightGradients",
+    "dense",
     "turns",
 ]

@@ -188,6 +188,11 @@ class LowRank(NamedTuple):
         return self.left @ self.right
 
 
+def dense(change: Tensor | LowRank) -> Tensor:
+    """A weight change whole, whichever form it is kept in. Shape (d_in, d_out)."""
+    return change.dense() if isinstance(change, LowRank) else change
+
+
 @dataclass(frozen=True)
 class Additive:
     """A patch that adds to weights: these sum, subtract and compress to low rank."""
