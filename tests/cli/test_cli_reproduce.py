@@ -22,6 +22,7 @@ def test_show_names_the_pieces_with_their_settings_and_what_is_left_out(cli, tin
     assert {step["status"] for step in steps} == {"to do"}
     assert {step["settings"]["model"] for step in steps} == {tiny}
     assert steps[1]["settings"]["options"] == {"protocol": "official", "normalise": "off"}
+    assert steps[1]["of"].endswith("jsonl, protocol=official, normalise=off")
     text = cli("reproduce", "show", "figure7", "--only", "memit", "--scale", "paper").stdout
     assert "Left out" in text
     assert "--data-root" in text

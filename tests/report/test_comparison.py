@@ -42,6 +42,12 @@ def test_the_figures_of_every_run_stand_side_by_side(make):
     assert "Warning" not in page
 
 
+def test_only_the_scores_that_are_there_are_explained(make):
+    page = text(compare_runs([make("one"), make("two")]))
+    assert "Under `free`, exact match" in page
+    assert "`stops`" not in page
+
+
 def test_only_settings_that_differ_are_listed(make):
     folders = [
         make("one", settings={"editor": "ultraedit"}),

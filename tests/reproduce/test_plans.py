@@ -120,7 +120,7 @@ def test_nets_are_trained_on_rows_that_are_not_edited(bench):
     steps = steps_of(bench("small"), "table2", only=("malmen", "rledit", "zsre"))
     nets = [step for step in steps if isinstance(step, Train)]
     assert [net.settings["editor"] for net in nets] == ["rledit", "rledit"]
-    assert all(net.edited == 100 and net.settings["limit"] == 200 for net in nets)
+    assert all(net.edited == 60 and net.settings["limit"] == 160 for net in nets)
     (run,) = [s for s in steps if isinstance(s, Run) and s.settings["model"] == "smollm2"]
     assert run.settings["options"]["net"] == nets[0].place
     assert steps.index(nets[0]) < steps.index(run)
@@ -178,7 +178,7 @@ def test_a_data_set_that_is_not_there_has_a_stand_in_at_a_small_scale_only(bench
     assert small.run(wiki).settings["data"] == f"hallueditbench:{tmp_path}/hallueditbench/h.json"
     built = small.run(wiki._replace(dataset="ultraeditbench"))
     (build,) = built.needs
-    assert build.size == 500
+    assert build.size == 300
     assert built.settings["data"] == f"ultraeditbench:{build.facts}"
     for dataset in ("wikibigedit", "ultraeditbench"):
         with pytest.raises(Unavailable, match="is missing"):

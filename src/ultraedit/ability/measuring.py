@@ -20,6 +20,9 @@ from ultraedit.types import Nobody, Observer
 if TYPE_CHECKING:
     from ultraedit.models import LanguageModel
 
+_SEED = 1234
+"""The seed that the harness takes by default for all but `random`, which has 0."""
+
 INSTALL = "pip install 'ultraedit[ability]'"
 
 
@@ -120,7 +123,6 @@ def measure(
 
 
 def _measure(asked: Any, name: str, settings: Settings) -> TaskScore:
-    from lm_eval.evaluator import simple_evaluate
     from lm_eval.tasks import TaskManager
 
     local = settings.root is not None and name in LOCAL_TASKS
@@ -136,14 +138,30 @@ def _measure(asked: Any, name: str, settings: Settings) -> TaskScore:
                 "Those with a local file need --data-root."
             )
     try:
-        results = simple_evaluate(
-            asked, tasks=[task], limit=settings.limit, task_manager=manager, log_samples=False
-        )
+        results = _evaluate(asked, manager.load([task]), settings.limit)
     except UltraEditError:
         raise
     except Exception as error:  # whatever the network and the data set's own code raise
         raise ConfigError(f"The task {name} could not be measured: {error}") from error
     return _read(name, results, local=local)
+
+
+def _evaluate(asked: Any, loaded: Any, limit: int | None) -> Any:
+    """What the harness's `simple_evaluate` does, without asking git and pip about the place.
+
+    Outside of a repository git would complain on the terminal, whatever Python has redirected.
+    """
+    import numpy
+    from lm_eval.evaluator import evaluate
+
+    random.seed(0)
+    numpy.random.seed(_SEED)
+    torch.manual_seed(_SEED)
+    for task in loaded["tasks"].values():
+        if task.get_config("num_fewshot") is None:
+            task.set_config(key="num_fewshot", value=0)
+        task.set_fewshot_seed(seed=_SEED)
+    return evaluate(lm=asked, task_dict=loaded, limit=limit, log_samples=False)
 
 
 def _read(name: str, results: Any, *, local: bool) -> TaskScore:

@@ -263,7 +263,10 @@ def _step(step: Step, out: Path) -> dict[str, Any]:
     from ultraedit.reproduce.steps import Run
 
     settings = dict(step.settings) if isinstance(step, Run) else {}
-    of = ", ".join(str(settings[name]) for name in ("editor", "model", "data") if name in settings)
+    words = [str(settings[name]) for name in ("editor", "model", "data") if name in settings]
+    options = settings.get("options", {}).items()
+    words += [f"{name}={value}" for name, value in options if name != "net"]
+    of = ", ".join(word.rpartition("/")[2] for word in words)
     status = "given up" if given_up(step, out) else step.status(out)
     return {"place": step.place, "status": status, "of": of, "settings": settings}
 

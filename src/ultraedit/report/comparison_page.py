@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ultraedit.report.blocks import (
@@ -30,6 +30,13 @@ from ultraedit.report.formats import (
 from ultraedit.report.scores import METRICS, label
 from ultraedit.report.settled import value_of
 
+_MEANINGS = {
+    "free": "exact match of greedy answers",
+    "stops": "answers with nothing behind the target",
+    "forced": "teacher-forced token accuracy",
+}
+"""What a score is a share of, by the first word of its row."""
+
 _COSTS = ("perplexity", "time of 100 edits", "peak memory")
 
 
@@ -50,17 +57,7 @@ def comparison_page(comparison: Comparison, stem: str) -> Iterator[Block]:
     yield from map(Warned, comparison.warnings)
     yield Heading("After the edits")
     yield _figures(comparison)
-    yield Paragraph(
-        (
-            "Under ",
-            Code("free"),
-            ", exact match of greedy answers; under ",
-            Code("stops"),
-            ", answers with nothing behind the target; under ",
-            Code("forced"),
-            ", teacher-forced token accuracy. The time leaves evaluation out.",
-        )
-    )
+    yield Paragraph(tuple(_meanings(runs)))
     yield from _ability(comparison)
     yield Heading("Settings that differ")
     yield from _settings(comparison)
@@ -77,6 +74,26 @@ def comparison_page(comparison: Comparison, stem: str) -> Iterator[Block]:
     yield Bullets([_where(each) for each in runs])
 
 
+def _sides(figures: Figures) -> dict[str, Mapping[str, float | None]]:
+    """The scores of a run by the first word of their rows."""
+    return {"free": figures.free, "stops": figures.stops, "forced": figures.forced}
+
+
+def _meanings(runs: Sequence[Compared]) -> Iterator[str | Code]:
+    """A sentence on the scores that stand in the table."""
+    scored = [_sides(each.figures) for each in runs]
+    shown = [
+        name
+        for name in _MEANINGS
+        if any(score is not None for sides in scored for score in sides[name].values())
+    ]
+    for number, name in enumerate(shown):
+        yield "; under " if number else "Under "
+        yield Code(name)
+        yield f", {_MEANINGS[name]}"
+    yield ". The time leaves evaluation out." if shown else "The time leaves evaluation out."
+
+
 def _cells(figures: Figures, names: Sequence[str]) -> dict[str, str]:
     """What a table says of one run, by the names of its rows.
 
@@ -84,10 +101,9 @@ def _cells(figures: Figures, names: Sequence[str]) -> dict[str, str]:
         figures: Of the run.
         names: Metrics and probes that any run has.
     """
-    sides = {"free": figures.free, "stops": figures.stops, "forced": figures.forced}
     scores = {
         f"{way} {label(name)}": format_percent(side.get(name))
-        for way, side in sides.items()
+        for way, side in _sides(figures).items()
         for name in names
     }
     perplexity = format_number(figures.perplexity)
