@@ -103,3 +103,11 @@ def test_a_plan_says_whom_it_is_for_and_what_another_editor_keeps_besides(cli, c
     page = " ".join(cli(*args, "--editor", "memit").stdout.split())
     assert "ultraedit; memit takes other time, and memory of its own." in page
     assert "second moments 18 KiB" in page
+
+
+def test_a_dry_run_of_several_passes_says_that_its_time_is_that_of_one(cli, tiny):
+    args = ("run", "--model", tiny, "--data", "facts.jsonl", "--dry-run")
+    Path("facts.jsonl").write_text(json.dumps({"prompt": "The sea is", "target": "wet"}) + "\n")
+    pages = {eta: " ".join(cli(*args, "--eta", eta).stdout.split()) for eta in ("1e-3", "auto")}
+    assert "for each of at most 20 passes" in pages["auto"]
+    assert "pass" not in pages["1e-3"].partition("a turn takes")[2]

@@ -140,6 +140,7 @@ def predict(
     return _facts(here) | {
         "editor": name_of(editor),
         "planned_for": "ultraedit",
+        "passes": getattr(editor, "passes", None) or 1,
         "kept_beyond": kept_beyond(editor, here.shapes),
         "device_map": device_map,
         "card_peak_bytes": card.peak,
@@ -166,11 +167,17 @@ def show(planned: dict[str, Any]) -> None:
             "of which": f"weights {size['weights']}, {states}copies {size['copies']}, "
             f"keys and gradients {size['rows']}, a batch {size['batch']}, "
             f"solving {size['solve']}, a snapshot {size['saving']}, programs {size['runtime']}",
-            "a turn takes": f"about {format_seconds(planned['seconds_per_turn'])} "
+            "a turn takes": f"about {format_seconds(planned['seconds_per_turn'])}{_passes(planned)} "
             f"({format_number(planned['flops_per_turn'] / 1e12)} TFLOP){reading}",
             "graphics cards": _graphics_cards(planned),
         }
     )
+
+
+def _passes(planned: dict[str, Any]) -> str:
+    """That the time is that of a pass, if there may be several."""
+    most = planned["passes"]
+    return "" if most == 1 else f" for each of at most {most} passes"
 
 
 def _planned_for(planned: dict[str, Any]) -> str:
