@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,7 +38,7 @@ ScaleName = Annotated[
     str,
     typer.Option(
         "--scale",
-        help="How large: smoke takes a minute or two, small hours on two cores, paper the "
+        help="How large: smoke takes minutes, small hours on two cores, paper the "
         "paper's models and sizes.",
         metavar="smoke|small|paper",
         rich_help_panel=o.WHAT,
@@ -124,10 +125,14 @@ def show(
         _output.write_json({"out": str(bench.out), "steps": rows, "left_out": left_out})
         return
     _output.table(
-        ("piece", "status", "of"),
-        [(row["place"], row["status"], row["of"]) for row in rows],
-        whole=["piece"],
+        ("status", "piece, and what it is of"),
+        # One above the other: beside each other they leave no room in a terminal of 80 columns.
+        [(row["status"], f"{row['place']}\n{row['of']}".rstrip()) for row in rows],
+        whole=["status"],
     )
+    counts = Counter(row["status"] for row in rows)
+    said = ", ".join(f"{count} {status}" for status, count in counts.items())
+    _output.line(f"{bench.out}: {said or 'nothing to run'}")
     reasons: dict[str, list[str]] = {}
     for name, why in left_out.items():
         reasons.setdefault(why, []).append(name)
