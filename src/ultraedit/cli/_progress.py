@@ -90,7 +90,6 @@ class Bars:
         total = self._drawn.tasks[-1].total or 1
         self._drawn.update(self._current, total=total, completed=total)
 
-
     def _let_go(self) -> None:
         """Print the oldest bar a last time, if there are many."""
         tasks = self._drawn.tasks
