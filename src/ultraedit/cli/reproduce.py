@@ -12,6 +12,7 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._help import add, group
 from ultraedit.cli._progress import progress
+from ultraedit.errors import ConfigError
 
 if TYPE_CHECKING:
     from ultraedit.reproduce import Artefact, Bench, Outcome, Step
@@ -218,9 +219,12 @@ def _bench(
     from ultraedit.data import find_root
     from ultraedit.reproduce import Bench, choose_models, find_scale
 
+    out = out or Path("reproduction", scale)
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out must be a folder, {out} is a file. Give another.")
     return Bench(
         find_scale(scale),
-        out or Path("reproduction", scale),
+        out,
         find_root(data_root),
         choose_models(tuple(model or ())),
         device,
@@ -245,6 +249,11 @@ def _plan(
                 bench.run(wanted)
             except Unavailable as error:
                 left_out[str(wanted)] = str(error)
+    if only and not steps and not left_out:
+        raise ConfigError(
+            f"--only {' --only '.join(only)} leaves no run of {', '.join(ids)}. "
+            f"`ultraedit reproduce show {ids[0]}` without it lists them all."
+        )
     return list(ordered(steps)), left_out
 
 
