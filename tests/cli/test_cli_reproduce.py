@@ -47,6 +47,15 @@ def test_a_run_that_cannot_be_made_is_told_and_the_table_is_written_all_the_same
     assert Path("o", "figure7", "figure7.png").is_file()
 
 
+def test_ctrl_c_tells_how_to_go_on(cli, tiny, monkeypatch):
+    def press(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ultraedit.reproduce.carry_out", press)
+    done = cli("reproduce", "run", "table4", "--model", tiny, "--out", "o", code=130)
+    assert "What is finished stays in o. The same command goes on." in done.stderr
+
+
 def test_what_is_not_known_is_refused(refused):
     assert "no 'table11' to run" in refused("reproduce", "run", "table11")
     assert "Unknown scale 'tiny'" in refused("reproduce", "show", "table4", "--scale", "tiny")

@@ -168,8 +168,12 @@ def run(
 
     bench = _bench(scale, model, data_root, out, dtype or "auto", device or "auto")
     steps, _ = _plan(bench, ids, only)
-    with progress() as observer:
-        outcome = carry_out(steps, bench.out, observer)
+    try:
+        with progress() as observer:
+            outcome = carry_out(steps, bench.out, observer)
+    except KeyboardInterrupt:
+        _output.message(f"What is finished stays in {bench.out}. The same command goes on.")
+        raise
     book = Book(bench)
     written: dict[str, list[str]] = {}
     for artefact in find_artefacts(tuple(ids)):
