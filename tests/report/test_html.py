@@ -78,6 +78,17 @@ def test_the_first_figures_are_those_of_free_answers(pages):
     assert tiles[-1] == ("peak memory", "1 GiB")
 
 
+def test_a_run_that_its_guard_ended_says_so_in_a_warning(tmp_path):
+    remarks = {"guard": "ended after turn 4: too much", "reverse": "of 3 edits"}
+    folder = write_run(tmp_path / "run", remarks=remarks)
+    write(folder)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    (warned,) = re.findall(r'<p class="warned">(.*?)</p>', page)
+    assert warned.endswith("the guard has ended this run: ended after turn 4: too much.")
+    assert page.count("too much") == 1
+    assert "Note: reverse: of 3 edits." in page
+
+
 def test_every_plot_is_in_the_page_and_beside_it(pages):
     folder, page, _ = pages
     found = Reader(page)

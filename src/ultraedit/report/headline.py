@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ultraedit.report.blocks import Block, Code, Heading, Number, Numbers, Paragraph, plain
+from ultraedit.report.blocks import Block, Code, Heading, Number, Numbers, Paragraph, Warned, plain
 from ultraedit.report.formats import (
     MISSING,
     format_bytes,
@@ -18,6 +18,10 @@ from ultraedit.report.scores import METRICS, ScoreRow
 
 _IN_SENTENCE = 3
 """So many metrics stand in the first sentences; agreement starts at 100 % and is no gain."""
+
+
+_GUARD = "guard"
+"""The remark that nobody should miss."""
 
 
 def headline(run: FinishedRun, rows: Sequence[ScoreRow]) -> Iterator[Block]:
@@ -42,6 +46,8 @@ def headline(run: FinishedRun, rows: Sequence[ScoreRow]) -> Iterator[Block]:
         line="",
     )
     yield Numbers(list(_numbers(summary, rows)), _sentence(summary, rows))
+    if guard := summary.get("remarks", {}).get(_GUARD):
+        yield Warned(f"the guard has ended this run: {guard}.")
     yield from map(Paragraph, _notes(run))
 
 
@@ -110,7 +116,8 @@ def _notes(run: FinishedRun) -> Iterator[str]:
             f"{whole:,} make a turn. It was run like any other."
         )
     for name, remark in run.summary.get("remarks", {}).items():
-        yield f"Note: {name}: {remark}."
+        if name != _GUARD:
+            yield f"Note: {name}: {remark}."
     yield from _notes_on_scores(run)
 
 
