@@ -167,7 +167,8 @@ def show(planned: dict[str, Any]) -> None:
             "of which": f"weights {size['weights']}, {states}copies {size['copies']}, "
             f"keys and gradients {size['rows']}, a batch {size['batch']}, "
             f"solving {size['solve']}, a snapshot {size['saving']}, programs {size['runtime']}",
-            "a turn takes": f"about {format_seconds(planned['seconds_per_turn'])}{_passes(planned)} "
+            "a turn takes": f"about {format_seconds(planned['seconds_per_turn'])}"
+            f"{_passes(planned)} "
             f"({format_number(planned['flops_per_turn'] / 1e12)} TFLOP){reading}",
             "graphics cards": _graphics_cards(planned),
         }
