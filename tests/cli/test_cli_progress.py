@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ultraedit.cli import _progress
 from ultraedit.cli._output import show_log
-from ultraedit.cli._progress import Bars, Lines, progress
+from ultraedit.cli._progress import AT_ONCE, Bars, Lines, progress
 
 
 def stages(observer):
@@ -41,6 +41,24 @@ def test_a_terminal_gets_a_bar_a_stage_and_each_ends_full(monkeypatch, capsys):
     assert "1500/1500" in screen.getvalue()
     assert screen.getvalue().count("✓ Saving") == 1
     assert capsys.readouterr().out == ""
+
+
+def test_the_newest_bar_is_on_the_screen_however_many_were_before_it(monkeypatch):
+    screen = io.StringIO()
+    terminal = Console(
+        file=screen, force_terminal=True, width=100, height=AT_ONCE + 2, color_system=None
+    )
+    monkeypatch.setattr(_progress, "console", lambda **_: terminal)
+    with progress() as observer:
+        for number in range(40):
+            observer.stage(f"Stage {number}.", 2)
+            observer.advance(1)
+        assert len(observer._drawn.tasks) == AT_ONCE
+        observer._drawn.refresh()
+        last = "".join(screen.getvalue().splitlines()[-AT_ONCE:])
+    assert "Stage 39." in last
+    assert "Stage 1." not in last
+    assert "✓ Stage 1." in screen.getvalue()  # it has scrolled away, full
 
 
 def test_messages_of_the_library_are_plain_lines_on_the_standard_error(capsys):

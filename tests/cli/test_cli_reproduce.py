@@ -51,3 +51,15 @@ def test_what_is_not_known_is_refused(refused):
     assert "no 'table11' to run" in refused("reproduce", "run", "table11")
     assert "Unknown scale 'tiny'" in refused("reproduce", "show", "table4", "--scale", "tiny")
     assert "There is no data folder" in refused("reproduce", "show", "table4", "--data-root", "no")
+    Path("file").write_text("")
+    assert "file is a file" in refused("reproduce", "run", "table6", "--out", "file")
+    said = refused("reproduce", "run", "table4", "table6", "--only", "memit")
+    assert "--only memit leaves no run of table4, table6" in said
+    assert not Path("reproduction").exists()
+
+
+def test_the_pieces_are_legible_in_a_terminal_of_80_columns(cli, tiny, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = cli("reproduce", "show", "figure9", "--model", tiny, "--data-root", ".").stdout
+    assert "wise, tiny, demo_facts.jsonl, n_iter=3, contexts=1" in text
+    assert text.rstrip().endswith("smoke: 21 to do")

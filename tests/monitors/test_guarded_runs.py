@@ -193,6 +193,11 @@ def test_an_interrupted_run_goes_on_with_the_same_monitors(config, place, tmp_pa
     assert [row["monitors"] for row in whole] == [row["monitors"] for row in stopped]
 
 
+def test_an_action_without_a_guard_is_refused(config, tmp_path):
+    with pytest.raises(ConfigError, match="--guard-action back needs a value to guard"):
+        workflow.run(config(guard_action="back"), tmp_path / "run")
+
+
 def test_a_guard_without_what_it_looks_at_is_refused_and_leaves_no_folder(config, tmp_path):
     with pytest.raises(ConfigError, match="--guard kl needs --monitor locality"):
         workflow.run(config(guard={"kl": 1.0}), tmp_path / "run")

@@ -13,6 +13,8 @@ from tests.browser import Browser, find_chromium
 from tests.report.runs import write_run
 from ultraedit.comparison import compare_runs, write_comparison
 from ultraedit.report import write
+from ultraedit.report.blocks import Table, Verdict
+from ultraedit.report.html import to_html
 
 pytestmark = pytest.mark.skipif(
     find_chromium() is None,
@@ -72,6 +74,21 @@ def test_everything_on_a_page_can_be_read(browser, pages, page, width, theme):
     assert 0.02 < inked < 0.4
     rows = (abs(pixels - paper) > 60).any(axis=1)
     assert np.diff(np.flatnonzero(rows)).max() < 200  # no gap that nothing fills
+
+
+def test_no_column_of_long_answers_is_off_the_screen(browser, tmp_path):
+    long = "an answer of a dozen words, as a small model gives it when asked"
+    cells = ["few-shot generalization", long, "Philadelphia", long, long, Verdict(right=False)]
+    header = ["kind", "question", "wanted", "before", "after", ""]
+    page = tmp_path / "page.html"
+    page.write_text(to_html([Table(header, [cells], "l" * 6)], {}), encoding="utf-8")
+    width = "document.querySelector('{}').getBoundingClientRect().width"
+    for screen in (1920, 1200, 1000):
+        browser.open(page, screen, "light")
+        assert browser.evaluate(width.format("table")) <= browser.evaluate(width.format(".scroll"))
+        assert browser.evaluate(width.format("td:nth-child(4)")) >= 140
+    browser.open(page, 400, "light")  # a telephone scrolls, and has no columns of a word a line
+    assert browser.evaluate(width.format("td:nth-child(4)")) >= 200
 
 
 def test_a_page_that_is_badly_laid_out_is_found_out(browser, tmp_path):

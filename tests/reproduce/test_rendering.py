@@ -34,8 +34,11 @@ def make_up(step, out):
     path = out / step.place
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(step, Measure):
-        tasks = {task: {"score": draw.random(), "stderr": 0.1 * draw.random()} for task in TASKS}
-        path.write_text(json.dumps({"tasks": tasks}))
+        asked = {"questions": 4, "shots": 5}
+        tasks = {
+            task: asked | {"score": draw.random(), "stderr": 0.1 * draw.random()} for task in TASKS
+        }
+        path.write_text(json.dumps({"harness": "lm-eval", "tasks": tasks}))
     elif isinstance(step, Run):
         path.mkdir()
         edits, per_turn = step.settings["limit"], step.settings["edits_per_turn"]

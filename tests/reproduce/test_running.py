@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from multiprocessing import get_context
 
 import pytest
 
@@ -10,6 +11,7 @@ from ultraedit.errors import NumericalError
 from ultraedit.reproduce import ARTEFACTS, Book, carry_out, choose, ordered
 from ultraedit.reproduce.names import Wanted
 from ultraedit.reproduce.steps import Run
+from ultraedit.reproduce.working import _child
 from ultraedit.types import Nobody
 
 
@@ -30,7 +32,10 @@ def numbers(rendered):
     return [(*place, cell.ours) for *place, cell in rendered.sheet.cells()]
 
 
-def test_the_ablations_are_run_and_a_second_time_give_the_same_numbers(bench, tiny, tmp_path):
+def test_the_ablations_are_run_and_a_second_time_give_the_same_numbers(
+    bench, tiny, tmp_path, caplog
+):
+    caplog.set_level("INFO", "ultraedit")
     tables = []
     for out in ("one", "two"):
         made = bench(out=tmp_path / out, model=tiny)
@@ -47,6 +52,8 @@ def test_the_ablations_are_run_and_a_second_time_give_the_same_numbers(bench, ti
         assert one.read_bytes() == two.read_bytes()
     again = carry_out(steps, made.out, Nobody(), isolated=False)
     assert (again.made, len(again.found)) == ([], 7)
+    said = [each for each in caplog.messages if " of 7: " in each]
+    assert said == [f"{n} of 7: {step.place}" for n, step in enumerate(steps, 1)] * 2
 
 
 class Stopping:
@@ -161,3 +168,20 @@ def test_why_a_run_in_another_process_failed_is_told(bench, tmp_path):
     ((place, why),) = outcome.failed.items()
     assert place == steps[0].place
     assert "nothing" in why
+
+
+def test_a_process_whose_parent_is_gone_ends_without_a_word(bench, tiny, capfd):
+    made = bench(model=tiny)
+    _, (step,) = plan_of(made, "figure7", ("ultraedit", "zsre"))
+    context = get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(step, made.out, theirs))
+    process.start()
+    theirs.close()
+    while ours.recv()[1] != "Editing":
+        pass
+    ours.close()  # as it is where the parent was killed
+    process.join()
+    assert capfd.readouterr().err == ""
+    assert step.status(made.out) == "interrupted"
+    assert carry_out([step], made.out, Nobody(), isolated=False).failed == {}

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from ultraedit.types import Observer
 
 
+AT_ONCE = 8
+"""Bars that are drawn again and again. Those before them scroll away with the other output: the
+newest would be off the screen if a hundred checkpoints all kept theirs."""
+
+
 @contextmanager
 def progress() -> Iterator[Observer]:
     """Watch a job: bars in a terminal, elsewhere a line as each stage begins."""
@@ -62,6 +67,7 @@ class Bars:
     def stage(self, name: str, total: int | None = None) -> None:
         """End the bar before and begin another."""
         self.finish()
+        self._let_go()
         self._current = self._drawn.add_task(name, total=total, counted=total is not None)
 
     def advance(self, steps: int = 1) -> None:
@@ -81,8 +87,15 @@ class Bars:
         """Fill the last bar: its stage is over, whatever it was thought to take."""
         if self._current is None:
             return
-        total = self._drawn.tasks[self._current].total or 1
+        total = self._drawn.tasks[-1].total or 1
         self._drawn.update(self._current, total=total, completed=total)
+
+    def _let_go(self) -> None:
+        """Print the oldest bar a last time, if there are many."""
+        tasks = self._drawn.tasks
+        if len(tasks) >= AT_ONCE:
+            self._drawn.console.print(self._drawn.make_tasks_table(tasks[:1]))
+            self._drawn.remove_task(tasks[0].id)
 
 
 class Named:

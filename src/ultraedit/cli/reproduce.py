@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._help import add, group
 from ultraedit.cli._progress import progress
+from ultraedit.errors import ConfigError
 
 if TYPE_CHECKING:
     from ultraedit.reproduce import Artefact, Bench, Outcome, Step
@@ -37,7 +39,7 @@ ScaleName = Annotated[
     str,
     typer.Option(
         "--scale",
-        help="How large: smoke takes a minute or two, small hours on two cores, paper the "
+        help="How large: smoke takes minutes, small hours on two cores, paper the "
         "paper's models and sizes.",
         metavar="smoke|small|paper",
         rich_help_panel=o.WHAT,
@@ -124,10 +126,14 @@ def show(
         _output.write_json({"out": str(bench.out), "steps": rows, "left_out": left_out})
         return
     _output.table(
-        ("piece", "status", "of"),
-        [(row["place"], row["status"], row["of"]) for row in rows],
-        whole=["piece"],
+        ("status", "piece, and what it is of"),
+        # One above the other: beside each other they leave no room in a terminal of 80 columns.
+        [(row["status"], f"{row['place']}\n{row['of']}".rstrip()) for row in rows],
+        whole=["status"],
     )
+    counts = Counter(row["status"] for row in rows)
+    said = ", ".join(f"{count} {status}" for status, count in counts.items())
+    _output.line(f"{bench.out}: {said or 'nothing to run'}")
     reasons: dict[str, list[str]] = {}
     for name, why in left_out.items():
         reasons.setdefault(why, []).append(name)
@@ -213,9 +219,12 @@ def _bench(
     from ultraedit.data import find_root
     from ultraedit.reproduce import Bench, choose_models, find_scale
 
+    out = out or Path("reproduction", scale)
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out must be a folder, {out} is a file. Give another.")
     return Bench(
         find_scale(scale),
-        out or Path("reproduction", scale),
+        out,
         find_root(data_root),
         choose_models(tuple(model or ())),
         device,
@@ -240,6 +249,11 @@ def _plan(
                 bench.run(wanted)
             except Unavailable as error:
                 left_out[str(wanted)] = str(error)
+    if only and not steps and not left_out:
+        raise ConfigError(
+            f"--only {' --only '.join(only)} leaves no run of {', '.join(ids)}. "
+            f"`ultraedit reproduce show {ids[0]}` without it lists them all."
+        )
     return list(ordered(steps)), left_out
 
 

@@ -43,7 +43,8 @@ class Guard:
     """Thresholds, and what happens where one is passed.
 
     Raises:
-        ConfigError: If there is no such threshold, or it is no number.
+        ConfigError: If there is no such threshold, or it is no number, or there is something to
+            be done but no threshold.
     """
 
     thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -52,6 +53,10 @@ class Guard:
 
     def __post_init__(self) -> None:
         """Check the thresholds."""
+        if self.action == "back" and not self.thresholds:
+            raise ConfigError(
+                "--guard-action back needs a value to guard. Add one, such as --guard norm=0.5."
+            )
         for name, value in self.thresholds.items():
             if name not in LIMITS:
                 raise ConfigError(f"A guard knows no {name!r}. {did_you_mean(name, LIMITS)}")

@@ -157,23 +157,23 @@ def _note(row: dict[str, Any], history: History) -> None:
 
 
 def _read_object(folder: Path, name: str) -> dict[str, Any]:
+    path = _existing(folder, name)
     try:
-        value = json.loads(_existing(folder, name).read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(
-            f"{folder / name} is not well-formed JSON: {error}. Repeat the run in a new folder."
+            f"{path} is not well-formed JSON: {error}. Repeat the run in a new folder."
         ) from None
     except OSError as error:
-        raise StorageError(f"Cannot read {folder / name}: {error.strerror or error}.") from error
+        raise StorageError(f"Cannot read {path}: {error.strerror or error}.") from error
     if not isinstance(value, dict):
         raise ConfigError(
-            f"{folder / name} holds a {type(value).__name__}, not an object. "
-            "Repeat the run in a new folder."
+            f"{path} holds a {type(value).__name__}, not an object. Repeat the run in a new folder."
         )
     missing = [key for key in _NEEDED[name] if key not in value]
     if missing:
         raise ConfigError(
-            f"{folder / name} has no {missing[0]!r}, which every run of this version writes. "
+            f"{path} has no {missing[0]!r}, which every run of this version writes. "
             "Repeat the run in a new folder."
         )
     return value

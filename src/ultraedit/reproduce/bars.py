@@ -63,12 +63,23 @@ class Bars:
             tuple((label(task), ("accuracy", "s.e.")) for task in TASKS),
             (("", _cells(rows)),),
             paper.source,
-            (*paper.notes, *notes(book, list(self.wanted()))),
+            (*paper.notes, *self._asked(book), *notes(book, list(self.wanted()))),
         )
         return Rendered(sheet, _picture(rows))
 
     def _vanilla(self, bench: Bench) -> Measure:
         return Measure(bench.ability(), model=bench.model(self.model))
+
+    def _asked(self, book: Book) -> Iterator[str]:
+        """Who asked how many questions, and with how many examples: the same of every model."""
+        found = book.object(self._vanilla(book.bench).place)
+        if not found:
+            return
+        told = (
+            f"{label(name)} {task['questions']:,} with {task['shots']} examples"
+            for name, task in found["tasks"].items()
+        )
+        yield f"Questions of {found['harness']}: {', '.join(told)}."
 
     def _scores(
         self, book: Book, measure: Measure, name: str

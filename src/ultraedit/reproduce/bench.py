@@ -42,6 +42,10 @@ class Bench:
         """The model that stands for one of the paper's."""
         return self.models.get(name, self.scale.models[name])
 
+    def different(self, names: Iterable[str]) -> dict[str, str]:
+        """The models that stand for some of the paper's, each once, with the last that it is."""
+        return {self.model(name): name for name in names}
+
     def facts(self, dataset: str) -> Facts:
         """The facts of a data set.
 

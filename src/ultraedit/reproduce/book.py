@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ultraedit.reproduce.bench import Bench, Unavailable
-from ultraedit.reproduce.names import FIELDS, Wanted
+from ultraedit.reproduce.names import FIELDS, Wanted, label
 from ultraedit.reproduce.steps import Run
 from ultraedit.reproduce.working import given_up
 
@@ -33,8 +33,10 @@ class Value(NamedTuple):
 class Point(NamedTuple):
     """A number at a place of a curve."""
 
-    at: float
+    at: int
     value: Value
+    made: Source
+    """Where ``at`` stands."""
 
 
 class Book:
@@ -68,10 +70,14 @@ class Book:
     def score(self, wanted: Wanted, metric: str, *, when: str = "after") -> Value | None:
         """A score of a run, in percent."""
         run = self.run(wanted)
-        return None if run is None else self._score(run, metric, when)
-
-    def _score(self, run: Run, metric: str, when: str) -> Value | None:
-        return self.number(run.place, "summary.json", f"{when}.{FIELDS.get(metric, metric)}", 100)
+        if run is None:
+            return None
+        field = f"{when}.{FIELDS.get(metric, metric)}"
+        found = self.number(run.place, "summary.json", field, 100)
+        if found is None:
+            name = f"{label(metric)} on {label(wanted.dataset)}"
+            self.missing[name] = "the facts here have no such questions"
+        return found
 
     def number(self, place: str, file: str, field: str, scale: float = 1.0) -> Value | None:
         """A number of a JSON file; None where it is null or not there."""
@@ -81,6 +87,11 @@ class Book:
         if found is None:
             return None
         return Value(scale * found, (Source(place, file, field),))
+
+    def object(self, place: str) -> dict[str, Any]:
+        """What a JSON file of the reproduction has; nothing where it is not there."""
+        found: dict[str, Any] = self._read(self.bench.out / place)
+        return found
 
     def curve(self, wanted: Wanted, metric: str) -> list[Point]:
         """A score, in percent, after each checkpoint, by the number of edits so far."""
@@ -94,7 +105,11 @@ class Book:
                 score = row["scores"].get(metric)
                 if score is not None:
                     source = Source(run.place, "records.jsonl", f"{number}:{name}")
-                    points[row["made"]] = Point(row["made"], Value(100 * score, (source,)))
+                    points[row["made"]] = Point(
+                        row["made"],
+                        Value(100 * score, (source,)),
+                        Source(run.place, "records.jsonl", f"{number}:made"),
+                    )
         return list(points.values())
 
     def memory(self, wanted: Wanted) -> list[Point]:
@@ -109,6 +124,7 @@ class Book:
                     row["memory_bytes"] / 2**30,
                     (Source(run.place, "records.jsonl", f"{number}:memory_bytes"),),
                 ),
+                Source(run.place, "records.jsonl", f"{number}:total_edits"),
             )
             for number, row in self._lines(self.bench.out / run.place / "records.jsonl")
             if row["kind"] == "turn"

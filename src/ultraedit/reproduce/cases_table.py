@@ -75,7 +75,7 @@ class CasesTable:
             (
                 *paper.notes,
                 "The paper's questions are edited here, spread among the facts of the data set.",
-                *notes(book, []),
+                *notes(book, self.wanted(), lambda _: self._finished(book)),
             ),
         )
         return Rendered(sheet)
@@ -86,15 +86,21 @@ class CasesTable:
 
     def _answers(self, book: Book) -> dict[str, tuple[int, dict[str, str]]]:
         """The free answers to the edits, by prompt, with the lines that they stand in."""
-        try:
-            run = self._run(book.bench)
-        except Unavailable as error:
-            book.missing[str(self._wanted)] = str(error)
-            return {}
-        if not book.is_done(run, str(self._wanted)):
+        run = self._finished(book)
+        if run is None:
             return {}
         return {
             row["prompt"]: (number, row | {"run": run.place})
             for number, row in book.lines(run, "answers.jsonl")
             if row["kind"] == "efficacy"
         }
+
+    def _finished(self, book: Book) -> Run | None:
+        """The run; None, with a note of why, where there is none."""
+        name = str(self._wanted)
+        try:
+            run = self._run(book.bench)
+        except Unavailable as error:
+            book.missing[name] = str(error)
+            return None
+        return run if book.is_done(run, name) else None

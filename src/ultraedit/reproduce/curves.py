@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ultraedit.report.figures import COLOURS, draw
+from ultraedit.report.figures import COLOURS, MUTED, draw
 from ultraedit.reproduce.bench import Bench
 from ultraedit.reproduce.book import Book, Point, Value, mean_of
 from ultraedit.reproduce.names import Wanted, label
 from ultraedit.reproduce.published import published
-from ultraedit.reproduce.rendering import Rendered, notes
+from ultraedit.reproduce.rendering import Rendered, means_of, notes
 from ultraedit.reproduce.sheet import Cell, Rows, Sheet, cell
 from ultraedit.reproduce.steps import Step
 
@@ -70,17 +70,18 @@ class Curves:
         """The figure and the numbers of its lines."""
         lines = [(panel, self._lines(book, panel)) for panel in self.panels]
         dots = self._dots(book) if self.scatter else []
+        columns = ("edits", "seconds per edit", "value") if self.scatter else ("edits", "value")
         blocks = [("Efficacy and editing time", _dot_rows(dots))] if self.scatter else []
-        blocks += [(panel.title, _line_rows(found)) for panel, found in lines]
+        blocks += [(panel.title, _line_rows(found, len(columns))) for panel, found in lines]
         paper = published(self.id)
         sheet = Sheet(
             self.id,
             self.title,
-            "",
-            (("", ("edits, or seconds per edit", "value")),),
+            "Method",
+            (("", columns),),
             tuple(blocks),
             paper.source,
-            (*paper.notes, *notes(book, list(self.wanted()))),
+            (*paper.notes, *self._means(book), *_crosses(lines), *notes(book, list(self.wanted()))),
         )
         return Rendered(sheet, _picture(dots if self.scatter else None, lines))
 
@@ -103,10 +104,14 @@ class Curves:
             found.append(Line(wanted, name, points, printed))
         return found
 
+    def _means(self, book: Book) -> Iterator[str]:
+        if self.scatter:
+            yield from means_of(book.bench, self.panels[0].models)
+
     def _dots(self, book: Book) -> list[tuple[str, Cell, Cell]]:
         """Of each method its name, its seconds per edit and its efficacy, means over models."""
         panel = self.panels[0]
-        models = {book.bench.model(model): model for model in panel.models}.values()
+        models = book.bench.different(panel.models).values()
         found = []
         for method in panel.methods:
             seconds: list[Value | None] = []
@@ -126,20 +131,30 @@ class Curves:
 
 
 def _dot_rows(dots: Sequence[tuple[str, Cell, Cell]]) -> Rows:
-    return tuple((name, (seconds, efficacy)) for name, seconds, efficacy in dots)
+    return tuple((name, (Cell(None), seconds, efficacy)) for name, seconds, efficacy in dots)
 
 
-def _line_rows(lines: Sequence[Line]) -> Rows:
+def _line_rows(lines: Sequence[Line], width: int) -> Rows:
     """A row for each point; what the paper prints stands at the last."""
     rows = []
+    empty = (Cell(None),) * (width - 2)
     for line in lines:
         if not line.points:
-            rows.append((line.name, (Cell(None), Cell(None, line.printed))))
+            rows.append((line.name, (Cell(None), *empty, Cell(None, line.printed))))
         for number, point in enumerate(line.points, 1):
             printed = line.printed if number == len(line.points) else None
-            edits = Cell(f"{point.at:,.0f}", None, point.value.sources)
-            rows.append((line.name, (edits, cell(point.value, printed))))
+            edits = Cell(point.at, None, (point.made,))
+            rows.append((line.name, (edits, *empty, cell(point.value, printed))))
     return tuple(rows)
+
+
+def _crosses(lines: Sequence[tuple[Panel, list[Line]]]) -> Iterator[str]:
+    """What the crosses are, if there are any."""
+    if any(line.points and line.printed is not None for _, found in lines for line in found):
+        yield (
+            "A cross is the paper's number, after all edits of its own run; it stands at the end "
+            "of ours."
+        )
 
 
 def _picture(
@@ -182,26 +197,36 @@ def _scatter(place: Any, dots: Sequence[tuple[str, Cell, Cell]]) -> None:
     place.set_ylabel("efficacy, %")
     place.set_ylim(0, 105)
     if place.get_legend_handles_labels()[0]:
-        place.legend(fontsize=7, loc="best")
+        # Outside: among the points its marks would be read as points.
+        place.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _lines_over_edits(place: Any, panel: Panel, lines: Sequence[Line]) -> None:
-    """A colour for each method, a dash for each model, a cross for what the paper prints."""
+    """A colour for each method, a dash for each model, a cross for what the paper prints.
+
+    Methods that get a colour for the second time are dashed and have squares: a panel of so many
+    has one model.
+    """
     from matplotlib.ticker import MaxNLocator
 
-    few = 20
+    few, crossed = 20, False
     for line in lines:
-        colour = COLOURS[panel.methods.index(line.wanted.method) % len(COLOURS)]
-        dash = _DASHES[panel.models.index(line.wanted.model) % len(_DASHES)]
+        again, shade = divmod(panel.methods.index(line.wanted.method), len(COLOURS))
+        dash = _DASHES[(panel.models.index(line.wanted.model) + again) % len(_DASHES)]
+        colour = COLOURS[shade]
         if not line.points:
             continue
         at, values = [p.at for p in line.points], [p.value.number for p in line.points]
-        marker = "o" if len(at) <= few else ""
+        marker = _MARKERS[again] if len(at) <= few else ""
         place.plot(
             at, values, color=colour, linestyle=dash, marker=marker, markersize=3, label=line.name
         )
         if line.printed is not None:
-            place.plot(at[-1:], [line.printed], color=colour, marker="x", linestyle="")
+            cross = "x" if not again else "+"
+            place.plot(at[-1:], [line.printed], color=colour, marker=cross, linestyle="")
+            crossed = True
+    if crossed:
+        place.plot([], [], color=MUTED, marker="x", linestyle="", label="the paper's last")
     place.set_title(panel.title)
     place.set_xlabel("edits")
     place.set_ylabel("GiB" if panel.metric == "memory" else "%")
@@ -209,4 +234,4 @@ def _lines_over_edits(place: Any, panel: Panel, lines: Sequence[Line]) -> None:
     place.set_ylim(0, 1.15 * most if panel.metric == "memory" else 105)
     place.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     if place.get_legend_handles_labels()[0]:
-        place.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        place.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ultraedit.files import write_bytes, write_text
-from ultraedit.reproduce.bench import Unavailable
+from ultraedit.reproduce.bench import Bench, Unavailable
 from ultraedit.reproduce.book import Book
 from ultraedit.reproduce.names import METHODS, Wanted, label
 from ultraedit.reproduce.sheet import Sheet, to_csv, to_json, to_latex, to_markdown
+from ultraedit.reproduce.steps import Run
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,16 @@ class Rendered:
         return tuple(folder / name for name in (*texts, *([picture] if picture else [])))
 
 
-def notes(book: Book, wanted: Iterable[Wanted]) -> Iterator[str]:
-    """What a reader of the numbers has to know: sizes, stand-ins, and what is missing."""
+def notes(
+    book: Book, wanted: Iterable[Wanted], finished: Callable[[Wanted], Run | None] | None = None
+) -> Iterator[str]:
+    """What a reader of the numbers has to know: sizes, stand-ins, and what is missing.
+
+    Args:
+        book: The records.
+        wanted: The runs behind the numbers.
+        finished: Finds the run of each, where it is another than that of a row of a table.
+    """
     wanted = list(wanted)
     scale = book.bench.scale
     yield f"Scale {scale.name}, turns of {scale.edits_per_turn:,} edits."
@@ -51,7 +60,7 @@ def notes(book: Book, wanted: Iterable[Wanted]) -> Iterator[str]:
             yield f"{label(dataset)} is {book.bench.facts(dataset).shown} here."
         except Unavailable as error:
             yield f"{label(dataset)}: {error}"
-    yield from _sizes(book, wanted)
+    yield from _sizes(book, wanted, finished or book.run)
     reasons: dict[str, list[str]] = {}
     for name, why in book.missing.items():
         reasons.setdefault(why, []).append(name)
@@ -59,20 +68,34 @@ def notes(book: Book, wanted: Iterable[Wanted]) -> Iterator[str]:
         yield f"Missing, {why.rstrip('.')}: {'; '.join(names)}."
 
 
-def _sizes(book: Book, wanted: Iterable[Wanted]) -> Iterator[str]:
+def means_of(bench: Bench, models: Collection[str]) -> Iterator[str]:
+    """What a mean over models is of, where one stands for several of the paper's."""
+    here = bench.different(models)
+    if len(here) < len(models):
+        each = " each" if len(here) > 1 else ""
+        yield f"Our means count {' and '.join(here)} once{each}."
+
+
+def _sizes(
+    book: Book, wanted: Iterable[Wanted], finished: Callable[[Wanted], Run | None]
+) -> Iterator[str]:
     """How many edits the runs have made, method by method where they differ."""
     sizes: dict[str, set[int]] = {}
+    singly: set[str] = set()
     for each in wanted:
-        run = book.run(each)
+        run = finished(each)
         if run is not None:
             sizes.setdefault(each.method, set()).add(book.edits(run))
+            if run.settings["edits_per_turn"] == 1:
+                singly.add(each.method)
     found = [tuple(sorted(size)) for size in sizes.values()]
     usual = max(found, key=found.count, default=())
     if usual:
         yield f"Edits of a run: {_either(usual)}."
     for method, own in zip(sizes, found, strict=True):
-        if own != usual:
-            yield f"{METHODS[method].label}: {_either(own)} edits."
+        if own != usual or method in singly:
+            turns = ", one a turn" if method in singly else ""
+            yield f"{METHODS[method].label}: {_either(own)} edits{turns}."
 
 
 def _either(numbers: Iterable[int]) -> str:

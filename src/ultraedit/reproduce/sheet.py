@@ -25,6 +25,7 @@ class Cell:
     """One place of a table: what was found here beside what the paper prints."""
 
     ours: float | str | None
+    """An ``int`` is a count."""
     published: float | str | None = None
     sources: tuple[Source, ...] = ()
     signed: bool = False
@@ -86,6 +87,28 @@ class Sheet:
         """Headings of the columns behind the first, with their groups'."""
         return [f"{group} {name}".strip() for group, names in self.groups for name in names]
 
+    @property
+    def caption(self) -> str:
+        """What stands in a place, and whose numbers ours stand beside."""
+        theirs = [each for *_, each in self.cells() if each.published is not None]
+        if not theirs:
+            return f"Ours alone. What they are to be compared with: {self.source}."
+        numbers = any(isinstance(each.published, float) for each in theirs)
+        form = "published, ours minus published" if numbers else "published"
+        return f"Ours ({form}). Published: {self.source}."
+
+    @property
+    def align(self) -> str:
+        """A letter for each column: ``l`` for names and texts, ``r`` for numbers and ticks."""
+        texts = {
+            column
+            for *_, column, each in self.cells()
+            if any(
+                isinstance(value, str) and len(value) > 1 for value in (each.ours, each.published)
+            )
+        }
+        return "l" + "".join("l" if column in texts else "r" for column in self.columns)
+
     def cells(self) -> Iterator[tuple[str, str, str, Cell]]:
         """Every place with its block, its row and its column."""
         for block, rows in self.blocks:
@@ -99,18 +122,16 @@ def to_markdown(sheet: Sheet, image: str | None = None) -> str:
     parts = [f"# {escape(sheet.title)}"]
     if image is not None:
         parts.append(f"![{escape(sheet.title)}]({image})")
-    parts.append(f"Ours (published, ours minus published). Published: {escape(sheet.source)}.")
+    parts.append(_literal(sheet.caption))
     rows: list[list[str]] = []
     for block, named in sheet.blocks:
         if block:
             rows.append([f"**{escape(block)}**", *[""] * len(sheet.columns)])
         rows += [[escape(name), *(escape(each.text) for each in cells)] for name, cells in named]
     header = [escape(each) for each in (sheet.first, *sheet.columns)]
-    parts.append(table(header, rows, "l" + "r" * len(sheet.columns)))
+    parts.append(table(header, rows, sheet.align))
     if sheet.notes:
-        # Word by word: `escape` cuts off what is too long for a cell.
-        notes = (" ".join(map(escape, note.split())) for note in sheet.notes)
-        parts.append("\n".join(f"- {note}" for note in notes))
+        parts.append("\n".join(f"- {_literal(note)}" for note in sheet.notes))
     return "\n\n".join(parts) + "\n"
 
 
@@ -150,9 +171,9 @@ def to_json(sheet: Sheet) -> str:
 
 
 def to_latex(sheet: Sheet) -> str:
-    """A table for ``booktabs``, groups over their columns as in the paper."""
+    """A table for ``booktabs`` and ``amssymb``, groups over their columns as in the paper."""
     width = 1 + len(sheet.columns)
-    lines = [rf"\begin{{tabular}}{{l{'r' * len(sheet.columns)}}}", r"\toprule"]
+    lines = [rf"\begin{{tabular}}{{{sheet.align}}}", r"\toprule"]
     if any(group for group, _ in sheet.groups):
         spans = (rf"\multicolumn{{{len(names)}}}{{c}}{{{_tex(g)}}}" for g, names in sheet.groups)
         lines.append(" & ".join(("", *spans)) + r" \\")
@@ -164,8 +185,13 @@ def to_latex(sheet: Sheet) -> str:
             lines.append(rf"\multicolumn{{{width}}}{{c}}{{{_tex(block)}}} \\")
         lines += [" & ".join(map(_tex, _row(name, cells))) + r" \\" for name, cells in rows]
     lines += [r"\bottomrule", r"\end{tabular}"]
-    about = [f"% {sheet.title}", f"% ours (published, difference); published: {sheet.source}"]
+    about = [f"% {sheet.title}", f"% {sheet.caption}", "% Packages: booktabs, amssymb."]
     return "\n".join([*about, *(f"% {note}" for note in sheet.notes), *lines]) + "\n"
+
+
+def _literal(text: str) -> str:
+    # Word by word: `escape` cuts off what is too long for a cell.
+    return " ".join(map(escape, text.split()))
 
 
 def _row(name: str, cells: Sequence[Cell]) -> list[str]:
@@ -177,11 +203,13 @@ def _shown(value: float | str | None, *, signed: bool = False) -> str:
         return MISSING
     if isinstance(value, str):
         return value
+    if isinstance(value, int):
+        return f"{value:,}"
     return f"{value:+.2f}" if signed else f"{value:.2f}"
 
 
 def _plain(value: float | str | None) -> str:
-    return "" if value is None else str(value) if isinstance(value, str) else repr(float(value))
+    return "" if value is None else str(value) if isinstance(value, str | int) else repr(value)
 
 
 def _tex(text: str) -> str:

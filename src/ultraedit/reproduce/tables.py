@@ -10,7 +10,7 @@ from ultraedit.reproduce.bench import Bench
 from ultraedit.reproduce.book import Book, Value, mean_of
 from ultraedit.reproduce.names import METRICS, Wanted, label
 from ultraedit.reproduce.published import published
-from ultraedit.reproduce.rendering import Rendered, notes
+from ultraedit.reproduce.rendering import Rendered, means_of, notes
 from ultraedit.reproduce.sheet import Blocks, Cell, Groups, Rows, Sheet, cell
 from ultraedit.reproduce.steps import Step
 
@@ -72,7 +72,7 @@ class ScoreTable:
             groups,
             blocks,
             paper.source,
-            (*paper.notes, *notes(book, list(self.wanted()))),
+            (*paper.notes, *self._shared(book), *notes(book, list(self.wanted()))),
         )
         return Rendered(sheet)
 
@@ -141,13 +141,18 @@ class ScoreTable:
         rows = tuple((label(method), self._mean(book, method)) for method in self.methods)
         return self._groups(), (("", rows),)
 
+    def _shared(self, book: Book) -> Iterator[str]:
+        """Where a model stands for several of the paper's, how a mean counts it."""
+        if self.layout == "mean":
+            yield from means_of(book.bench, self.models)
+
     def _unedited(self, book: Book) -> tuple[Groups, Blocks]:
         rows = tuple((label(model), self._before(book, model)) for model in self.models)
         return self._groups(), (("", rows),)
 
     def _mean(self, book: Book, method: str) -> tuple[Cell, ...]:
         """Means over the models that are different ones here."""
-        models = {book.bench.model(model): model for model in self.models}.values()
+        models = book.bench.different(self.models).values()
         return tuple(
             self._cell(
                 mean_of([book.score(Wanted(model, method, d), metric) for model in models]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,8 @@ from ultraedit.errors import NumericalError, UltraEditError
 from ultraedit.files import write_text
 from ultraedit.reproduce.steps import Step, slug
 from ultraedit.types import Observer
+
+_log = logging.getLogger("ultraedit")
 
 FAILED = "failed"
 """Folder of the notes on runs that cannot be finished."""
@@ -53,10 +56,12 @@ def carry_out(
         KeyboardInterrupt: After Ctrl-C, once the turn at work is recorded.
     """
     outcome = Outcome()
-    for step in ordered(steps):
+    every = list(ordered(steps))
+    for number, step in enumerate(every, 1):
         if step.status(out) == "done":
             outcome.found.append(step.place)
             continue
+        _log.info("%d of %d: %s", number, len(every), step.place)
         why = given_up(step, out) or _missing(step, out)
         if why is None:
             why = _isolated(step, out, observer) if isolated else _here(step, out, observer)
@@ -144,7 +149,8 @@ def _child(step: Step, out: Path, pipe: Connection) -> None:
     """What the other process does."""
     with suppress(OSError):
         os.setpgid(0, 0)  # Ctrl-C in the terminal goes to the parent, which passes it on
-    with suppress(KeyboardInterrupt):
+    # A broken pipe: nobody is there to be told any more. What is recorded stands.
+    with suppress(KeyboardInterrupt, BrokenPipeError):
         pipe.send(("done", _here(step, out, _Relay(pipe))))
     pipe.close()
 
