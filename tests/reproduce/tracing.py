@@ -8,21 +8,24 @@ import pytest
 
 
 def untraced(out, cells):
-    """The cells with a number of ours that the records named beside it do not give."""
-    return [
-        cell
-        for cell in cells
-        if cell["ours"] is not None
-        and not (cell["from"] and _fits(cell["ours"], [_stored(out, s) for s in cell["from"]]))
-    ]
+    """The cells with a number of ours that the records named beside it do not give.
+
+    A text has to name where it is from, which need not be a record: a tick may be a property of
+    an editor.
+    """
+    return [each for each in cells if each["ours"] is not None and not _is_traced(out, each)]
+
+
+def _is_traced(out, cell):
+    if isinstance(cell["ours"], str) or not cell["from"]:
+        return bool(cell["from"])
+    return _fits(cell["ours"], [_stored(out, source) for source in cell["from"]])
 
 
 def _stored(out, source):
-    """What a source names; None where it names no file, as the table of editors does not."""
+    """The number that a source names."""
     line, _, field = source["field"].rpartition(":")
     path = out / source["run"] / source["file"]
-    if source["run"] == "editors":
-        return None
     found = json.loads(path.read_text().splitlines()[int(line) - 1] if line else path.read_text())
     for key in field.split("."):
         found = found[key]
@@ -34,8 +37,8 @@ def _fits(ours, values):
 
     Edits of a run, by which its seconds are divided, are 6, 12, 20, 60 or 300 at the small scales.
     """
-    if not isinstance(ours, float):
-        return True
+    if isinstance(ours, int):
+        return values == [ours]
     mean = sum(values) / len(values)
     ways = [100 * mean, mean / 2**30, *(mean / edits for edits in (2, 6, 12, 20, 60, 300))]
     ways += [100 * (values[0] - values[1])] if len(values) == 2 else []
