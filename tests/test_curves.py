@@ -105,3 +105,14 @@ def test_the_newest_edits_have_a_panel_of_their_own():
 def test_the_title_says_whose_scores_they_are():
     assert whom(points(None)) == "A sample of 4 edits"
     assert whom(points(None, (10, 20))) == "All edits so far"
+
+
+def test_the_powers_of_ten_of_a_collapsed_model_are_labelled_with_numbers():
+    points = [checkpoint(n, n, n, 0.5) for n in (1, 2, 3)]
+    for point, perplexity in zip(points, (20.0, 3e4, 1e9), strict=True):
+        point["scores"]["perplexity"] = perplexity
+    rows = [row for n, point in enumerate(points, 1) for row in (turn(n, 1, n), point)]
+    drawing = draw_curves(history(*rows).points)
+    assert ">100</text>" in drawing.svg
+    assert ">1e+08</text>" in drawing.svg
+    assert "math" not in drawing.svg

@@ -29,6 +29,7 @@ from ultraedit.report.escaping import code, escape
 from ultraedit.report.examples import sample
 from ultraedit.report.labels import short_names
 from ultraedit.report.page import PLOTS
+from ultraedit.report.plots import draw_metrics
 from ultraedit.report.reading import read_run
 from ultraedit.report.reproducing import reproduce_command
 from ultraedit.types import Answer, CheckpointRecord, GenerationScores, Scores, TurnRecord
@@ -496,6 +497,19 @@ def test_the_bars_are_as_high_as_the_scores(make_run):
         return rows.size
 
     assert blue(0.8) == pytest.approx(2 * blue(0.4), rel=0.02)
+
+
+def test_many_scores_are_drawn_no_wider_than_a_page_has_room_for():
+    def width(count):
+        names = [f"few-shot generalization {number}" for number in range(count)]
+        rows = [ScoreRow(name, 0.0, 0.5, 0.25, 0.75) for name in names]
+        drawing = draw_metrics(rows)
+        assert all(f">{name}" in drawing.svg for name in ("few-shot", "75.0", "50.0"))
+        return float(re.search(r'viewBox="0 0 ([\d.]+)', drawing.svg)[1]) / 72
+
+    assert width(4) < 11
+    assert width(13) == pytest.approx(9)
+    assert width(40) == pytest.approx(9)
 
 
 def test_names_in_other_scripts_or_with_dollars_are_drawn_without_complaint(make_run):

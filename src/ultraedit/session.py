@@ -256,7 +256,9 @@ def carry_out(
         host.expect({})
         after, why = None, str(halted)
     ended = None if why is None else f"ended after turn {progress.turns}: {why}"
-    if why is not None and take_back is not None and progress.turns > 1:
+    if why is not None and take_back is not None and progress.turns == 1:
+        ended = f"ended after turn 1, since the first turn is not taken back: {why}"
+    elif why is not None and take_back is not None:
         made = progress.edits
         ended = f"turn {progress.turns} was taken back: {why}"
         progress = take_back()

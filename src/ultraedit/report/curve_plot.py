@@ -81,9 +81,19 @@ def _perplexity(panel: Any, points: Sequence[Point]) -> None:
 def from_zero(panel: Any, values: Sequence[float]) -> None:
     """An axis from zero, or one of powers of ten where a model has collapsed."""
     if max(values) > WIDE * min(values) > 0:
+        from matplotlib.ticker import FuncFormatter, NullFormatter
+
         panel.set_yscale("log")
+        # Its own labels are formulas, and ours are plain text.
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _power_of_ten(value)))
+        panel.yaxis.set_minor_formatter(NullFormatter())
     else:
         panel.set_ylim(0, 1.12 * max(values) or 1)
+
+
+def _power_of_ten(value: float) -> str:
+    """Such as ``0.01`` or ``1,000``, with an exponent where zeros are hard to count."""
+    return f"{value:,g}" if 1e-4 <= value < 1e6 else f"{value:.0e}"
 
 
 def over_edits(panel: Any, edits: Sequence[int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ultraedit.report.figures import (
@@ -24,7 +24,7 @@ from ultraedit.report.reading import History
 from ultraedit.report.scores import ScoreRow
 
 WIDEST = 10
-"""Up to so many pairs of bars stand in one row."""
+"""Up to so many pairs of bars stand in one row; more of them lie, or the letters get too small."""
 
 
 def draw_metrics(rows: Sequence[ScoreRow]) -> Drawing:
@@ -38,42 +38,71 @@ def draw_metrics(rows: Sequence[ScoreRow]) -> Drawing:
     panels = [("Free answers, exact match, %", free), ("Teacher-forced token accuracy, %", forced)]
     panels = [panel for panel in panels if panel[1]] or panels[1:]
     counts = [max(1, len(groups)) for _, groups in panels]
-    # Wider than a page the letters get too small to read.
-    beside = sum(counts) <= WIDEST
-    columns = sum(counts) if beside else max(counts)
+    upright = sum(counts) <= WIDEST
 
     def paint(figure: Any) -> None:
-        if beside:
-            axes = figure.subplots(1, len(panels), sharey=True, width_ratios=counts, squeeze=False)
-        else:
-            axes = figure.subplots(len(panels), 1, squeeze=False)
+        widths = counts if upright else None
+        axes = figure.subplots(1, len(panels), sharey=upright, width_ratios=widths, squeeze=False)
         for panel, (title, groups) in zip(axes.flat, panels, strict=True):
-            _pairs_of_bars(panel, groups)
+            (_standing if upright else _lying)(panel, groups)
             panel.set_title(title)
-            panel.set_xlim(-0.6, (len(groups) if beside else columns) - 0.4)
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=2)
 
-    return sketch(max(5.0, 1.0 + 1.15 * columns), 4.0 if beside else 3.2 * len(panels), paint)
+    if upright:
+        return sketch(max(5.0, 1.0 + 1.15 * sum(counts)), 4.0, paint)
+    return sketch(4.5 * len(panels), 1.2 + 0.42 * max(counts), paint)
 
 
-def _pairs_of_bars(panel: Any, groups: Sequence[tuple[str, float | None, float | None]]) -> None:
-    width = 0.38
-    sides = (
-        ("before", BEFORE, -0.5, [before for _, before, _ in groups]),
-        ("after", AFTER, 0.5, [after for _, _, after in groups]),
-    )
-    for label, colour, shift, scores in sides:
-        places = [place + shift * width for place in range(len(groups))]
-        heights = [100 * (score or 0) for score in scores]
-        bars = panel.bar(places, heights, width, color=colour, label=label)
-        texts = [format_percent(score).removesuffix("%") for score in scores]
-        panel.bar_label(bars, texts, padding=2, fontsize=8)
+def _standing(panel: Any, groups: Sequence[Pair]) -> None:
+    """Pairs of bars that stand, their names below."""
+    for label, colour, shift, scores in _sides(groups):
+        places = [place + shift * _THICK for place in range(len(groups))]
+        bars = panel.bar(places, list(map(_height, scores)), _THICK, color=colour, label=label)
+        panel.bar_label(bars, list(map(_written, scores)), padding=2, fontsize=8)
     names = [textwrap.fill(shorten(name), 14) for name, *_ in groups]
     panel.set_xticks(range(len(groups)), names)
     panel.tick_params(axis="x", length=0)
+    panel.set_xlim(-0.6, len(groups) - 0.4)
     panel.set_ylim(0, 108)
     panel.set_yticks(range(0, 101, 20))
+
+
+def _lying(panel: Any, groups: Sequence[Pair]) -> None:
+    """Pairs of bars that lie one below the other, their names beside them."""
+    for label, colour, shift, scores in _sides(groups):
+        places = [place + shift * _THICK for place in range(len(groups))]
+        bars = panel.barh(places, list(map(_height, scores)), _THICK, color=colour, label=label)
+        panel.bar_label(bars, list(map(_written, scores)), padding=2, fontsize=7.5)
+    panel.set_yticks(range(len(groups)), [shorten(name) for name, *_ in groups])
+    panel.tick_params(axis="y", length=0)
+    panel.set_ylim(len(groups) - 0.4, -0.6)
+    panel.set_xlim(0, 115)
+    panel.set_xticks(range(0, 101, 20))
+    panel.grid(visible=False, axis="y")
+    panel.grid(visible=True, axis="x")
+
+
+_THICK = 0.38
+
+Pair = tuple[str, float | None, float | None]
+"""A name, and a score before and after."""
+
+
+def _sides(
+    groups: Sequence[Pair],
+) -> Iterator[tuple[str, str, float, list[float | None]]]:
+    """Before and after: the label, the colour, where the bar is within its pair, the scores."""
+    yield "before", BEFORE, -0.5, [before for _, before, _ in groups]
+    yield "after", AFTER, 0.5, [after for _, _, after in groups]
+
+
+def _height(score: float | None) -> float:
+    return 100 * (score or 0)
+
+
+def _written(score: float | None) -> str:
+    return format_percent(score).removesuffix("%")
 
 
 def draw_speed_and_memory(history: History) -> Drawing:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ultraedit.report.blocks import Block, Code, Heading, Line, Paragraph, Picture, Table
 from ultraedit.report.figures import AFTER, BEFORE, INK, Drawing, sketch
-from ultraedit.report.formats import MISSING, format_number, format_percent
+from ultraedit.report.formats import MISSING, format_count, format_number, format_percent
 from ultraedit.report.reading import Seen
 
 ABILITY = "ability.png"
@@ -36,6 +36,8 @@ def watched(seen: Sequence[Seen]) -> Iterator[Block]:
     if rows:
         header = ["after turn", *(f"{each.turn:,}" for each in seen)]
         yield Table(header, rows, "l" + "r" * len(seen))
+    if asked := "; ".join(_asked(seen)):
+        yield Paragraph(f"General ability is right answers with their standard error: {asked}.")
     if has_ability(seen):
         alt = "General ability before and after the edits"
         yield Picture(ABILITY, alt, lambda: draw_ability(seen))
@@ -55,6 +57,15 @@ def _lines(seen: Sequence[Seen]) -> Iterator[tuple[str, list[str]]]:
 
 def _tasks(seen: Sequence[Seen]) -> list[str]:
     return list(dict.fromkeys(task for each in seen for task in each.values.get("ability", {})))
+
+
+def _asked(seen: Sequence[Seen]) -> Iterator[str]:
+    """How many questions of each task, and with how many examples."""
+    for task in _tasks(seen):
+        found = next(each.values["ability"][task] for each in seen if "ability" in each.values)
+        if "questions" in found:
+            questions = format_count(found["questions"], "question")
+            yield f"{task}, {questions} with {format_count(found['shots'], 'example')} each"
 
 
 def _score(found: Mapping[str, Any] | None) -> str:
