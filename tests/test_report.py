@@ -603,9 +603,8 @@ def test_fractions_and_numbers_read_well():
 def test_a_folder_without_one_of_the_files_is_no_finished_run(make_run, name):
     folder = make_run()
     (folder / name).unlink()
-    with pytest.raises(
-        ConfigError, match=rf"run 1 is not a finished run: it has no {name}\. Give [^:]*$"
-    ):
+    told = rf"run 1 is not a finished run: it has no {name}\. Give [^:]*$"
+    with pytest.raises(ConfigError, match=told):
         write(folder)
     assert not (folder / "report.md").exists()
     assert not list(folder.glob("*.png"))

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from ultraedit import trace
-from ultraedit.encoding import Encoded, encode, locate, wanted_at_end
+from ultraedit.encoding import Encoded, encode, wanted_at_end
 from ultraedit.errors import ConfigError
+from ultraedit.lookups import LookupHost
 from ultraedit.models import find_modules
 from ultraedit.models.activation import activation_of
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.models.generation import generate
-from ultraedit.models.modules import decoder_blocks, shape_of
+from ultraedit.models.modules import shape_of
 from ultraedit.models.offload import held, is_offloaded, refuse_absent
 from ultraedit.patch import EditedWeights
 from ultraedit.recall import as_read
@@ -27,14 +28,10 @@ from ultraedit.types import (
     GradientSink,
     Judgement,
     LayerSignal,
-    Lookup,
     LossTerm,
     Master,
     ModuleShape,
     Observer,
-    OffsetGoal,
-    Offsets,
-    OffsetSearch,
     Patch,
     Recalled,
     Routed,
@@ -54,7 +51,7 @@ if TYPE_CHECKING:
     from ultraedit.second_moments import Statistics
 
 
-class ModelHost:
+class ModelHost(LookupHost):
     """What `types.Host` promises to editors; `weights` for the loop, `predict` for evaluation."""
 
     def __init__(
@@ -242,69 +239,6 @@ class ModelHost:
     def change(self, path: str) -> Tensor:
         """Accumulated change of an edited layer, float32, (d_in, d_out). Not to be written."""
         return self.weights.changes[path]
-
-    def layer_number(self, path: str) -> int:
-        """Number of the decoder layer that an edited layer is in, from 0.
-
-        Raises:
-            ConfigError: If it is in none.
-        """
-        number = self._blocks.index_of(path)
-        if number is None:
-            raise ConfigError(f"{path} is in none of the decoder layers, which this editor needs.")
-        return number
-
-    @property
-    def _blocks(self) -> trace.Blocks:
-        return trace.Blocks(self.language_model.model, decoder_blocks(self.language_model.model))
-
-    def inputs_at(self, paths: Sequence[str], lookups: Sequence[Lookup]) -> dict[str, Tensor]:
-        """Inputs of edited layers at single tokens, by path. float32, shape (n, d_in)."""
-        modules = {path: self._modules[path] for path in paths}
-        return trace.values_at(self.language_model.model, self._places(lookups), inputs=modules)
-
-    def outputs_at(self, path: str, lookups: Sequence[Lookup]) -> Tensor:
-        """Outputs of the *decoder layer* that an edited layer is in. float32, shape (n, d)."""
-        layer = self._blocks.list[self.layer_number(path)]
-        places = self._places(lookups)
-        return trace.values_at(self.language_model.model, places, outputs={path: layer})[path]
-
-    def _places(self, lookups: Sequence[Lookup]) -> list[trace.Place]:
-        model = self.language_model
-        found = locate(model.tokenizer, lookups, max_length=model.context_length)
-        return [trace.Place(*each) for each in found]
-
-    def search_offsets(
-        self, path: str, goals: Sequence[OffsetGoal], search: OffsetSearch
-    ) -> Offsets:
-        """Search offsets of the outputs of the *decoder layer* that an edited layer is in.
-
-        Args:
-            path: The edited layer.
-            goals: What each offset should bring about, at the last token of its spans.
-            search: How to search.
-
-        Raises:
-            ConfigError: If it is the last decoder layer, whose outputs no other token reads.
-        """
-        number = self.layer_number(path)
-        blocks = self._blocks
-        if number == len(blocks) - 1:
-            raise ConfigError(
-                f"{path} is in the last layer, whose output at the subject no later token reads. "
-                "Choose lower layers with --modules, such as 'layers.[4-8].mlp.down_proj'."
-            )
-        upper = trace.Upper(blocks, number)
-        return trace.search_offsets(upper, [self._goal(goal) for goal in goals], search)
-
-    def _goal(self, goal: OffsetGoal) -> trace.Goal:
-        items = self.encode([(lookup.text, goal.target) for lookup in goal.prompts])
-        places = self._places([*goal.prompts, goal.essence])
-        essence = Encoded(places[-1].ids[: places[-1].at + 1], (0,))
-        return trace.Goal(
-            tuple(trace.Row(item, place.at) for item, place in zip(items, places, strict=False)),
-            trace.Row(essence, places[-1].at),
-        )
 
     def hold(
         self,

@@ -190,3 +190,22 @@ def test_memit_writes_real_edits_into_a_real_model_as_its_preset_says(smollm2, s
     assert before.scores.efficacy < 0.3
     assert after.scores.efficacy > 0.85
     assert after.scores.agreement > 0.7
+
+
+def test_a_norm_behind_the_layer_does_not_blow_the_change_up(monkeypatch):
+    """In Gemma what a layer puts out is much shorter than what the norm behind makes of it."""
+
+    def largest():
+        host = host_of("memit", "gemma3")
+        for block in host.language_model.model.model.layers:
+            block.post_feedforward_layernorm.weight.data.fill_(500.0)
+        editor = make_editor("memit", {"ridge": 1e-3, "steps": 10})
+        patch, _ = editor.step(host, Turn(1, tuple(EDITS[:4])), editor.init(host))
+        return max(
+            float(dense(change).norm() / host.weight(path).norm())
+            for path, change in patch.changes.items()
+        )
+
+    through = largest()
+    monkeypatch.setattr(ModelHost, "behind_norm", lambda self, path, lookups, moves: moves)
+    assert 0 < through < 5 < 50 < largest()

@@ -7,12 +7,14 @@ edited layers:
                              moved by gradient descent until the model says the target
     for each edited layer l, from the lowest to L, with the changes so far in place:
         K     inputs of layer l at that token, averaged over contexts       (n, d_in)
-        R     = (Z - outputs of decoder layer L now) / layers that are left  (n, d_out)
+        R     = (Z - outputs of decoder layer L now) / layers that are left  (n, d_out),
+                as far as a norm behind layer l lets them through
         Delta = what the editor makes of K and R
 
 Differs from the released code: the search goes over all edits of a turn at once, with the same
 optimum; the contexts are written greedily, so that a run can be repeated and resumed; the subject
-is found by its characters, not by counting the tokens of its parts.
+is found by its characters, not by counting the tokens of its parts. The released code has no norm
+in mind between a layer and the hidden states (`trace.norms`); without one nothing differs.
 """
 
 from __future__ import annotations
@@ -145,7 +147,8 @@ class LocateThenEdit(ABC):
             with host.patched(Additive(changes)):
                 keys = mean_inputs(host, [path], prompts)[path]
                 now = host.outputs_at(paths[-1], plain)
-            residuals = (wanted - now) / (len(paths) - place)
+                moves = (wanted - now) / (len(paths) - place)
+                residuals = host.behind_norm(path, plain, moves)
             changes[path] = self.solve(host, path, keys, residuals, state)
         return Additive(changes), self.remember(host, changes, turn.edits, state)
 

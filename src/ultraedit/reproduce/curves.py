@@ -232,6 +232,6 @@ def _lines_over_edits(place: Any, panel: Panel, lines: Sequence[Line]) -> None:
     place.set_ylabel("GiB" if panel.metric == "memory" else "%")
     most = max((p.value.number for line in lines for p in line.points), default=1.0)
     place.set_ylim(0, 1.15 * most if panel.metric == "memory" else 105)
-    place.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    place.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True))
     if place.get_legend_handles_labels()[0]:
         place.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2)

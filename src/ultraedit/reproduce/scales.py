@@ -114,7 +114,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
                 checkpoints=(1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6),
                 training_rows=160,
                 corpus="text/wikipedia_paragraphs.jsonl.gz",
-                ability_limit=100,
+                ability_limit=50,
                 limits={"wise": 20},
             ),
             Scale(

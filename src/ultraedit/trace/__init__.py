@@ -7,6 +7,7 @@ from ultraedit.trace.held import HeldRows
 from ultraedit.trace.judging import judge
 from ultraedit.trace.lookups import Place, values_at
 from ultraedit.trace.moments import MomentSums, add_moments
+from ultraedit.trace.norms import norm_behind, through_norm
 from ultraedit.trace.offsets import Goal, search_offsets
 from ultraedit.trace.resume import Row, Upper
 from ultraedit.trace.signals import batches, head_at, layer_signals, passes, supervised_logits
@@ -29,9 +30,11 @@ __all__ = [
     "judge",
     "layer_signals",
     "mean_loss",
+    "norm_behind",
     "passes",
     "search_offsets",
     "supervised_logits",
+    "through_norm",
     "top_choices",
     "trunk_of",
     "values_at",

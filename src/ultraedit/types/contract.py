@@ -140,6 +140,13 @@ class Host(Protocol):
         """Outputs of the *decoder layer* that an edited layer is in. float32, shape (n, d)."""
         ...
 
+    def behind_norm(self, path: str, lookups: Sequence[Lookup], moves: Tensor) -> Tensor:
+        """What an edited layer's own outputs must change by, for the hidden states to move.
+
+        The same, unless a norm stands between the two. float32, shape (n, d), as `moves`.
+        """
+        ...
+
     def search_offsets(
         self, path: str, goals: Sequence[OffsetGoal], search: OffsetSearch
     ) -> Offsets:
