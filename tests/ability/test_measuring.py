@@ -86,6 +86,10 @@ def test_the_score_is_that_of_asking_each_question_by_hand(tiny, root):
     assert found.score == pytest.approx(expected)
     assert found.stderr == pytest.approx((expected * (1 - expected) / (len(rows) - 1)) ** 0.5)
     assert (found.questions, found.shots, found.metric, found.local) == (10, 4, "acc", True)
+    assert found.prompt is not None
+    assert found.prompt.count("Question: Is this sentence positive or negative?") == 5
+    assert found.prompt.startswith(examples_for(task, rows, root)(rows[0])[0]["sentence"])
+    assert found.prompt.endswith("Answer:")
 
 
 def test_measuring_twice_gives_the_same_and_leaves_random_numbers_and_weights_alone(tiny, root):

@@ -16,7 +16,8 @@ from ultraedit.report.reading import Seen
 from ultraedit.report.watched import draw_ability, has_ability, watched
 from ultraedit.runs import workflow
 
-SCORE = {"score": 0.5, "stderr": 0.125, "questions": 16, "shots": 4}
+PROMPT = "Is it ```good```?\nAnswer:"
+SCORE = {"score": 0.5, "stderr": 0.125, "questions": 16, "shots": 4, "prompt": PROMPT}
 
 
 def test_the_page_has_a_column_for_each_look_and_the_plot_needs_two():
@@ -26,6 +27,8 @@ def test_the_page_has_a_column_for_each_look_and_the_plot_needs_two():
     assert "| general ability, sst2 | 50.0% ± 12.5 | 50.0% ± 12.5 |" in text
     assert "(ability.png)" in text
     assert "standard error: sst2, 16 questions with 4 examples each." in text
+    assert "The first question of `sst2`, as the model reads it" in text
+    assert "````text\nIs it ```good```?\nAnswer:\n````" in text
     assert draw_ability(seen).png.startswith(b"\x89PNG")
     assert not has_ability(seen[:1])
     assert not list(watched([]))

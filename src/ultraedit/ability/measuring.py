@@ -69,6 +69,8 @@ class TaskScore:
     shots: int
     local: bool
     """Whether the rows came from the data folder."""
+    prompt: str | None
+    """The first question as the model read it, with its examples."""
 
 
 def require_harness() -> None:
@@ -161,7 +163,7 @@ def _evaluate(asked: Any, loaded: Any, limit: int | None) -> Any:
         if task.get_config("num_fewshot") is None:
             task.set_config(key="num_fewshot", value=0)
         task.set_fewshot_seed(seed=_SEED)
-    return evaluate(lm=asked, task_dict=loaded, limit=limit, log_samples=False)
+    return evaluate(lm=asked, task_dict=loaded, limit=limit, log_samples=True)
 
 
 def _read(name: str, results: Any, *, local: bool) -> TaskScore:
@@ -179,7 +181,16 @@ def _read(name: str, results: Any, *, local: bool) -> TaskScore:
         questions=questions,
         shots=int(shots or 0),
         local=local,
+        prompt=_first_prompt(results["samples"]),
     )
+
+
+def _first_prompt(samples: Any) -> str | None:
+    """The context of the first request of the first question."""
+    for questions in samples.values():
+        for question in questions:
+            return str(question["arguments"][0][0])
+    return None
 
 
 def _first_metric(scores: dict[str, Any]) -> str:

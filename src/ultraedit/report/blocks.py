@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from ultraedit.report.figures import Drawing
 
@@ -102,9 +102,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Listing:
-    """Commands to be typed."""
+    """A text as it is: commands to be typed, or a prompt."""
 
     text: str
+    language: Literal["sh", "text"] = "sh"
     kind: ClassVar[str] = "listing"
 
 

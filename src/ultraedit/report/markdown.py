@@ -45,7 +45,10 @@ def _block(block: Block) -> str:
             rows = [[_line(cell) for cell in row] for row in block.rows]
             return table([literal(name) for name in block.header], rows, block.align)
         case Listing():
-            return f"```sh\n{block.text}\n```"
+            fence = "```"
+            while fence in block.text:
+                fence += "`"
+            return f"{fence}{block.language}\n{block.text}\n{fence}"
         case Numbers():
             return _line(block.line)
         case Picture():

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ultraedit.report.blocks import Block, Code, Heading, Line, Paragraph, Picture, Table
+from ultraedit.report.blocks import (
+    Block,
+    Code,
+    Heading,
+    Line,
+    Listing,
+    Paragraph,
+    Picture,
+    Table,
+)
 from ultraedit.report.figures import AFTER, BEFORE, INK, Drawing, sketch
 from ultraedit.report.formats import MISSING, format_count, format_number, format_percent
 from ultraedit.report.reading import Seen
@@ -41,7 +50,26 @@ def watched(seen: Sequence[Seen]) -> Iterator[Block]:
     if has_ability(seen):
         alt = "General ability before and after the edits"
         yield Picture(ABILITY, alt, lambda: draw_ability(seen))
+    yield from _prompts(seen)
     yield from _spectra(seen[-1].values.get("spectrum", {}))
+
+
+def _prompts(seen: Sequence[Seen]) -> Iterator[Block]:
+    """What a question of each task looks like to the model."""
+    for task in _tasks(seen):
+        if prompt := _first(seen, task).get("prompt"):
+            yield Paragraph(
+                ("The first question of ", Code(task), ", as the model reads it with its examples:")
+            )
+            yield Listing(prompt, "text")
+
+
+def _first(seen: Sequence[Seen], task: str) -> Mapping[str, Any]:
+    """The first look at a task."""
+    found: Mapping[str, Any] = next(
+        each.values["ability"][task] for each in seen if "ability" in each.values
+    )
+    return found
 
 
 def _lines(seen: Sequence[Seen]) -> Iterator[tuple[str, list[str]]]:
@@ -62,7 +90,7 @@ def _tasks(seen: Sequence[Seen]) -> list[str]:
 def _asked(seen: Sequence[Seen]) -> Iterator[str]:
     """How many questions of each task, and with how many examples."""
     for task in _tasks(seen):
-        found = next(each.values["ability"][task] for each in seen if "ability" in each.values)
+        found = _first(seen, task)
         if "questions" in found:
             questions = format_count(found["questions"], "question")
             yield f"{task}, {questions} with {format_count(found['shots'], 'example')} each"
