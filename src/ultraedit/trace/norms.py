@@ -36,7 +36,9 @@ def norm_behind(
     Raises:
         ConfigError: If the model never uses the module.
     """
-    norms = {path: each for path, each in layer.named_modules() if "Norm" in type(each).__name__}
+    norms: dict[str, nn.Module] = {
+        path: each for path, each in layer.named_modules() if "Norm" in type(each).__name__
+    }
     here = values_at(model, [place], outputs={name: module})[name]
     for norm in norms.values():
         read = values_at(model, [place], inputs={name: norm})[name]
