@@ -75,9 +75,12 @@ class Book:
         field = f"{when}.{FIELDS.get(metric, metric)}"
         found = self.number(run.place, "summary.json", field, 100)
         if found is None:
-            name = f"{label(metric)} on {label(wanted.dataset)}"
-            self.missing[name] = "the facts here have no such questions"
+            self._unasked(wanted, metric)
         return found
+
+    def _unasked(self, wanted: Wanted, metric: str) -> None:
+        name = f"{label(metric)} on {label(wanted.dataset)}"
+        self.missing[name] = "the facts here have no such questions"
 
     def number(self, place: str, file: str, field: str, scale: float = 1.0) -> Value | None:
         """A number of a JSON file; None where it is null or not there."""
@@ -110,6 +113,8 @@ class Book:
                         Value(100 * score, (source,)),
                         Source(run.place, "records.jsonl", f"{number}:made"),
                     )
+        if not points:
+            self._unasked(wanted, metric)
         return list(points.values())
 
     def memory(self, wanted: Wanted) -> list[Point]:

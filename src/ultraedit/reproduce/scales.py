@@ -74,7 +74,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
         for scale in (
             Scale(
                 name="smoke",
-                text="A minute: a few of the package's own facts, to see that everything works.",
+                text="Minutes: a few of the package's own facts, to see that everything works.",
                 models=dict.fromkeys(HUB, _SMOLLM2),
                 facts="demo",
                 stand_ins=True,
