@@ -228,6 +228,10 @@ def _lines_over_edits(place: Any, panel: Panel, lines: Sequence[Line]) -> None:
     if crossed:
         place.plot([], [], color=MUTED, marker="x", linestyle="", label="the paper's last")
     place.set_title(panel.title)
+    if not place.get_lines():
+        place.text(0.5, 0.5, "nothing to draw; the page says why", ha="center", color=MUTED)
+        place.set_axis_off()
+        return
     place.set_xlabel("edits")
     place.set_ylabel("GiB" if panel.metric == "memory" else "%")
     most = max((p.value.number for line in lines for p in line.points), default=1.0)
