@@ -277,7 +277,7 @@ def test_a_run_is_watched_and_guarded_from_the_command_line(cli, refused, tiny):
     assert set(last["monitors"]) == {"spectrum", "locality", "control"}
     assert last["scores"]["perplexity"] > 1
     page = Path("watched", "report.md").read_text()
-    assert "guard: ended after turn 1" in page
+    assert "the guard has ended this run: ended after turn 1" in page
     assert "| KL on locality prompts, nats | 0 |" in page
     assert "| module | leading singular value | effective rank |" in page
     options = (*options[:-1], "other")
