@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ultraedit.data import read
+    from ultraedit.editors.anchored import Anchored
     from ultraedit.editors.ultraedit import UltraEdit
     from ultraedit.errors import (
         ConfigError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ultraedit.types import Edit, Editor, Question, Scores
 
 _HOMES = {
+    "Anchored": "ultraedit.editors.anchored",
     "ConfigError": "ultraedit.errors",
     "DataError": "ultraedit.errors",
     "Edit": "ultraedit.types",
@@ -51,6 +53,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Anchored",
     "ConfigError",
     "DataError",
     "Edit",

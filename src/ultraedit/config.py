@@ -51,6 +51,9 @@ class RunConfig(BaseModel):
     limit: int | None = Field(default=None, ge=1)
     """Take this many rows of the data."""
 
+    use_rephrases: int = Field(default=0, ge=0)
+    """How many rephrases of each fact are edited on too, and then not scored."""
+
     free_answers: int | None = Field(default=None, ge=0)
     """How many edits are also asked freely, evenly spaced. None for all, 0 for none."""
 

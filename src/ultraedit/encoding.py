@@ -14,26 +14,8 @@ import torch
 from torch import Tensor
 
 from ultraedit.errors import ConfigError, DataError
+from ultraedit.types import Encoded as Encoded
 from ultraedit.types import Lookup
-
-
-class Encoded(NamedTuple):
-    """One prompt with its answer, as token ids."""
-
-    prompt_ids: tuple[int, ...]
-    """Prompt with the tokenizer's special tokens."""
-
-    answer_ids: tuple[int, ...]
-    """Answer after a space, without special tokens."""
-
-    @property
-    def input_ids(self) -> tuple[int, ...]:
-        """What the model reads: prompt, then the answer but for its last token."""
-        return self.prompt_ids + self.answer_ids[:-1]
-
-    def __len__(self) -> int:
-        """Number of tokens that the model reads."""
-        return len(self.prompt_ids) + len(self.answer_ids) - 1
 
 
 def encode(
@@ -116,13 +98,12 @@ def locate(
     """
     if not lookups:
         return []
-    try:
-        encoded = tokenizer([lookup.text for lookup in lookups], return_offsets_mapping=True)
-    except NotImplementedError as error:
+    if not tokenizer.is_fast:
         raise ConfigError(
             "This editor looks at the subject of a prompt and needs a fast tokenizer, which knows "
             "where its tokens are. Take a model with a tokenizer.json."
-        ) from error
+        )
+    encoded = tokenizer([lookup.text for lookup in lookups], return_offsets_mapping=True)
     found = []
     for lookup, ids, offsets in zip(
         lookups, encoded["input_ids"], encoded["offset_mapping"], strict=True

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from ultraedit import trace
-from ultraedit.encoding import Encoded, encode, wanted_at_end
+from ultraedit.data.general import anchors
+from ultraedit.encoding import encode, wanted_at_end
 from ultraedit.errors import ConfigError
 from ultraedit.lookups import LookupHost
 from ultraedit.models import find_modules
 from ultraedit.models.activation import activation_of
+from ultraedit.models.chat import begins_twice, render_question, reply_end
 from ultraedit.models.fingerprint import fingerprint
-from ultraedit.models.generation import generate
+from ultraedit.models.generation import generate, greedy_tokens
 from ultraedit.models.modules import shape_of
 from ultraedit.models.offload import held, is_offloaded, refuse_absent
 from ultraedit.patch import EditedWeights
@@ -25,6 +27,8 @@ from ultraedit.types import (
     Additive,
     Edit,
     Editor,
+    Encoded,
+    Form,
     GradientSink,
     Judgement,
     LayerSignal,
@@ -39,6 +43,7 @@ from ultraedit.types import (
     State,
     SupervisedAt,
     Tokens,
+    TracedRows,
     Turn,
     View,
     ViewingEditor,
@@ -87,11 +92,14 @@ class ModelHost(LookupHost):
         self.weights = self._edited(self._modules, master)
         self._statistics = statistics
         self._moments: dict[str, SecondMoment] = {}
+        self._norms = {}
         self._held_below: dict[str, trace.Trunk | None] = {}
         self._expected: Mapping[tuple[str, str], Encoded] = {}
         self.trunk: trace.Trunk | None = None
         """What lies below the lowest edited layer, where `use_trunk` has set it up."""
         self._trunk_for_edits = False
+        self._states: trace.Trunk | None = None
+        """What lies below the lowest edited layer, for the texts of a turn at work."""
         self._fetched = bool(self._modules) and any(map(is_offloaded, self._blocks.list))
         if self._fetched:
             self.use_trunk()
@@ -184,6 +192,79 @@ class ModelHost(LookupHost):
             trunk = self._trunk_of(items) if self._trunk_for_edits else None
             found.append(trace.judge(model, modules, patch, term, items, sink, trunk))
         return found
+
+    def texts(self, edits: Sequence[Edit], forms: Sequence[Form]) -> list[Encoded]:
+        """Facts as texts that end where their answer ends; see `types.Host`.
+
+        Raises:
+            ConfigError: If the model has none of the forms.
+            DataError: If a text is longer than the model's context.
+        """
+        pairs = [(prompt, edit.target) for edit in edits for prompt in (edit.prompt, *edit.also)]
+        return [text for form in self._forms(forms) for text in self._as_form(pairs, form)]
+
+    def own_answers(self, source: str, forms: Sequence[Form], max_new_tokens: int) -> list[Encoded]:
+        """General prompts with what the model as it stands goes on with; see `types.Host`."""
+        prompts = [each.prompt for each in anchors(None if source == "general" else source)]
+        model = self.language_model
+        texts = []
+        for form in self._forms(forms):
+            asked = [self._rendered(prompt, form) for prompt in prompts]
+            rows = [text.prompt_ids for text in encode(model.tokenizer, [(p, "?") for p in asked])]
+            answers = greedy_tokens(model, rows, max_new_tokens)
+            texts += [Encoded(row, said) for row, said in zip(rows, answers, strict=True) if said]
+        return texts
+
+    def _forms(self, forms: Sequence[Form]) -> list[Form]:
+        """Those of the forms that the model has."""
+        has_template = bool(getattr(self.language_model.tokenizer, "chat_template", None))
+        usable = [form for form in forms if form != "chat" or has_template]
+        if not usable:
+            raise ConfigError(
+                f"{self.language_model.name} has no chat template, so facts cannot be written in "
+                "chat form. Take form=plain."
+            )
+        return usable
+
+    def _rendered(self, prompt: str, form: Form) -> str:
+        if form == "plain":
+            return prompt
+        tokenizer = self.language_model.tokenizer
+        return render_question(tokenizer, prompt).removeprefix(begins_twice(tokenizer))
+
+    def _as_form(self, pairs: Sequence[tuple[str, str]], form: Form) -> list[Encoded]:
+        """Prompts and answers in one form, with the token that ends such an answer, if any."""
+        asked = [(self._rendered(prompt, form), target) for prompt, target in pairs]
+        end = self.language_model.tokenizer.eos_token_id
+        if form == "chat":
+            end = reply_end(self.language_model.tokenizer) or end
+        items = self.encode(asked, gap=" " if form == "plain" else "")
+        closing = () if end is None else (int(end),)
+        return [Encoded(item.prompt_ids, item.answer_ids + closing) for item in items]
+
+    def trace_texts(self, texts: Sequence[Encoded], *, sampled: bool = False) -> TracedRows:
+        """Losses of texts, and keys and gradients at all of their tokens, as `trace_rows`."""
+        trunk = self._states
+        if trunk is not None and not trunk.works_for(texts):
+            trunk = None
+        model = self.language_model.model
+        return trace.trace_rows(model, self._modules, texts, sampled=sampled, trunk=trunk)
+
+    @contextmanager
+    def keeping_states(self) -> Iterator[None]:
+        """Compute what lies below the lowest edited layer once per text while this lasts.
+
+        `trace_texts` alone reads these states, and always does, so that a turn that is computed again
+        begins from the same bits. Where the model cannot be cut there, it runs whole.
+        """
+        hold = held if self._fetched else None
+        self._states = trace.trunk_of(self._blocks, list(self._modules), hold=hold)
+        try:
+            yield
+        finally:
+            if self._states is not None:
+                self._states.close()
+            self._states = None
 
     def fingerprint(self) -> str:
         """Name of the model's weights as they are now."""

@@ -163,6 +163,32 @@ def weighted_ridge_update(
     return LowRank(left, right[0].to(keys.dtype)) if right else left
 
 
+def damped_inverse(moment: Tensor, damping: float, *, name: str = "system") -> Tensor:
+    """The inverse of a second moment with something added to its diagonal.
+
+    Args:
+        moment: Symmetric and positive semidefinite. Shape (n, n).
+        damping: What is added, relative to the mean of the diagonal; to a matrix of zeros, as it
+            is. Positive.
+        name: What is being inverted, for messages.
+
+    Returns:
+        The inverse, found in float64, in the dtype of `moment`. Shape (n, n).
+
+    Raises:
+        NumericalError: If the sum is not positive definite, as where an entry is not finite.
+    """
+    damped = moment.to(torch.float64, copy=True)
+    damped.diagonal().add_(damping * (float(damped.diagonal().mean()) or 1.0))
+    factor, info = torch.linalg.cholesky_ex(damped)
+    if int(info) != 0 or not bool(torch.isfinite(factor).all()):
+        raise NumericalError(
+            f"{name}: the second moment of its inputs is not positive definite. Raise `damping`, "
+            "or look for infinite values in the model's activations."
+        )
+    return torch.cholesky_inverse(factor).to(moment.dtype)
+
+
 def singular_triplets_above(matrix: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:
     """The singular values of a matrix above a limit, with their vectors.
 

@@ -23,6 +23,8 @@ class LookupHost(ABC):
 
     language_model: LanguageModel
     _modules: Mapping[str, nn.Module]
+    _norms: dict[str, nn.Module | None]
+    """By path the norm behind an edited layer, once it was looked for."""
 
     @abstractmethod
     def encode(self, pairs: Sequence[tuple[str, str]], *, gap: str = " ") -> list[Encoded]:
@@ -68,9 +70,11 @@ class LookupHost(ABC):
             The change. float32, shape (n, d).
         """
         model, module = self.language_model.model, self._modules[path]
-        layer = self._blocks.list[self.layer_number(path)]
         places = self._places(lookups)
-        norm = trace.norm_behind(model, layer, path, module, places[0])
+        if path not in self._norms:
+            layer = self._blocks.list[self.layer_number(path)]
+            self._norms[path] = trace.norm_behind(model, layer, path, module, places[0])
+        norm = self._norms[path]
         if norm is None:
             return moves
         outputs = trace.values_at(model, places, outputs={path: module})[path]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ultraedit import stream
 from ultraedit.checkpoints import Checked, Checkpoints, Newest, Schedule
-from ultraedit.editors import name_of
+from ultraedit.editors import DEFAULT_EDITOR, make_editor, name_of
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.errors import ConfigError, DataError
 from ultraedit.evaluate import Evaluation
@@ -36,6 +37,7 @@ from ultraedit.types import (
     Turn,
     TurnRecord,
     turns,
+    write_rephrases,
 )
 
 if TYPE_CHECKING:
@@ -100,6 +102,7 @@ def edit(
     modules: Sequence[str] | None = None,
     edits_per_turn: int = 100,
     evaluate_every: int | None = None,
+    use_rephrases: int = 0,
     free_answers: int | None = None,
     probes: Sequence[str] = (),
     statistics: Statistics | None = None,
@@ -111,10 +114,11 @@ def edit(
     Args:
         language_model: The model, from `load`. Its weights change in place.
         edits: The facts, in the order in which they become true.
-        editor: The method. None takes UltraEdit with the settings of the model's preset.
+        editor: The method. None takes `Anchored`, which needs no settings.
         modules: Patterns of the modules to edit. None takes those of the model's preset.
         edits_per_turn: How many edits are applied together. The last turn may be short.
         evaluate_every: Score all edits so far after every so many turns; None for the end alone.
+        use_rephrases: How many rephrases of each fact are edited on too, and then not scored.
         free_answers: How many edits are also asked freely; None for all, 0 for none.
         probes: Probes of real use, of `chat`, `few-shot`, `reverse` and `negation`, or `all`.
         statistics: Where editors that need second moments of the layers' inputs have them from.
@@ -136,14 +140,11 @@ def edit(
         free_answers=free_answers,
         probes=chosen(probes),
     )
-    if editor is None or modules is None:
-        preset = choose_preset(
-            language_model, None, modules, name_of(getattr(editor, "inner", editor))
-        )
-        modules = preset.modules if modules is None else modules
-        if editor is None:
-            editor = UltraEdit(eta=preset.eta or "auto", ridge=preset.ridge)
-    edits = list(edits)
+    editor = make_editor(DEFAULT_EDITOR, {}) if editor is None else editor
+    preset = choose_preset(language_model, None, modules, name_of(getattr(editor, "inner", editor)))
+    modules = preset.modules if modules is None else modules
+    _warn_of_step(editor, preset, language_model.name)
+    edits = [write_rephrases(each, use_rephrases) for each in edits]
     stream.check(editor, InMemory(edits))
     statistics = statistics or OfPrompts([edit.prompt for edit in edits[:PROMPTS]])
     host = ModelHost(language_model, modules, getattr(editor, "master", "float32"), statistics)
@@ -151,6 +152,19 @@ def edit(
     both = kept if recorder is None else _Both([kept, recorder])
     result = carry_out(host, editor, InMemory(edits), schedule, recorder=both, observer=observer)
     return replace(result, turns=tuple(kept.turns))
+
+
+def _warn_of_step(editor: Editor, preset: Preset, model: str) -> None:
+    """Say so where UltraEdit has the paper's step and the model is known to need another."""
+    if not isinstance(editor, UltraEdit) or editor.eta != UltraEdit.eta:
+        return
+    if preset.eta is None or preset.eta != editor.eta:
+        better = '"auto"' if preset.eta is None else f"{preset.eta:g}"
+        warnings.warn(
+            f"UltraEdit() has the step of the paper's models, eta={editor.eta:g}, which writes "
+            f"next to nothing into {model}: take UltraEdit(eta={better}), or no editor at all.",
+            stacklevel=3,
+        )
 
 
 def carry_out(

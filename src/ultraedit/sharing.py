@@ -38,6 +38,7 @@ from ultraedit.types import (
     Recalled,
     Routed,
     Tokens,
+    TracedRows,
     Turn,
 )
 
@@ -161,6 +162,24 @@ class SharedHost(ModelHost):
         parts = [(tuple(turn.edits[i] for i in share), tokens) for share in shares]
         return _interleaved(self._together(_signals, parts))
 
+    def trace_texts(self, texts: Sequence[Encoded], *, sampled: bool = False) -> TracedRows:
+        """Losses, keys and gradients of texts, each process of some of them."""
+        shares: list[list[int]] = [[] for _ in range(self._copies.size)]
+        for index, text in enumerate(texts):  # What one has kept of a text is of use to it alone.
+            shares[_owner(text, len(shares))].append(index)
+        parts = [([texts[i] for i in share], sampled) for share in shares]
+        return _joined(self._together(_trace, parts), shares)
+
+    @contextmanager
+    def keeping_states(self) -> Iterator[None]:
+        """Compute what lies below the lowest edited layer once per text, in every process."""
+        self._copies.tell(_keep_states)
+        try:
+            with super().keeping_states():
+                yield
+        finally:
+            self._copies.tell(_drop_states)
+
     def predict(
         self, items: Sequence[Encoded], observer: Observer | None = None, *, keep: bool = True
     ) -> list[tuple[int, ...]]:
@@ -253,6 +272,23 @@ def _predict(
     return ModelHost.predict(host, items, observer, keep=keep)
 
 
+def _trace(host: ModelHost, texts: Sequence[Encoded], sampled: bool) -> TracedRows | None:
+    return ModelHost.trace_texts(host, texts, sampled=sampled) if texts else None
+
+
+_KEEPING: dict[ModelHost, ExitStack] = {}
+"""What drops the states of a host, while it keeps some."""
+
+
+def _keep_states(host: ModelHost) -> None:
+    _KEEPING[host] = stack = ExitStack()
+    stack.enter_context(host.keeping_states())
+
+
+def _drop_states(host: ModelHost) -> None:
+    _KEEPING.pop(host).close()
+
+
 def _search(
     host: ModelHost, path: str, goals: Sequence[OffsetGoal], search: OffsetSearch
 ) -> Offsets | None:
@@ -302,6 +338,27 @@ def _interleaved(parts: Sequence[Mapping[str, LayerSignal]]) -> dict[str, LayerS
             torch.cat(masks)[order] if masks else None,
         )
     return joined
+
+
+def _joined(parts: Sequence[TracedRows | None], shares: Sequence[Sequence[int]]) -> TracedRows:
+    """Rows of all processes, whose segments are numbers of all texts again."""
+    own = [(part, torch.tensor(share)) for part, share in zip(parts, shares, strict=True) if part]
+    losses = torch.zeros(sum(map(len, shares)), dtype=torch.float64)
+    for part, share in own:
+        losses[share] = part.losses
+    signals = {}
+    for path in own[0][0].signals:
+        rows = [part.signals[path] for part, _ in own]
+        named = [
+            share.to(each.segments.device)[each.segments]
+            for each, (_, share) in zip(rows, own, strict=True)
+        ]
+        signals[path] = LayerSignal(
+            torch.cat([each.keys for each in rows]),
+            torch.cat([each.grads for each in rows]),
+            torch.cat(named),
+        )
+    return TracedRows(losses, signals)
 
 
 def _owner(item: Encoded, size: int) -> int:

@@ -9,6 +9,7 @@ FAST: dict[str, Any] = {"steps": 12, "lr": 1.0, "clamp": 10.0, "contexts": 1}
 
 CASES: dict[str, dict[str, Any]] = {
     "ultraedit": {"eta": "auto", "alpha": 2.0},
+    "anchored": {"anchor_tokens": 2},
     "mend": {"alpha": 2.0},
     "mend-original": {"alpha": 2.0},
     "malmen": {"alpha": 2.0},

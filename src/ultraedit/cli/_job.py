@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ultraedit.config import RunConfig
     from ultraedit.runs.workflow import RunResult
 
-EDITOR_FLAGS = ("eta", "ridge", "protocol", "net")
+EDITOR_FLAGS = ("eta", "ridge", "protocol", "net", "form", "anchors")
 """Options of editors that have a flag of their own. All others are given with ``--set``."""
 
 

@@ -75,6 +75,45 @@ Eta = Annotated[
         "X|auto",
     ),
 ]
+EditEditor = Annotated[
+    str | None,
+    _option(
+        "--editor",
+        HOW,
+        "One of `ultraedit editors list`. [default: anchored, or ultraedit with --eta]",
+        "NAME",
+    ),
+]
+Form = Annotated[
+    str | None,
+    _option(
+        "--form",
+        HOW,
+        "How the editor anchored puts each fact: as the bare prompt, as a user's question in the "
+        "model's chat template, or both. [default: both]",
+        "plain|chat|both",
+    ),
+]
+Anchors = Annotated[
+    str | None,
+    _option(
+        "--anchors",
+        HOW,
+        "General prompts whose answers hold the model in place while the editor anchored works: "
+        "general for the package's own 300, a file with a prompt on each line, or none. "
+        "[default: general]",
+        "FILE|general|none",
+    ),
+]
+UseRephrases = Annotated[
+    int | None,
+    _option(
+        "--use-rephrases",
+        HOW,
+        "Also edit on the first N rephrases of each fact, which are not scored then. [default: 0]",
+        "N",
+    ),
+]
 Ridge = Annotated[
     str | None,
     _option(

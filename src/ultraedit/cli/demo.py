@@ -12,6 +12,7 @@ import typer
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._job import carry_out, settle, show_result
+from ultraedit.editors import DEFAULT_EDITOR
 
 EDITS_PER_TURN = 61
 """Few enough for several turns, so that the plots have something to show."""
@@ -56,6 +57,7 @@ def demo(
         given = {
             "model": model,
             "data": f"jsonl:{facts}",
+            "editor": DEFAULT_EDITOR,
             "edits_per_turn": EDITS_PER_TURN,
             "free_answers": FREE_ANSWERS,
             "dtype": dtype,

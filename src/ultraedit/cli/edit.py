@@ -9,6 +9,7 @@ import typer
 
 from ultraedit.cli import _options as o
 from ultraedit.cli._job import add_to, refuse_beside, settle, start
+from ultraedit.editors import DEFAULT_EDITOR
 
 Facts = Annotated[
     str, typer.Argument(metavar="FACTS", help="A .jsonl file of facts, or FORMAT:PATH.")
@@ -32,6 +33,10 @@ def edit(
     model: o.Model = None,
     limit: o.Limit = None,
     edits_per_turn: o.EditsPerTurn = None,
+    form: o.Form = None,
+    use_rephrases: o.UseRephrases = None,
+    anchors: o.Anchors = None,
+    editor: o.EditEditor = None,
     modules: o.Modules = None,
     eta: o.Eta = None,
     dtype: o.Dtype = None,
@@ -51,13 +56,18 @@ def edit(
 
     A line of facts.jsonl is at least {"prompt": "The capital of X is", "target": "Y"}; see
     `ultraedit data show jsonl` for the rest. The edited model is in the folder model/ of --out.
-    All settings are those of `ultraedit run`, which has more.
+    Facts are written by the editor anchored; `ultraedit run` takes the paper's editor, ultraedit,
+    where none is named, and has more settings.
     """
     given = {
         "model": model,
         "data": facts,
         "limit": limit,
         "edits_per_turn": edits_per_turn,
+        "form": form,
+        "use_rephrases": use_rephrases,
+        "anchors": anchors,
+        "editor": editor or (DEFAULT_EDITOR if eta is None else None),
         "modules": modules,
         "eta": eta,
         "dtype": dtype,
@@ -65,7 +75,8 @@ def edit(
         "free_answers": free_answers,
     }
     if append is not None:
-        taken = {"data", "limit", "edits_per_turn", "free_answers"}
+        given["editor"] = editor
+        taken = {"data", "limit", "edits_per_turn", "free_answers", "use_rephrases"}
         others = {key: value for key, value in given.items() if key not in taken}
         refuse_beside("--append", others | {"out": out, "dry_run": dry_run or None})
         changes = {key: given[key] for key in taken if given[key] is not None}

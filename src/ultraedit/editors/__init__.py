@@ -1,6 +1,7 @@
 """The editors: one file each, and a table that names them."""
 
 from ultraedit.editors._registry import (
+    DEFAULT_EDITOR,
     EDITORS,
     EditorRow,
     base_of,
@@ -9,4 +10,12 @@ from ultraedit.editors._registry import (
     name_of,
 )
 
-__all__ = ["EDITORS", "EditorRow", "base_of", "find_editor", "make_editor", "name_of"]
+__all__ = [
+    "DEFAULT_EDITOR",
+    "EDITORS",
+    "EditorRow",
+    "base_of",
+    "find_editor",
+    "make_editor",
+    "name_of",
+]

@@ -48,6 +48,10 @@ class EditorRow:
         return found
 
 
+DEFAULT_EDITOR = "anchored"
+"""Name of the editor of `ultraedit edit`, the demo and `ultraedit.edit`. `ultraedit run`, which
+compares editors, begins with the paper's."""
+
 _ROWS = (
     EditorRow(
         name="ultraedit",
@@ -58,6 +62,16 @@ _ROWS = (
         year=2025,
         url="https://arxiv.org/abs/2505.14679",
         target="ultraedit.editors.ultraedit:UltraEdit",
+    ),
+    EditorRow(
+        name="anchored",
+        title="Anchored",
+        summary="Natural-gradient passes in plain and chat form, held by general questions",
+        family="closed form",
+        paper="This package",
+        year=2026,
+        url="docs/design/009-anchored.md",
+        target="ultraedit.editors.anchored:Anchored",
     ),
     EditorRow(
         name="mend",

@@ -70,6 +70,39 @@ def generate(
     return answers
 
 
+@torch.no_grad()
+def greedy_tokens(
+    language_model: LanguageModel, rows: Sequence[Sequence[int]], max_new_tokens: int
+) -> list[tuple[int, ...]]:
+    """Continue token ids greedily, whatever they say: over ends of lines, up to an end token.
+
+    Args:
+        language_model: The loaded model.
+        rows: What to continue, in token ids.
+        max_new_tokens: Most tokens to add to each.
+
+    Returns:
+        The tokens added, with the end token where one was reached. Empty for a row that fills the
+        context.
+    """
+    context = language_model.context_length or sys.maxsize
+    model, tokenizer = language_model.model, language_model.tokenizer
+    answers: list[tuple[int, ...]] = [()] * len(rows)
+    with _contiguous_head(model), _plain_settings(model) as own:
+        end = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
+        ends = set(end) if isinstance(end, list) else {end}
+        fitting = [index for index, row in enumerate(rows) if len(row) + max_new_tokens <= context]
+        lengths = [len(rows[index]) for index in fitting]
+        for batch in _batches(lengths, [max_new_tokens] * len(lengths), context):
+            chosen = [fitting[place] for place in batch]
+            limits = [max_new_tokens] * len(batch)
+            added = _continue(language_model, [rows[i] for i in chosen], limits, end, lines=False)
+            for index, row in zip(chosen, added.tolist(), strict=True):
+                stop = next((at + 1 for at, token in enumerate(row) if token in ends), len(row))
+                answers[index] = tuple(row[:stop])
+    return answers
+
+
 @contextmanager
 def _contiguous_head(model: Any) -> Iterator[None]:
     """Hand the output head a contiguous input.
@@ -143,8 +176,13 @@ def _continue(
     rows: Sequence[Sequence[int]],
     limits: Sequence[int],
     end: int | list[int] | None,
+    *,
+    lines: bool = True,
 ) -> Tensor:
-    """New token ids after left-padded rows. Shape (rows, at most the largest limit)."""
+    """New token ids after left-padded rows, to the end of the line if `lines`.
+
+    Shape (rows, at most the largest limit).
+    """
     from transformers import GenerationConfig, StoppingCriteriaList
 
     tokenizer: Any = language_model.tokenizer
@@ -167,7 +205,9 @@ def _continue(
             eos_token_id=end,
             pad_token_id=padding,
         ),
-        stopping_criteria=StoppingCriteriaList([_EndOfAnswer(tokenizer, length, limits)]),
+        stopping_criteria=StoppingCriteriaList(
+            [_EndOfAnswer(tokenizer, length, limits)] if lines else []
+        ),
     )
     return output[:, length:].cpu()
 

@@ -26,6 +26,12 @@ from ultraedit.report.scores import ScoreRow
 WIDEST = 10
 """Up to so many pairs of bars stand in one row; more of them lie, or the letters get too small."""
 
+_THICK = 0.38
+"""Of a bar, where a pair has 1."""
+
+Pair = tuple[str, float | None, float | None]
+"""A name, and a score before and after."""
+
 
 def draw_metrics(rows: Sequence[ScoreRow]) -> Drawing:
     """Draw the scores before and after as pairs of bars, forced and free side by side.
@@ -81,12 +87,6 @@ def _lying(panel: Any, groups: Sequence[Pair]) -> None:
     panel.set_xticks(range(0, 101, 20))
     panel.grid(visible=False, axis="y")
     panel.grid(visible=True, axis="x")
-
-
-_THICK = 0.38
-
-Pair = tuple[str, float | None, float | None]
-"""A name, and a score before and after."""
 
 
 def _sides(

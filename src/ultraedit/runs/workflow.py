@@ -28,7 +28,7 @@ from ultraedit.settings import Settings, describe, resolve, resolved_again
 from ultraedit.store import JOURNAL, Job, RunFolder
 from ultraedit.store.randomness import random_state
 from ultraedit.stream import FromFile, InMemory, Source
-from ultraedit.types import Carried, Nobody, Observer
+from ultraedit.types import Carried, Nobody, Observer, write_rephrases
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,15 @@ def read_edits(config: RunConfig) -> Source:
     """
     limit, seed, sample = config.edit_limit, config.seed, config.score_sample
     if sample is None:
-        return InMemory(data.read(config.data, limit=limit, seed=seed))
-    return FromFile.survey(config.data, limit=limit, seed=seed, sample=sample)
+        edits = data.read(config.data, limit=limit, seed=seed)
+        return InMemory([write_rephrases(edit, config.use_rephrases) for edit in edits])
+    return FromFile.survey(
+        config.data,
+        limit=limit,
+        seed=seed,
+        sample=sample,
+        use_rephrases=config.use_rephrases,
+    )
 
 
 def refuse_interrupted(folder: RunFolder) -> None:

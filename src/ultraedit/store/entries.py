@@ -92,5 +92,6 @@ def edit_from_json(text: str) -> Edit:
             for name, probe in values["probes"].items()
         },
         aliases=tuple(values["aliases"]),
+        also=tuple(values.get("also", ())),  # absent in runs of version 0.1
         id=values["id"],
     )

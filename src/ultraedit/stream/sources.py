@@ -10,7 +10,7 @@ from typing import Protocol
 from ultraedit import data
 from ultraedit.data import DataSpec
 from ultraedit.stream.sampling import Panel, draw, whole
-from ultraedit.types import CheckingEditor, Edit, Editor
+from ultraedit.types import CheckingEditor, Edit, Editor, write_rephrases
 
 CHECKED_AT_ONCE = 1000
 """Edits that an editor looks at together before the first turn."""
@@ -61,9 +61,18 @@ class FromFile:
     seed: int
     total: int
     panel: Panel
+    use_rephrases: int = 0
 
     @classmethod
-    def survey(cls, spec: DataSpec | str, *, limit: int | None, seed: int, sample: int) -> FromFile:
+    def survey(
+        cls,
+        spec: DataSpec | str,
+        *,
+        limit: int | None,
+        seed: int,
+        sample: int,
+        use_rephrases: int = 0,
+    ) -> FromFile:
         """Read a file once from end to end: check each row, count them, and draw the sample.
 
         Args:
@@ -71,19 +80,22 @@ class FromFile:
             limit: Take the first so many rows. None takes all.
             seed: Decides what is drawn, in rows that offer a choice and for the sample.
             sample: Most edits that are scored.
+            use_rephrases: How many rephrases of each are edited on.
 
         Raises:
             ConfigError: If the format is unknown or the limit is not positive.
             DataError: If the file, or any row within the limit, cannot be used.
         """
-        total, panel = draw(data.stream(spec, limit=limit, seed=seed), sample, seed)
-        return cls(spec, limit, seed, total, panel)
+        edits = data.stream(spec, limit=limit, seed=seed)
+        total, panel = draw((write_rephrases(e, use_rephrases) for e in edits), sample, seed)
+        return cls(spec, limit, seed, total, panel, use_rephrases)
 
     def after(self, done: int = 0) -> Iterator[Edit]:
         """All edits behind the first so many, which are passed over without being made."""
         if done >= self.total:
             return iter(())
-        return data.stream(self.spec, limit=self.limit, seed=self.seed, skip=done)
+        edits = data.stream(self.spec, limit=self.limit, seed=self.seed, skip=done)
+        return (write_rephrases(edit, self.use_rephrases) for edit in edits)
 
 
 def check(editor: Editor, source: Source) -> None:

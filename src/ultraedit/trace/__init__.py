@@ -10,6 +10,7 @@ from ultraedit.trace.moments import MomentSums, add_moments
 from ultraedit.trace.norms import norm_behind, through_norm
 from ultraedit.trace.offsets import Goal, search_offsets
 from ultraedit.trace.resume import Row, Upper
+from ultraedit.trace.rows import trace_rows
 from ultraedit.trace.signals import batches, head_at, layer_signals, passes, supervised_logits
 from ultraedit.trace.trunk import BUDGET_BYTES, Trunk, trunk_of
 
@@ -36,6 +37,7 @@ __all__ = [
     "supervised_logits",
     "through_norm",
     "top_choices",
+    "trace_rows",
     "trunk_of",
     "values_at",
     "weight_gradients",

@@ -39,10 +39,9 @@ def norm_behind(
     norms: dict[str, nn.Module] = {
         path: each for path, each in layer.named_modules() if "Norm" in type(each).__name__
     }
-    here = values_at(model, [place], outputs={name: module})[name]
-    for norm in norms.values():
-        read = values_at(model, [place], inputs={name: norm})[name]
-        if read.shape == here.shape and torch.equal(read, here):
+    read = values_at(model, [place], inputs=norms, outputs={name: module})
+    for path, norm in norms.items():
+        if torch.equal(read[path], read[name]):
             return norm
     return None
 

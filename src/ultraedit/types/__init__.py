@@ -13,7 +13,7 @@ from ultraedit.types.contract import (
     State,
     ViewingEditor,
 )
-from ultraedit.types.edits import Edit, Question, Turn, turns
+from ultraedit.types.edits import Edit, Question, Turn, turns, write_rephrases
 from ultraedit.types.records import (
     Answer,
     Carried,
@@ -28,6 +28,8 @@ from ultraedit.types.records import (
 )
 from ultraedit.types.requests import (
     Additive,
+    Encoded,
+    Form,
     GradientSink,
     Judgement,
     LayerSignal,
@@ -45,6 +47,7 @@ from ultraedit.types.requests import (
     SecondMoment,
     SupervisedAt,
     Tokens,
+    TracedRows,
     View,
     WeightGradients,
     dense,
@@ -58,6 +61,8 @@ __all__ = [
     "CheckpointRecord",
     "Edit",
     "Editor",
+    "Encoded",
+    "Form",
     "GenerationScores",
     "GradientSink",
     "Held",
@@ -87,6 +92,7 @@ __all__ = [
     "State",
     "SupervisedAt",
     "Tokens",
+    "TracedRows",
     "Turn",
     "TurnRecord",
     "View",
@@ -94,4 +100,5 @@ __all__ = [
     "WeightGradients",
     "dense",
     "turns",
+    "write_rephrases",
 ]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkabl
 
 from ultraedit.types.edits import Edit, Turn
 from ultraedit.types.requests import (
+    Encoded,
+    Form,
     GradientSink,
     Judgement,
     LayerSignal,
@@ -21,6 +23,7 @@ from ultraedit.types.requests import (
     SecondMoment,
     SupervisedAt,
     Tokens,
+    TracedRows,
     View,
     WeightGradients,
 )
@@ -95,6 +98,42 @@ class Host(Protocol):
         self, patch: Patch, terms: Sequence[LossTerm], sink: GradientSink | None = None
     ) -> list[Judgement]:
         """Value of each term as if a patch were applied, and gradients at the patched weights."""
+        ...
+
+    def texts(self, edits: Sequence[Edit], forms: Sequence[Form]) -> list[Encoded]:
+        """Facts as texts that end where their answer ends, in every form that the model has.
+
+        Args:
+            edits: The facts.
+            forms: In which forms. ``chat`` is left out for a model without a chat template.
+
+        Returns:
+            For each form all facts, each followed by its other prompts (`Edit.also`).
+        """
+        ...
+
+    def own_answers(self, source: str, forms: Sequence[Form], max_new_tokens: int) -> list[Encoded]:
+        """General prompts with what the model as it stands goes on with, greedily.
+
+        Args:
+            source: ``general`` for those of the package, or the path of a file with others.
+            forms: In which forms each prompt is put.
+            max_new_tokens: Most tokens of an answer; one that ends earlier has its end token.
+        """
+        ...
+
+    def trace_texts(self, texts: Sequence[Encoded], *, sampled: bool = False) -> TracedRows:
+        """Losses of texts at the current weights, and keys and gradients at all of their tokens.
+
+        Args:
+            texts: At least one.
+            sampled: Whether labels are drawn from the model's own distribution, as the Fisher
+                information wants them.
+        """
+        ...
+
+    def keeping_states(self) -> AbstractContextManager[None]:
+        """Compute what lies below the lowest edited layer once per text while this lasts."""
         ...
 
     def fingerprint(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ultraedit.errors import DataError
@@ -34,6 +34,9 @@ class Edit:
     rephrases: tuple[str, ...] = ()
     """Other ways of asking the same. They score generalization and are never edited on."""
 
+    also: tuple[str, ...] = ()
+    """Other ways of asking that are edited on too, by editors that can, and never scored."""
+
     locality: tuple[Question, ...] = ()
     """Unrelated questions whose answers must not change. They score specificity."""
 
@@ -58,6 +61,18 @@ class Edit:
                 raise DataError(
                     f"{name} must be a text with at least one visible character, got {value!r}."
                 )
+
+
+def write_rephrases(edit: Edit, count: int) -> Edit:
+    """The same edit with its first rephrases among what is edited on, and no longer scored.
+
+    Args:
+        edit: The edit.
+        count: How many of its rephrases, where it has so many.
+    """
+    if not count:
+        return edit
+    return replace(edit, also=edit.also + edit.rephrases[:count], rephrases=edit.rephrases[count:])
 
 
 class Turn(NamedTuple):

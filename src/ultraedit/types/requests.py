@@ -21,6 +21,25 @@ class ModuleShape(NamedTuple):
     d_out: int
 
 
+class Encoded(NamedTuple):
+    """One prompt with its answer, as token ids."""
+
+    prompt_ids: tuple[int, ...]
+    """Prompt with the tokenizer's special tokens."""
+
+    answer_ids: tuple[int, ...]
+    """Answer after a space, without special tokens."""
+
+    @property
+    def input_ids(self) -> tuple[int, ...]:
+        """What the model reads: prompt, then the answer but for its last token."""
+        return self.prompt_ids + self.answer_ids[:-1]
+
+    def __len__(self) -> int:
+        """Number of tokens that the model reads."""
+        return len(self.prompt_ids) + len(self.answer_ids) - 1
+
+
 class LayerSignal(NamedTuple):
     """What one edited layer saw at the n supervised tokens of a turn.
 
@@ -45,6 +64,22 @@ class LayerSignal(NamedTuple):
 
 Tokens = Literal["answer", "all"]
 """Rows of a signal: the supervised tokens of the edits, or every token that the model reads."""
+
+
+Form = Literal["plain", "chat"]
+"""How a fact is put to the model: the prompt as it is, or as a user's question in its chat
+template."""
+
+
+class TracedRows(NamedTuple):
+    """Losses of some texts, and what the edited layers saw at all of their tokens."""
+
+    losses: Tensor
+    """Mean cross-entropy over the answer tokens of each text, in nats. float64, shape (texts,)."""
+
+    signals: Mapping[str, LayerSignal]
+    """By module path. `grads` are gradients of the *sum* of `losses`; `segments` says which text a
+    row is of, by its place among the texts. Rows stand in the order of computation."""
 
 
 class LossTerm(NamedTuple):

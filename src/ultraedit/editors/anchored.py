@@ -1,0 +1,185 @@
+r"""Anchored: facts that are answered in every form, by a model that stays what it was.
+
+The default editor of this package, made here on UltraEdit's plan (Gu et al. 2025): no training, no
+marked subjects, statistics of constant size, a closed-form change per turn from the keys and the
+gradients of one forward and one backward pass. What is different, and why: docs/design/009.
+
+One turn, for each edited linear layer (row = one token of one text; a text is a fact in one form):
+
+    L            mean loss of the turn's texts, H their keys (n, d_in), G = dL/d(outputs) (n, d_out)
+    C            = anchors' mean h h^T + retention * sum h h^T of earlier turns
+    F            = anchors' mean g g^T, g the gradients of labels drawn from the model itself
+    Delta_1      = -(C + damping I)^-1  H^T G  (F + damping I)^-1                              (a)
+    eta          = step_share * L / -<H^T G, Delta_1>, summed over all layers                  (b)
+    W           += eta Delta_1                                                                 (c)
+
+and again from the weights that this left, until L is at most `written` or `passes` are done.
+
+(a) is a natural-gradient step with the Fisher information of everything *but* the edits, in its
+Kronecker-factored form (Martens and Grosse 2015, https://arxiv.org/abs/1503.05671, equation 23): of
+all changes that lower the loss equally, the one that least moves what the model says to general
+questions and to the facts of earlier turns. The sum over earlier turns makes turn after turn the
+same problem as all turns at once, as recursive least squares has it (RLSEdit, arXiv 2601.15686).
+(b) is Polyak's step length, the least loss being near 0 (Polyak 1987, section 5.3).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ultraedit.editors._normalised import require_positive
+from ultraedit.errors import ConfigError
+from ultraedit.linalg import damped_inverse
+from ultraedit.types import Additive, Form, Host, State, TracedRows, Turn
+
+FORMS: Mapping[str, tuple[Form, ...]] = {
+    "plain": ("plain",),
+    "chat": ("chat",),
+    "both": ("plain", "chat"),
+}
+"""In which forms a fact is written, by the option `form`."""
+
+NO_ANCHORS = "none"
+"""Value of `anchors` for none."""
+
+ANCHOR_ROWS = 1200
+"""Tokens of earlier turns that all anchors together weigh as much as, whatever their number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anchored:
+    """The anchored editor. Its memory is two moment matrices per module, however many facts.
+
+    Raises:
+        ConfigError: If a number is out of range, or a name is not one of those listed.
+    """
+
+    form: Literal["plain", "chat", "both"] = "both"
+    """How facts are written: the prompt as it is, as a user's question in the model's chat
+    template, or both, where the model has a template."""
+
+    anchors: str = "general"
+    """General prompts whose answers hold the model in place: ``general`` for the 300 of the
+    package, the path of a file with a prompt on each line, or ``none``."""
+
+    anchor_tokens: int = 8
+    """How many tokens of its own answer to each anchor the model is held to."""
+
+    passes: int = 10
+    """How often a turn is gone through at most, each time from the weights that the time before
+    left. Larger writes more."""
+
+    written: float = 0.2
+    """Mean loss of a turn's texts, in nats per answer token, at which it needs no further pass.
+    Smaller writes more and disturbs more."""
+
+    step_share: float = 0.5
+    """Share of the loss that a pass would take away if the loss were linear. Larger needs fewer
+    passes and overshoots more easily."""
+
+    damping: float = 1e-4
+    """What is added to the diagonal of C, relative to its mean. Larger changes less where anchors
+    say little, and protects them less."""
+
+    gradient_damping: float = 1.0
+    """The same for F. Larger looks less at which outputs matter to the anchors."""
+
+    retention: float = 1.0
+    """Weight of a token of an earlier turn in C, where all anchors together have that of
+    `ANCHOR_ROWS` tokens. Larger keeps earlier facts and writes new ones less."""
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        require_positive(self, "step_share", "damping", "gradient_damping")
+        for name, least in (("passes", 1), ("anchor_tokens", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        for name in ("written", "retention"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}.")
+        if self.form not in FORMS:
+            raise ConfigError(f"form must be one of {', '.join(FORMS)}, got {self.form!r}.")
+
+    def init(self, host: Host) -> State:
+        """What the anchors say of every edited layer: C without earlier turns, and F.
+
+        One forward and one backward pass of the anchors with the model's own answers. Without
+        anchors both are zero, and the first turn's step is that of plain gradient descent.
+        """
+        if self.anchors == NO_ANCHORS:
+            return {
+                f"{kind}/{path}": torch.zeros(size, size)
+                for path, shape in host.modules.items()
+                for kind, size in (("keys", shape.d_in), ("fisher", shape.d_out))
+            }
+        texts = host.own_answers(self.anchors, FORMS[self.form], self.anchor_tokens)
+        traced = host.trace_texts(texts, sampled=True)
+        state = {}
+        for path, signal in traced.signals.items():
+            rows = len(signal.keys)
+            state[f"keys/{path}"] = signal.keys.T @ signal.keys * (ANCHOR_ROWS / rows)
+            state[f"fisher/{path}"] = signal.grads.T @ signal.grads / rows
+        return state
+
+    @torch.no_grad()
+    def step(self, host: Host, turn: Turn, state: State) -> tuple[Additive, State]:
+        """Go through the turn until it is written, then remember its keys."""
+        if not turn.edits:
+            return Additive({}), state
+        texts = host.texts(turn.edits, FORMS[self.form])
+        scales = {path: self._preconditioners(path, state) for path in host.modules}
+        change: dict[str, Tensor] = {}
+        last: dict[str, Tensor] = {}
+        loss, share = math.inf, self.step_share
+        with host.keeping_states():
+            for _ in range(self.passes):
+                with host.patched(Additive(change)):
+                    traced = host.trace_texts(texts)
+                earlier, loss = loss, float(traced.losses.mean())
+                if loss <= self.written:
+                    break
+                if loss > earlier:  # The last step went too far: half of it, and half as far.
+                    share, loss = share / 2, earlier
+                    last = {path: -step / 2 for path, step in last.items()}
+                else:
+                    last = self._descent(traced, scales, share * loss)
+                change = {path: change[path] + s if change else s for path, s in last.items()}
+        return Additive(change), dict(state) | self._remembered(traced, state)
+
+    def _preconditioners(self, path: str, state: State) -> tuple[Tensor, Tensor]:
+        """Inverses of C and F with their damping. Shapes (d_in, d_in) and (d_out, d_out)."""
+        return (
+            damped_inverse(state[f"keys/{path}"], self.damping, name=path),
+            damped_inverse(state[f"fisher/{path}"], self.gradient_damping, name=path),
+        )
+
+    def _descent(
+        self, traced: TracedRows, scales: Mapping[str, tuple[Tensor, Tensor]], wanted: float
+    ) -> dict[str, Tensor]:
+        """Changes that lower the mean loss by `wanted` nats to first order; (a) and (b)."""
+        texts = len(traced.losses)
+        units, slope = {}, 0.0
+        for path, signal in traced.signals.items():
+            gradient = signal.keys.T @ signal.grads / texts  # dL/dW, (d_in, d_out)
+            left, right = (scale.to(gradient.device) for scale in scales[path])
+            units[path] = -(left @ gradient @ right)
+            slope += float((gradient * units[path]).sum())
+        if slope >= 0:  # Only where every gradient is zero: both preconditioners are positive.
+            return {path: torch.zeros_like(unit) for path, unit in units.items()}
+        return {path: unit * (wanted / -slope) for path, unit in units.items()}
+
+    def _remembered(self, traced: TracedRows, state: State) -> dict[str, Tensor]:
+        """C with the keys of this turn."""
+        if not self.retention:
+            return {}
+        remembered = {}
+        for path, signal in traced.signals.items():
+            moment = signal.keys.T @ signal.keys * self.retention  # (d_in, d_in)
+            remembered[f"keys/{path}"] = state[f"keys/{path}"].to(moment.device) + moment
+        return remembered
