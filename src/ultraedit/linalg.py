@@ -19,6 +19,10 @@ PRECISE_ROWS = 4096
 forward pass, and float32 loses 2e-5 to 2e-4 of the update on real keys (LOG.md, 2026-11-22)."""
 
 
+DAMPING_TRIALS = 5
+"""How often `damped_inverse` tries, each time with ten times the damping."""
+
+
 def solve_positive_definite(matrix: Tensor, right: Tensor, *, name: str = "system") -> Tensor:
     """Solve ``matrix @ x = right`` by Cholesky, once more in float64 if float32 fails.
 
@@ -179,14 +183,21 @@ def damped_inverse(moment: Tensor, damping: float, *, name: str = "system") -> T
         NumericalError: If the sum is not positive definite, as where an entry is not finite.
     """
     damped = moment.to(torch.float64, copy=True)
-    damped.diagonal().add_(damping * (float(damped.diagonal().mean()) or 1.0))
-    factor, info = torch.linalg.cholesky_ex(damped)
-    if int(info) != 0 or not bool(torch.isfinite(factor).all()):
-        raise NumericalError(
-            f"{name}: the second moment of its inputs is not positive definite. Raise `damping`, "
-            "or look for infinite values in the model's activations."
-        )
-    return torch.cholesky_inverse(factor).to(moment.dtype)
+    mean = float(damped.diagonal().mean()) or 1.0
+    added = 0.0
+    for _ in range(DAMPING_TRIALS):
+        damped.diagonal().add_(damping * mean - added)
+        added = damping * mean
+        factor, info = torch.linalg.cholesky_ex(damped)
+        if int(info) == 0 and bool(torch.isfinite(factor).all()):
+            return torch.cholesky_inverse(factor).to(moment.dtype)
+        # A float32 moment of few directions has eigenvalues below zero by rounding.
+        logger.info("%s: not positive definite with damping %g, tried ten times it.", name, damping)
+        damping *= 10
+    raise NumericalError(
+        f"{name}: its second moment is not positive definite. Raise `damping`, or look for "
+        "infinite values in the model's activations."
+    )
 
 
 def singular_triplets_above(matrix: Tensor, least: float) -> tuple[Tensor, Tensor, Tensor]:

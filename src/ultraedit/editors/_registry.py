@@ -70,7 +70,7 @@ _ROWS = (
         family="closed form",
         paper="This package",
         year=2026,
-        url="docs/design/009-anchored.md",
+        url="docs/design/012-anchored.md",
         target="ultraedit.editors.anchored:Anchored",
     ),
     EditorRow(

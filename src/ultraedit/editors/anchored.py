@@ -2,7 +2,7 @@ r"""Anchored: facts that are answered in every form, by a model that stays what 
 
 The default editor of this package, made here on UltraEdit's plan (Gu et al. 2025): no training, no
 marked subjects, statistics of constant size, a closed-form change per turn from the keys and the
-gradients of one forward and one backward pass. What is different, and why: docs/design/009.
+gradients of one forward and one backward pass. What is different, and why: docs/design/012-anchored.md.
 
 One turn, for each edited linear layer (row = one token of one text; a text is a fact in one form):
 
@@ -44,6 +44,9 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
     "both": ("plain", "chat"),
 }
 """In which forms a fact is written, by the option `form`."""
+
+RECOVERY = 1.4
+"""By how much a share that was halved grows again with each pass that lowered the loss."""
 
 NO_ANCHORS = "none"
 """Value of `anchors` for none."""
@@ -149,6 +152,7 @@ class Anchored:
                     last = {path: -step / 2 for path, step in last.items()}
                 else:
                     last = self._descent(traced, scales, share * loss)
+                    share = min(self.step_share, share * RECOVERY)
                 change = {path: change[path] + s if change else s for path, s in last.items()}
         return Additive(change), dict(state) | self._remembered(traced, state)
 

@@ -1,0 +1,285 @@
+"""The anchored editor: its step beside the formula, its passes, forms, anchors and memory."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from tests.editors.test_contract import parameters, run
+from tests.tiny import tiny_model
+from ultraedit.editors import make_editor
+from ultraedit.editors.anchored import ANCHOR_ROWS, Anchored
+from ultraedit.encoding import encode
+from ultraedit.errors import ConfigError, DataError
+from ultraedit.host import ModelHost
+from ultraedit.session import edit
+from ultraedit.types import Edit, Encoded, Question, Turn, dense
+
+TEMPLATE = (
+    "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+MODULES = ["layers.[1-2].mlp.down_proj"]
+PROMPTS = (
+    "Who wrote the novel?",
+    "Which river flows there?",
+    "The capital of France is",
+    "What company makes it?",
+    "In which year was he born?",
+    "The mother tongue of Ada is",
+    "Where is the tower?",
+    "Who was the president?",
+)
+ANSWERS = ("Jane", "the Danube", "Paris", "Apple", "1843", "Dutch", "in Zwolle", "George")
+EDITS = [Edit(p, a, id=str(n)) for n, (p, a) in enumerate(zip(PROMPTS, ANSWERS, strict=True))]
+
+
+def model_of(*, chat: bool = False, layers: int = 3):
+    tiny = tiny_model("llama", layers=layers, dtype=torch.float32)
+    if chat:
+        tiny.tokenizer = copy.deepcopy(tiny.tokenizer)
+        tiny.tokenizer.chat_template = TEMPLATE
+    return tiny
+
+
+def host_of(*, chat: bool = False) -> ModelHost:
+    return ModelHost(model_of(chat=chat), MODULES)
+
+
+def anchors_file(tmp_path, prompts=("What is rain?", "Once upon a time", "Name a color")):
+    path = tmp_path / "anchors.txt"
+    path.write_text("\n".join(prompts))
+    return str(path)
+
+
+def slow_pass(host, editor, state, texts):
+    """One pass with the weights' own gradients by autograd and plain inverses, in float64."""
+    grads, mean_loss = weight_gradients(host, texts)
+    units, slope = {}, 0.0
+    for path, gradient in grads.items():
+        c, f = state[f"keys/{path}"].double(), state[f"fisher/{path}"].double()
+        c = c + editor.damping * c.diagonal().mean() * torch.eye(len(c))
+        f = f + editor.gradient_damping * f.diagonal().mean() * torch.eye(len(f))
+        units[path] = -torch.linalg.inv(c) @ gradient @ torch.linalg.inv(f)
+        slope += float((gradient * units[path]).sum())
+    return {path: unit * editor.step_share * mean_loss / -slope for path, unit in units.items()}
+
+
+def weight_gradients(host, texts):
+    """Mean over texts of the mean cross-entropy of each, one text at a time, differentiated."""
+    model = host.language_model.model
+    weights = {path: model.get_submodule(path).weight for path in host.modules}
+    for weight in weights.values():
+        weight.requires_grad_(True)
+    total = torch.zeros(())
+    for text in texts:
+        logits = model(torch.tensor([text.input_ids])).logits[0, len(text.prompt_ids) - 1 :]
+        total = total + torch.nn.functional.cross_entropy(logits, torch.tensor(text.answer_ids))
+    mean = total / len(texts)
+    grads = torch.autograd.grad(mean, list(weights.values()))
+    for weight in weights.values():
+        weight.requires_grad_(False)
+    return {p: g.T.double() for p, g in zip(weights, grads, strict=True)}, float(mean)
+
+
+def test_a_pass_is_the_formula_with_the_weights_own_gradients(tmp_path):
+    host = host_of(chat=True)
+    editor = Anchored(anchors=anchors_file(tmp_path), passes=1, damping=0.1)
+    state = editor.init(host)
+    texts = host.texts(EDITS[:3], ("plain", "chat"))
+    expected = slow_pass(host, editor, state, texts)
+    patch, _ = editor.step(host, Turn(1, tuple(EDITS[:3])), state)
+    for path, change in patch.changes.items():
+        torch.testing.assert_close(dense(change).double(), expected[path], rtol=2e-3, atol=1e-7)
+
+
+def test_what_is_remembered_of_the_anchors_is_their_second_moments(tmp_path):
+    host = host_of()
+    state = Anchored(anchors=anchors_file(tmp_path), anchor_tokens=3, form="plain").init(host)
+    texts = host.own_answers(anchors_file(tmp_path), ("plain",), 3)
+    path = "model.layers.2.mlp.down_proj"
+    module, keys = host.language_model.model.get_submodule(path), []
+    handle = module.register_forward_hook(lambda _, args, __: keys.append(args[0][0]))
+    with torch.no_grad():
+        for text in texts:
+            host.language_model.model(torch.tensor([text.input_ids]))
+    handle.remove()
+    rows = torch.cat(keys)
+    expected = rows.T @ rows / len(rows) * ANCHOR_ROWS
+    torch.testing.assert_close(state[f"keys/{path}"], expected, rtol=1e-3, atol=1e-4)
+    assert torch.linalg.eigvalsh(state[f"fisher/{path}"]).min() > -1e-6
+
+
+def test_the_model_is_held_to_its_own_greedy_answers(tmp_path):
+    host = host_of()
+    (text,) = host.own_answers(anchors_file(tmp_path, ["What is rain?"]), ("plain",), 4)
+    ids = list(text.prompt_ids)
+    assert tuple(ids) == tuple(host.language_model.tokenizer("What is rain?")["input_ids"])
+    for token in text.answer_ids:
+        with torch.no_grad():
+            assert (
+                int(host.language_model.model(torch.tensor([ids])).logits[0, -1].argmax()) == token
+            )
+        ids.append(token)
+
+
+def test_a_fact_is_written_in_every_form_and_ends_there():
+    host = host_of(chat=True)
+    tokenizer = host.language_model.tokenizer
+    fact = Edit("Who made it?", "Jane", also=("Its maker?",))
+    texts = host.texts([fact], ("plain", "chat"))
+    assert [tokenizer.decode(text.prompt_ids) for text in texts] == [
+        "Who made it?",
+        "Its maker?",
+        "<user>Who made it?</s><assistant>",
+        "<user>Its maker?</s><assistant>",
+    ]
+    assert [tokenizer.decode(text.answer_ids) for text in texts] == [" Jane</s>"] * 2 + [
+        "Jane</s>"
+    ] * 2
+
+
+def test_a_model_without_a_template_is_written_in_plain_form_and_refused_in_chat_form():
+    host = host_of()
+    assert len(host.texts(EDITS[:2], ("plain", "chat"))) == 2
+    with pytest.raises(ConfigError, match="no chat template.*form=plain"):
+        host.texts(EDITS[:2], ("chat",))
+
+
+def test_passes_end_where_the_turn_is_written(tmp_path):
+    host, calls = host_of(), []
+    plain = host.trace_texts
+    host.trace_texts = lambda texts, **k: (calls.append(len(texts)), plain(texts, **k))[1]
+    editor = Anchored(anchors=anchors_file(tmp_path), passes=40, written=1.0, form="plain")
+    state = editor.init(host)
+    calls.clear()
+    patch, _ = editor.step(host, Turn(1, tuple(EDITS[:4])), state)
+    assert 2 < len(calls) < 40
+    host.weights.apply(patch)
+    losses = plain(host.texts(EDITS[:4], ("plain",))).losses
+    assert losses.mean() <= 1.0 + 1e-4
+
+
+def test_anchors_move_less_than_without_anchors(tmp_path):
+    drift = {}
+    prompts = [f"{a} {b}?" for a in ("What is", "Who was", "Where is") for b in "ABCDEFGH"]
+    for anchors in (anchors_file(tmp_path, prompts), "none"):
+        host = host_of()
+        texts = host.own_answers(anchors_file(tmp_path, prompts), ("plain",), 4)
+        before = list(host.predict(texts))
+        lost = host.trace_texts(texts).losses.mean()
+        run(host, Anchored(anchors=anchors, written=0.3), per_turn=16)
+        assert loss(host) < 0.5 * loss(host_of())
+        drift[anchors == "none"] = float(host.trace_texts(texts).losses.mean() - lost)
+        assert before == [tuple(text.answer_ids) for text in texts]
+    assert drift[False] < 0.5 * drift[True]
+
+
+def test_earlier_turns_are_kept_by_retention(tmp_path):
+    left = {}
+    for retention in (0.0, 10.0):
+        host = host_of()
+        editor = Anchored(
+            anchors=anchors_file(tmp_path), retention=retention, written=0.1, form="plain"
+        )
+        run(host, editor, EDITS[:4], per_turn=4)
+        texts = host.texts(EDITS[:4], ("plain",))
+        assert host.trace_texts(texts).losses.mean() < 0.5
+        progress = run(host_again := host_of(), editor, EDITS, per_turn=4)
+        left[retention] = float(host_again.trace_texts(texts).losses.mean())
+        assert progress.turns == 4
+    assert left[10.0] < 0.8 * left[0.0]
+
+
+def test_memory_does_not_grow_with_the_edits(tmp_path):
+    host = host_of()
+    editor = Anchored(anchors=anchors_file(tmp_path))
+    state = editor.init(host)
+    sizes = {name: tensor.shape for name, tensor in state.items()}
+    for turn in range(3):
+        _, state = editor.step(host, Turn(turn + 1, tuple(EDITS[4 * turn : 4 * turn + 4])), state)
+    assert {name: tensor.shape for name, tensor in state.items()} == sizes
+    assert sizes.keys() == {
+        f"{kind}/{path}" for kind in ("keys", "fisher") for path in host.modules
+    }
+
+
+def test_a_step_that_goes_too_far_is_halved(tmp_path):
+    host = host_of()
+    editor = Anchored(
+        anchors=anchors_file(tmp_path), step_share=60.0, passes=25, written=0.5, form="plain"
+    )
+    state = editor.init(host)
+    patch, _ = editor.step(host, Turn(1, tuple(EDITS[:4])), state)
+    before = float(host.trace_texts(host.texts(EDITS[:4], ("plain",))).losses.mean())
+    with host.patched(patch):
+        after = float(host.trace_texts(host.texts(EDITS[:4], ("plain",))).losses.mean())
+    assert after < 0.5 * before
+
+
+def test_a_turn_without_edits_changes_nothing(tmp_path):
+    host = host_of()
+    editor = Anchored(anchors=anchors_file(tmp_path))
+    state = editor.init(host)
+    patch, left = editor.step(host, Turn(1, ()), state)
+    assert patch.changes == {}
+    assert left is state
+
+
+def test_rephrases_that_are_written_are_not_scored():
+    facts = [
+        Edit("Who made it?", "Jane", rephrases=("Its maker?", "Made by whom?")),
+        Edit("Where is it?", "Paris", rephrases=("Its place?",), locality=(Question("A b"),)),
+    ]
+    result = edit(model_of(), facts, Anchored(passes=2), modules=MODULES, use_rephrases=1)
+    asked = {(answer.kind, answer.prompt) for answer in result.after.answers}
+    assert ("generalization", "Made by whom?") in asked
+    assert not {prompt for _, prompt in asked} & {"Its maker?", "Its place?"}
+
+
+def test_it_is_the_editor_of_who_names_none():
+    result = edit(model_of(), EDITS[:4], modules=MODULES, free_answers=0)
+    assert isinstance(result.editor, Anchored)
+    assert result.after.scores.efficacy > result.before.scores.efficacy
+
+
+def test_a_model_that_nobody_tuned_gets_the_last_third_of_its_layers():
+    result = edit(model_of(layers=12), EDITS[:4], Anchored(passes=1), free_answers=0)
+    changed = [int(path.split(".")[2]) for path in result.host.modules]
+    assert changed == [8, 9, 10]
+
+
+def test_only_edited_weights_change(tmp_path):
+    host = host_of()
+    before = parameters(host)
+    run(host, Anchored(anchors=anchors_file(tmp_path), passes=2))
+    same = {n for n, p in parameters(host).items() if torch.equal(p, before[n])}
+    assert before.keys() - same == {f"{path}.weight" for path in host.modules}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"form": "prose"}, "form must be"),
+        ({"passes": 0}, "passes must be at least 1, got 0"),
+        ({"damping": -1.0}, "damping must be a positive number, got -1"),
+        ({"written": float("nan")}, "written must be at least 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, said):
+    with pytest.raises(ConfigError, match=said):
+        make_editor("anchored", options)
+
+
+def test_a_missing_file_of_anchors_is_named():
+    with pytest.raises(DataError, match=r"nowhere\.txt"):
+        Anchored(anchors="nowhere.txt").init(host_of())
+
+
+def test_encoded_texts_are_those_of_encode():
+    tokenizer = model_of().tokenizer
+    (item,) = encode(tokenizer, [("a b", "c")])
+    assert isinstance(item, Encoded)
+    assert item.input_ids == item.prompt_ids + item.answer_ids[:-1]
