@@ -98,7 +98,7 @@ def test_the_original_normalises_its_first_turn_with_n_minus_1():
         normalised = (rows - rows.mean(dim=0)) / rows.std(dim=0)  # torch divides by n - 1
         d_in = signal.keys.shape[1]
         wanted = -0.3 * normalised[:, :d_in].T @ normalised[:, d_in:]
-        # With n in its place the outcome is n / (n - 1) times as large: 3 % for these rows.
+        # With n in its place the outcome is n / (n - 1) times as large: 1.2 % for these rows.
         torch.testing.assert_close(
             dense(patch.changes[path]).double(), wanted, rtol=2e-3, atol=2e-3
         )

@@ -185,6 +185,7 @@ def _predicted(
         device_map=config.device_map,
         before=before,
         name=config.model,
+        edits=edits,
     )
 
 
