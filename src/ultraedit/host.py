@@ -89,6 +89,7 @@ class ModelHost(LookupHost):
         self._moments: dict[str, SecondMoment] = {}
         self._held_below: dict[str, trace.Trunk | None] = {}
         self._expected: Mapping[tuple[str, str], Encoded] = {}
+        self._memories: Mapping[str, Sequence[Tensor]] = {}
         self.trunk: trace.Trunk | None = None
         """What lies below the lowest edited layer, where `use_trunk` has set it up."""
         self._trunk_for_edits = False
@@ -240,6 +241,22 @@ class ModelHost(LookupHost):
         """Accumulated change of an edited layer, float32, (d_in, d_out). Not to be written."""
         return self.weights.changes[path]
 
+    def asked_change(self, path: str) -> Tensor:
+        """Change of an edited layer in the model as it is asked now. float32, (d_in, d_out).
+
+        Within `viewed` that is the view's: PRUNE's restrained change, and of the memories of WISE
+        the one that is furthest from the unedited weight. Not to be written.
+        """
+        memories = self._memories.get(path, ())
+        return max(memories, key=lambda change: float(change.norm()), default=self.change(path))
+
+    def asked_norms(self) -> dict[str, float]:
+        """Per module Frobenius norm of `asked_change` over that of the unedited weight."""
+        return {
+            path: self.weights.relative_change(path, self.asked_change(path))
+            for path in self.modules
+        }
+
     def hold(
         self,
         path: str,
@@ -282,8 +299,16 @@ class ModelHost(LookupHost):
         """
         return self.weights.applied(patch) if isinstance(patch, Additive) else self._laid(patch)
 
-    def _laid(self, view: Routed | Recalled) -> AbstractContextManager[None]:
-        return laid_over(self.language_model, self.weights, view)
+    @contextmanager
+    def _laid(self, view: Routed | Recalled) -> Iterator[None]:
+        before = self._memories
+        if isinstance(view, Routed):
+            self._memories = {view.path: [memory.change for memory in view.memories]}
+        try:
+            with laid_over(self.language_model, self.weights, view):
+                yield
+        finally:
+            self._memories = before
 
     @contextmanager
     def viewed(self, editor: Editor, state: State) -> Iterator[None]:
