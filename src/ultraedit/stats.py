@@ -16,8 +16,8 @@ Variance = Literal["pooled", "released", "sample"]
 """``pooled``: the exact variance of all rows seen (Gu et al., 2025, Eq. 2 and 3).
 ``released``: the recurrence of the authors' code, which counts each batch's scatter
 m / (m - 1) times for a batch of m rows, so that its standard deviation is too large.
-``sample``: the exact variance with n - 1 from the first batch on, as in the code of MEND; ``pooled``
-divides the first batch by n, as the paper of UltraEdit does."""
+``sample``: the exact variance with n - 1 from the first batch on, as in the code of MEND, where
+``pooled`` divides the first batch by n, as the paper of UltraEdit does."""
 
 EPS = torch.finfo(torch.float32).eps
 """Machine epsilon of float32, the paper's small constant."""

@@ -142,9 +142,7 @@ def predict(
         "editor": name_of(editor),
         "planned_for": "ultraedit",
         "passes": getattr(editor, "passes", None) or 1,
-        "kept_beyond": kept_beyond(
-            editor, here.shapes, edits=edits, itemsize=dtype.itemsize
-        ),
+        "kept_beyond": kept_beyond(editor, here.shapes, edits=edits, itemsize=dtype.itemsize),
         "device_map": device_map,
         "card_peak_bytes": card.peak,
         "fits": {f"{size} GB": there for size, there in planning.fits(card.peak).items()},

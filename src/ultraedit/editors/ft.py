@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ultraedit.editors._seeds import derived
 from ultraedit.errors import ConfigError
 from ultraedit.types import Additive, Edit, Host, State, SupervisedAt, Turn
 
@@ -49,6 +50,9 @@ class FT:
 
     shuffle: bool = False
     """Whether the edits are drawn into new batches every epoch."""
+
+    seed: int = 0
+    """What they are drawn from. A run fills in its own."""
 
     end_token: bool = False
     """Whether the answer ends in the tokenizer's end-of-text token, so that the model learns to
@@ -90,7 +94,7 @@ class FT:
         start = {path: host.weight(path).clone() for path in host.modules}
         weights = {path: weight.clone() for path, weight in start.items()}
         adam = torch.optim.Adam(weights.values(), lr=self.lr, weight_decay=self.weight_decay)
-        order = random.Random(turn.number)
+        order = random.Random(derived(self.seed, turn.number))
         for _ in range(self.epochs):
             losses: list[float] = []
             for batch in self._batches(turn, order):

@@ -55,8 +55,8 @@ class MENDOriginal(MEND):
     relative to its size, shared among the modules. Official is 1e-4."""
 
     variance: Variance | None = None
-    """Running variance: ``sample`` (both) is exact, with n - 1 from the first edit on; ``pooled`` has
-    n for the first; ``released`` is that of UltraEdit's code."""
+    """Running variance: ``sample`` (both) is exact, with n - 1 from the first turn on; ``pooled``
+    has n there; ``released`` is that of UltraEdit's code."""
 
     sign: Literal["subtract", "add"] | None = None
     """Whether the sum is taken from the weight (``subtract``, paper) or added to it (``add``,

@@ -31,6 +31,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ultraedit.editors._seeds import derived
 from ultraedit.editors._texts import pack_texts, unpack_texts, written
 from ultraedit.editors._wise_loss import Margins, Side, activation_gradient
 from ultraedit.editors._wise_memory import Shelf
@@ -112,7 +113,7 @@ class WISE:
     """Unrelated texts that are drawn per edit. More protect more, and cost little."""
 
     seed: int = 0
-    """What the masks and the unrelated texts are drawn from."""
+    """What the masks and the unrelated texts are drawn from. A run fills in its own."""
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -205,7 +206,7 @@ class WISE:
             shape: Of the memory.
             edits: Edits made before.
         """
-        drawn = torch.Generator().manual_seed(self.seed * 1_000_003 + edits // self.save_freq)
+        drawn = torch.Generator().manual_seed(derived(self.seed, edits // self.save_freq))
         return torch.rand(shape, generator=drawn) < self.mask_ratio
 
     def _layer(self, host: Host) -> str:
@@ -273,7 +274,7 @@ class _Writer:
         return weight - base, float(inside.distances(inside.outputs(weight)).mean())
 
     def _unrelated(self, edits: int) -> list[tuple[str, str]]:
-        drawn = random.Random(self._editor.seed * 1_000_003 + edits)
+        drawn = random.Random(derived(self._editor.seed, edits))
         count = min(self._editor.unrelated, len(self._texts))
         return [split_text(text) for text in drawn.sample(self._texts, count)]
 

@@ -1,4 +1,4 @@
-"""The weight changes themselves, as the model is asked: how large, how steep, how many directions."""
+"""The weight changes of the model as it is asked: how large, how steep, how many directions."""
 
 from __future__ import annotations
 
