@@ -76,6 +76,36 @@ def encode(
     return encoded
 
 
+def released_targets(tokenizer: Any, targets: Sequence[str]) -> list[tuple[int, ...]]:
+    """Tokens that the released codes of FT-L want, all of them at the last token of the prompt.
+
+    The answers of a batch are tokenized like texts of their own, so that the tokenizer's special
+    tokens, such as a BOS, are among what is wanted, and padded to the longest: of the padding, as
+    of all tokens, only the unknown one is left out.
+
+    Args:
+        tokenizer: A transformers tokenizer.
+        targets: The answers of one batch.
+
+    Returns:
+        Token ids by answer.
+
+    Raises:
+        DataError: If an answer has none but the unknown one.
+    """
+    ids = [tuple(each) for each in tokenizer([f" {target}" for target in targets])["input_ids"]]
+    pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    longest = max(map(len, ids))
+    wanted = []
+    for target, each in zip(targets, ids, strict=True):
+        padded = each if pad is None else each + (pad,) * (longest - len(each))
+        kept = tuple(token for token in padded if token != tokenizer.unk_token_id)
+        if not kept:
+            raise DataError(f"The tokenizer knows no token of the answer {target!r}.")
+        wanted.append(kept)
+    return wanted
+
+
 def wanted_at_end(items: Sequence[Encoded], padded_to: int) -> list[Encoded]:
     """The same tokens with as many wanted as the released code of WISE wants.
 

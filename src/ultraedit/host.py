@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from ultraedit import trace
-from ultraedit.encoding import Encoded, encode, wanted_at_end
+from ultraedit.encoding import Encoded, encode, released_targets, wanted_at_end
 from ultraedit.errors import ConfigError
 from ultraedit.lookups import LookupHost
 from ultraedit.models import find_modules
@@ -204,6 +204,11 @@ class ModelHost(LookupHost):
             ConfigError: If an end token is asked for and the tokenizer has none.
         """
         items = self.encode([(edit.prompt, edit.target) for edit in edits])
+        if at == "last-prompt-released":
+            wanted = released_targets(
+                self.language_model.tokenizer, [edit.target for edit in edits]
+            )
+            items = [Encoded(i.prompt_ids, ids) for i, ids in zip(items, wanted, strict=True)]
         if end_token:
             items = [Encoded(i.prompt_ids, (*i.answer_ids, self._end_token())) for i in items]
         modules = {path: self._modules[path] for path in weights}

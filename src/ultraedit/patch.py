@@ -69,7 +69,7 @@ class EditedWeights:
         return (base.float() + change.to(base.device)).to(base.dtype)
 
     def relative_change(self, path: str, change: Tensor | None = None) -> float:
-        """Frobenius norm of a change, by default the accumulated one, over the unedited weight's."""
+        """Frobenius norm of a change, or of the accumulated one, over the unedited weight's."""
         base = torch.linalg.matrix_norm(self._base[path].float())
         change = self._changes[path] if change is None else change
         return float(torch.linalg.matrix_norm(change) / base.clamp(min=1e-30))

@@ -159,9 +159,11 @@ class Offsets(NamedTuple):
     """Steps that each edit took. int64, shape (n,)."""
 
 
-SupervisedAt = Literal["answer", "last-prompt"]
+SupervisedAt = Literal["answer", "last-prompt", "last-prompt-released"]
 """Where the tokens of an answer are wanted. ``answer``: each at its own position, given the prompt
-and the answer before it. ``last-prompt``: all of them at the last token of the prompt."""
+and the answer before it. ``last-prompt``: all of them at the last token of the prompt.
+``last-prompt-released``: there too, and with them what the released codes take for the answer's
+tokens, `encoding.released_targets`."""
 
 
 class WeightGradients(NamedTuple):
