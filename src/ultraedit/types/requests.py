@@ -142,6 +142,10 @@ class OffsetSearch:
     stop: float = 0.05
     """An edit whose loss is below has found its offset."""
 
+    kl_from: Literal["unedited", "edited"] = "unedited"
+    """Whose mean the divergence is: KL(p_0 || p_delta), or as in the released code
+    KL(p_delta || p_0)."""
+
 
 class Offsets(NamedTuple):
     """What a search found, a row per edit."""
