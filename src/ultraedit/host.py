@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from ultraedit import trace
-from ultraedit.encoding import Encoded, encode, released_targets, wanted_at_end
+from ultraedit.encoding import Encoded, encode, released_targets, together
 from ultraedit.errors import ConfigError
 from ultraedit.lookups import LookupHost
 from ultraedit.models import find_modules
@@ -267,7 +267,7 @@ class ModelHost(LookupHost):
         path: str,
         pairs: Sequence[tuple[str, str]],
         *,
-        padded_to: int | None = None,
+        beside: Sequence[tuple[str, str]] | None = None,
         keep: bool = False,
     ) -> trace.HeldRows:
         """Run prompts and answers up to an edited layer, to go on from there again and again.
@@ -275,17 +275,19 @@ class ModelHost(LookupHost):
         Args:
             path: The layer. What is below the decoder layer that it is in must be unedited.
             pairs: Prompts and answers. At least one.
-            padded_to: As in `types.Host`.
+            beside: As in `types.Host`; `trace.HeldTogether` then.
             keep: Whether the same pairs will be held again.
         """
         items = self.encode(pairs)
-        if padded_to is not None:
-            items = wanted_at_end(items, padded_to)
         if path not in self._held_below:
             below = trace.trunk_of(self._blocks, [path], hold=held if self._fetched else None)
             works = below is not None and below.works_for(items)
             self._held_below[path] = below if works else None
         model, below = self.language_model.model, self._held_below[path]
+        if beside is not None:
+            tokenizer, longest = self.language_model.tokenizer, self.language_model.context_length
+            rows = together(tokenizer, pairs, beside, max_length=longest)
+            return trace.HeldTogether(model, self._modules[path], rows, len(pairs), below)
         return trace.HeldRows(model, self._modules[path], items, below, keep=keep)
 
     def activation(self) -> Callable[[Tensor], Tensor]:

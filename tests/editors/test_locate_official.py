@@ -1,4 +1,4 @@
-"""MEMIT and AlphaEdit by ``protocol=official`` are the released algorithms, to 1e-4 of the change."""
+"""MEMIT and AlphaEdit by ``protocol=official`` are the released algorithms, to 1e-4."""
 
 from __future__ import annotations
 

@@ -7,6 +7,15 @@ from ultraedit.editors._registry import (
     find_editor,
     make_editor,
     name_of,
+    official_option,
 )
 
-__all__ = ["EDITORS", "EditorRow", "base_of", "find_editor", "make_editor", "name_of"]
+__all__ = [
+    "EDITORS",
+    "EditorRow",
+    "base_of",
+    "find_editor",
+    "make_editor",
+    "name_of",
+    "official_option",
+]
