@@ -235,7 +235,7 @@ def test_the_official_protocol_writes_what_the_released_code_writes(
         monkeypatch.setattr("ultraedit.editors.wise.STILL", stop[0])
         monkeypatch.setattr("ultraedit.editors.wise.LEARNED", stop[1])
     (tmp_path / "texts.txt").write_text(text)
-    host = host_of("wise", arch, torch.float64)
+    host = host_of("wise", arch)
     host.language_model = replace(host.language_model, tokenizer=toy_tokenizer(tokenizer))
     lm, (path,) = host.language_model, host.modules
     module = lm.model.get_submodule(path)
