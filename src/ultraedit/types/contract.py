@@ -71,6 +71,7 @@ class Held(Protocol):
         Returns:
             Mean cross-entropy over the answer tokens of each pair, in nats, shape (pairs,); and
             the gradients of the mean of these at the layer's outputs, float32, shape (n, d_out).
+            Of what was held with texts beside it, the loss of T tokens is T / (T + 1) of that.
         """
         ...
 
