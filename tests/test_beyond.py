@@ -41,9 +41,9 @@ def test_wise_keeps_a_matrix_per_closed_memory():
 
 
 def test_without_a_number_of_edits_the_growth_is_said_per_memory():
-    found = kept_beyond(make_editor("wise", {}), SHAPES, itemsize=2)
-    assert found["each closed memory, one per 1,000 edits"] == 4 * SIZE
-    assert found["its copy while the model is asked"] == 2 * SIZE
+    planned = kept_beyond(make_editor("wise", {}), SHAPES, itemsize=2)
+    assert planned["each closed memory, one per 1,000 edits"] == 4 * SIZE
+    assert planned["its copy while the model is asked"] == 2 * SIZE
 
 
 @pytest.mark.parametrize("name", ["alphaedit", "ultraedit"])

@@ -68,14 +68,14 @@ def _memories(
     """Matrices of WISE: a float32 one per closed memory, and all of them while it is asked."""
     size = sum(shape.d_in * shape.d_out for shape in shapes)
     # The unedited weight, the side memory, its gradient, the loss's own, and the mask.
-    found = {"float32 copies while an edit is written": 4 * 4 * size + size}
+    kept = {"float32 copies while an edit is written": 4 * 4 * size + size}
     if edits is None:
         each = f"each closed memory, one per {editor.merge_freq:,} edits"
-        return found | {each: 4 * size, "its copy while the model is asked": itemsize * size}
+        return kept | {each: 4 * size, "its copy while the model is asked": itemsize * size}
     closed = most_memories(edits, editor.save_freq, editor.merge_freq, retrieve=editor.retrieve)
     if closed:
-        found[f"closed memories, at most {closed:,}"] = 4 * closed * size
-    return found | {"all memories while the model is asked": itemsize * (closed + 1) * size}
+        kept[f"closed memories, at most {closed:,}"] = 4 * closed * size
+    return kept | {"all memories while the model is asked": itemsize * (closed + 1) * size}
 
 
 def most_memories(edits: int, save_freq: int, merge_freq: int, *, retrieve: bool) -> int:

@@ -175,8 +175,8 @@ def test_the_official_ft_l_is_that_of_the_released_codes(tokenizer, batch_size):
     apart = {}
     for protocol in ("official", "paper"):
         editor = make_editor("ft-l", options | {"protocol": protocol})
-        found = editor.step(alone, turn, {})[0].changes[path]
-        apart[protocol] = float((found - expected).norm() / expected.norm())
+        change = editor.step(alone, turn, {})[0].changes[path]
+        apart[protocol] = float((change - expected).norm() / expected.norm())
     assert apart["official"] < 1e-4
     # Without a BOS and without padding there is nothing that the two could differ in.
     assert (apart["paper"] < 1e-4) == (tokenizer == "bpe" and batch_size == 1)

@@ -69,9 +69,9 @@ def test_the_official_protocol_is_the_released_algorithm(name):
 
 def test_a_short_text_is_refused_where_its_moment_is_taken_as_it_is():
     host, moments = host_with_moments("memit")
-    for path, found in moments.items():
-        rows = torch.linalg.cholesky(found.moment)[:, :5]
-        moments[path] = found._replace(moment=rows @ rows.T, tokens=5)
+    for path, second in moments.items():
+        rows = torch.linalg.cholesky(second.moment)[:, :5]
+        moments[path] = second._replace(moment=rows @ rows.T, tokens=5)
     editor = make_editor("memit", OPTIONS["memit"] | {"protocol": "official"})
     with pytest.raises(ConfigError, match=r"over 5 tokens of a made-up text is singular in 48 dim"):
         editor.step(host, TURN, editor.init(host))
@@ -82,13 +82,13 @@ def test_a_short_text_is_refused_where_its_moment_is_taken_as_it_is():
 
 def test_alphaedit_blocks_as_many_directions_as_the_moment_says():
     host, moments = host_with_moments("alphaedit")
-    for path, found in moments.items():
-        moments[path] = found._replace(tokens=30)
+    for path, second in moments.items():
+        moments[path] = second._replace(tokens=30)
     blocked = {}
     for protocol in ("paper", "official"):
         editor = make_editor("alphaedit", OPTIONS["alphaedit"] | {"protocol": protocol})
         state = editor.init(host)
         blocked[protocol] = {path: state[f"{path}/blocked"].shape[1] for path in moments}
-    for path, found in moments.items():
-        above = int((torch.linalg.eigvalsh(found.moment.double()) >= 0.5).sum())
+    for path, second in moments.items():
+        above = int((torch.linalg.eigvalsh(second.moment.double()) >= 0.5).sum())
         assert blocked["official"][path] == above > 3 == blocked["paper"][path]

@@ -310,14 +310,14 @@ def test_contexts_of_the_official_protocol_have_what_the_model_adds_and_a_blank(
             asked.append(list(zip(prompts, tokens, strict=True)))
             return ["more"] * len(prompts)
 
-    found = {
+    contexts = {
         protocol: unpack_texts(WISE(protocol=protocol, contexts=6).init(Host())["contexts"])
         for protocol in ("official", "paper")
     }
     assert asked[0][0] == ("I", 5) and asked[0][5] == ("I", 10)
     assert asked[1][0] == ("I", 4) and asked[1][5] == ("I", 9)
-    assert found["official"][0] == "I more "
-    assert found["paper"][0] == "I more. "
+    assert contexts["official"][0] == "I more "
+    assert contexts["paper"][0] == "I more. "
 
 
 def test_more_unrelated_texts_and_contexts_are_taken_where_asked_for():

@@ -216,10 +216,10 @@ def test_a_plan_runs_every_editor_by_official_that_has_one(bench, scale):
 
 
 def test_which_editors_have_an_official_protocol():
-    found = {name: official_option(name) for name in EDITORS}
+    options = {name: official_option(name) for name in EDITORS}
     without = {"ft-m", "ft-bf", "in-context"}
-    assert {name for name, option in found.items() if option is None} == without
-    assert {n for n, option in found.items() if option == "base.protocol"} == {
+    assert {name for name, option in options.items() if option is None} == without
+    assert {n for n, option in options.items() if option == "base.protocol"} == {
         "rect",
         "prune",
         "simie",

@@ -230,11 +230,11 @@ def test_an_untrained_net_is_called_so_ranked_nowhere_and_beside_no_published_nu
 ):
     bench, rendered = made("table9")
     ((_, rows),) = rendered.sheet.blocks
-    found = dict(rows)
+    named = dict(rows)
     column = rendered.sheet.columns.index("ZsRE Eff.")
-    mend = found["MEND, untrained"][column]
+    mend = named["MEND, untrained"][column]
     assert mend.ours is not None and mend.published is None and mend.difference is None
-    assert found["MEMIT"][column].published is not None
+    assert named["MEMIT"][column].published is not None
     (note,) = (note for note in rendered.sheet.notes if note.startswith("Nets are left untrained"))
     assert note.startswith("Nets are left untrained at this scale: MEND, MALMEN, RLEdit without")
     # The best of the others does not become better by a better untrained row.
@@ -248,7 +248,7 @@ def test_an_untrained_net_is_called_so_ranked_nowhere_and_beside_no_published_nu
     monkeypatch.setattr(Book, "score", flattered)
     ((_, again),) = ARTEFACTS["table9"].render(Book(bench)).sheet.blocks
     assert dict(again)["MEND, untrained"][column].ours == 1e3
-    assert dict(again)["Δ"][column].ours == found["Δ"][column].ours
+    assert dict(again)["Δ"][column].ours == named["Δ"][column].ours
 
 
 def test_a_trained_net_has_its_name_and_its_published_number(bench):

@@ -104,13 +104,13 @@ def test_a_batch_as_it_is_runs_through_blocks_that_are_fetched_one_by_one(arch):
 
     rows = together(lm.tokenizer, PAIRS, [("The sun rises in the", "east")])
     module = lm.model.get_submodule(next(iter(host.modules)))
-    found = []
+    seen = []
     for trunk in (None, Trunk(host._blocks, 2), Trunk(host._blocks, 2, hold=hold)):
         held = HeldTogether(lm.model, module, rows, len(PAIRS), trunk)
         assert held.inputs.shape == (4 * len(rows.input_ids[0]), module.weight.numel() // 32)
         weight = host.weight(next(iter(host.modules))) * 1.1
-        found.append((held.inputs, *held.gradients(weight)))
+        seen.append((held.inputs, *held.gradients(weight)))
     assert len(fetched) == 2
-    for other in found[1:]:
-        for ours, plain in zip(other, found[0], strict=True):
+    for other in seen[1:]:
+        for ours, plain in zip(other, seen[0], strict=True):
             torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)

@@ -37,14 +37,14 @@ class MEMIT(LocateThenEdit):
 
     def solve(self, host: Host, path: str, keys: Tensor, residuals: Tensor, state: State) -> Change:
         """Ridge regression in the metric of the second moment."""
-        found = host.second_moment(path)
+        second = host.second_moment(path)
         if self.protocol == "official":
-            return self._unsmoothed(path, found, keys, residuals)
-        moment = smoothed(found).to(keys.device)
+            return self._unsmoothed(path, second, keys, residuals)
+        moment = smoothed(second).to(keys.device)
         return weighted_ridge_update(keys, residuals, moment, self.ridge, name=path)
 
     def _unsmoothed(
-        self, path: str, found: SecondMoment, keys: Tensor, residuals: Tensor
+        self, path: str, second: SecondMoment, keys: Tensor, residuals: Tensor
     ) -> Tensor:
         """The solution with C as it is, of the system of d_in rows, as the released code has it.
 
@@ -52,12 +52,12 @@ class MEMIT(LocateThenEdit):
             ConfigError: If the text is too short for one.
         """
         rows = keys.double()
-        system = self.ridge * found.moment.to(rows) + rows.T @ rows  # (d_in, d_in)
+        system = self.ridge * second.moment.to(rows) + rows.T @ rows  # (d_in, d_in)
         factor, info = torch.linalg.cholesky_ex(system)
         # A moment of few tokens may have a factor that is nothing but rounding.
-        if int(info) != 0 or found.tokens + len(keys) < len(system):
+        if int(info) != 0 or second.tokens + len(keys) < len(system):
             raise ConfigError(
-                f"{path}: the second moment over {found.tokens:,} tokens of {found.source} is "
+                f"{path}: the second moment over {second.tokens:,} tokens of {second.source} is "
                 f"singular in {len(system):,} dimensions, and protocol=official takes it as it is. "
                 "Give a longer text with --corpus, or leave the protocol out."
             )
