@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.editors.cases import CASES
-from tests.editors.test_contract import host_of, run
+from tests.editors.test_contract import EDITS, host_of, run
 from tests.editors.test_malmen import FACTS
 from ultraedit.config import make_config, option_source
 from ultraedit.editors import EDITORS, make_editor
@@ -19,7 +19,7 @@ from ultraedit.settings import SEEDED, resolve
 
 HALF = {"normalise": 0.5}
 DRAWING = {
-    "wise": {"n_iter": 3},
+    "wise": {"n_iter": 2},
     "ft-bf": {},
     "ft-m": {"shuffle": True},
     "ultraedit": HALF,
@@ -54,7 +54,7 @@ def weights(name, options, seed):
     editor = resolve(config, host.language_model).editor
     random.seed(seed)
     torch.manual_seed(seed % 2**64)
-    state = run(host, editor, per_turn=8).state
+    state = run(host, editor, EDITS[:6], per_turn=3).state
     return host.weights.snapshot() | state
 
 
@@ -80,7 +80,7 @@ def test_a_net_that_is_trained_with_another_seed_is_another_one(name):
         host = host_of(name)
         editor = make_editor(name, CASES[name] | options)
         schedule = replace(editor.schedule(Schedule(edits_per_turn=3)), seed=seed)
-        return fit(editor.learner(host, seed), FACTS[:7], schedule).net.tensors
+        return fit(editor.learner(host, seed), FACTS[:5], schedule).net.tensors
 
     first, again, other = train(1), train(1), train(2)
     assert same(first, again)
