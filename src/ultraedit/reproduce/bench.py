@@ -61,7 +61,7 @@ class Bench:
         chosen = METHODS[method]
         if chosen.editor not in EDITORS or official_option(chosen.editor) is None:
             return None
-        options = chosen.options | self._official(chosen)
+        options = {**self._official(chosen), **chosen.options}
         return "official" if "official" in options.values() else "paper"
 
     def facts(self, dataset: str) -> Facts:
