@@ -67,6 +67,8 @@ class Checked:
     panel: Evaluation
     newest: NewestScores | None
     monitors: dict[str, Any] = field(default_factory=dict)
+    norms: dict[str, float] = field(default_factory=dict)
+    """Relative change by module of the model that was asked."""
 
 
 class Checkpoints:
@@ -123,7 +125,7 @@ class Checkpoints:
         """Why the guard does not let the model through; None if it does."""
         if self._watch is None:
             return None
-        return self._watch.breach(found.monitors, found.panel.scores, before.scores)
+        return self._watch.breach(found.monitors, found.norms, found.panel.scores, before.scores)
 
     def unedited(self) -> Evaluation:
         """Ask the unedited model about the whole panel, and record it."""
@@ -148,6 +150,7 @@ class Checkpoints:
             self._ask(edits, self._newest_of(edits, made), reference, free=free),
             self._ask_newest(),
             {} if self._watch is None else self._watch.look(),
+            self._host.asked_norms(),
         )
         self._record(turn, made, len(edits), begun, found)
         return found

@@ -58,24 +58,88 @@ def encode(
     return encoded
 
 
-def wanted_at_end(items: Sequence[Encoded], padded_to: int) -> list[Encoded]:
-    """The same tokens with as many wanted as the released code of WISE wants.
+def released_targets(tokenizer: Any, targets: Sequence[str]) -> list[tuple[int, ...]]:
+    """Tokens that the released codes of FT-L want, all of them at the last token of the prompt.
 
-    Its rows are padded on the left, and its label mask leaves out as many columns as the longest
-    *prompt* has tokens. Where another row of the batch is longer than all of these, the mask
-    ends too early and the last tokens of the prompts are wanted too.
+    The answers of a batch are tokenized like texts of their own, so that the tokenizer's special
+    tokens, such as a BOS, are among what is wanted, and padded to the longest: of the padding, as
+    of all tokens, only the unknown one is left out.
 
     Args:
-        items: Rows of one batch.
-        padded_to: Length of the longest row of the batch, in tokens.
+        tokenizer: A transformers tokenizer.
+        targets: The answers of one batch.
+
+    Returns:
+        Token ids by answer.
+
+    Raises:
+        DataError: If an answer has none but the unknown one.
     """
-    count = padded_to - max(len(item.prompt_ids) for item in items)
-    found = []
-    for item in items:
-        ids = item.prompt_ids + item.answer_ids
-        at = max(1, len(ids) - max(1, count))
-        found.append(Encoded(ids[:at], ids[at:]))
-    return found
+    ids = [tuple(each) for each in tokenizer([f" {target}" for target in targets])["input_ids"]]
+    pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    longest = max(map(len, ids))
+    wanted = []
+    for target, each in zip(targets, ids, strict=True):
+        padded = each if pad is None else each + (pad,) * (longest - len(each))
+        kept = tuple(token for token in padded if token != tokenizer.unk_token_id)
+        if not kept:
+            raise DataError(f"The tokenizer knows no token of the answer {target!r}.")
+        wanted.append(kept)
+    return wanted
+
+
+class Together(NamedTuple):
+    """Rows of one batch as the released code of WISE lays them out: padded on the left."""
+
+    input_ids: tuple[tuple[int, ...], ...]
+    """Whole texts, padding in front of them, all of one length P: (rows, P)."""
+
+    padding: tuple[int, ...]
+    """Columns of padding of each row."""
+
+    wanted_from: tuple[int, ...]
+    """First column that is wanted, by row; P where nothing is."""
+
+
+def together(
+    tokenizer: Any,
+    pairs: Sequence[tuple[str, str]],
+    beside: Sequence[tuple[str, str]],
+    *,
+    max_length: int | None = None,
+) -> Together:
+    """Tokenize rows as the released code of WISE does, with its label mask.
+
+    A prompt and its answer are tokenized as one text. The mask leaves out as many *columns* as the
+    longest prompt has tokens: where another row is longer than the longest of these, the last
+    tokens of the prompts are wanted too.
+
+    Args:
+        tokenizer: A transformers tokenizer.
+        pairs: Prompts and answers.
+        beside: Texts of which nothing is wanted, cut in two.
+        max_length: Longest input that the model takes, in tokens.
+
+    Raises:
+        DataError: If a row is longer than `max_length`.
+    """
+    texts = [f"{prompt} {answer}" for prompt, answer in (*pairs, *beside)]
+    rows = [tuple(ids) for ids in tokenizer(texts)["input_ids"]]
+    longest = max(map(len, rows))
+    if max_length is not None and longest > max_length:
+        raise DataError(
+            f"A prompt after its context is {longest} tokens long with its answer, but the model "
+            f"reads at most {max_length}. Shorten it, or take a model with a longer context."
+        )
+    prompts = max(len(ids) for ids in tokenizer([prompt for prompt, _ in pairs])["input_ids"])
+    ends = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+    pad = next(token for token in ends if token is not None)
+    padding = tuple(longest - len(ids) for ids in rows)
+    return Together(
+        tuple((pad,) * count + ids for count, ids in zip(padding, rows, strict=True)),
+        padding,
+        tuple(max(prompts, count, 1) for count in padding[: len(pairs)]) + (longest,) * len(beside),
+    )
 
 
 def locate(

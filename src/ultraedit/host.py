@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ultraedit import trace
 from ultraedit.data.general import anchors
-from ultraedit.encoding import encode, wanted_at_end
+from ultraedit.encoding import encode, released_targets, together
 from ultraedit.errors import ConfigError
 from ultraedit.lookups import LookupHost
 from ultraedit.models import find_modules
@@ -95,6 +95,7 @@ class ModelHost(LookupHost):
         self._norms = {}
         self._held_below: dict[str, trace.Trunk | None] = {}
         self._expected: Mapping[tuple[str, str], Encoded] = {}
+        self._memories: Mapping[str, Sequence[Tensor]] = {}
         self.trunk: trace.Trunk | None = None
         """What lies below the lowest edited layer, where `use_trunk` has set it up."""
         self._trunk_for_edits = False
@@ -254,8 +255,8 @@ class ModelHost(LookupHost):
     def keeping_states(self) -> Iterator[None]:
         """Compute what lies below the lowest edited layer once per text while this lasts.
 
-        `trace_texts` alone reads these states, and always does, so that a turn that is computed again
-        begins from the same bits. Where the model cannot be cut there, it runs whole.
+        `trace_texts` alone reads these states, and always does, so that a turn that is computed
+        again begins from the same bits. Where the model cannot be cut there, it runs whole.
         """
         hold = held if self._fetched else None
         self._states = trace.trunk_of(self._blocks, list(self._modules), hold=hold)
@@ -284,6 +285,11 @@ class ModelHost(LookupHost):
             ConfigError: If an end token is asked for and the tokenizer has none.
         """
         items = self.encode([(edit.prompt, edit.target) for edit in edits])
+        if at == "last-prompt-released":
+            wanted = released_targets(
+                self.language_model.tokenizer, [edit.target for edit in edits]
+            )
+            items = [Encoded(i.prompt_ids, ids) for i, ids in zip(items, wanted, strict=True)]
         if end_token:
             items = [Encoded(i.prompt_ids, (*i.answer_ids, self._end_token())) for i in items]
         modules = {path: self._modules[path] for path in weights}
@@ -321,12 +327,28 @@ class ModelHost(LookupHost):
         """Accumulated change of an edited layer, float32, (d_in, d_out). Not to be written."""
         return self.weights.changes[path]
 
+    def asked_change(self, path: str) -> Tensor:
+        """Change of an edited layer in the model as it is asked now. float32, (d_in, d_out).
+
+        Within `viewed` that is the view's: PRUNE's restrained change, and of the memories of WISE
+        the one that is furthest from the unedited weight. Not to be written.
+        """
+        memories = self._memories.get(path, ())
+        return max(memories, key=lambda change: float(change.norm()), default=self.change(path))
+
+    def asked_norms(self) -> dict[str, float]:
+        """Per module Frobenius norm of `asked_change` over that of the unedited weight."""
+        return {
+            path: self.weights.relative_change(path, self.asked_change(path))
+            for path in self.modules
+        }
+
     def hold(
         self,
         path: str,
         pairs: Sequence[tuple[str, str]],
         *,
-        padded_to: int | None = None,
+        beside: Sequence[tuple[str, str]] | None = None,
         keep: bool = False,
     ) -> trace.HeldRows:
         """Run prompts and answers up to an edited layer, to go on from there again and again.
@@ -334,17 +356,19 @@ class ModelHost(LookupHost):
         Args:
             path: The layer. What is below the decoder layer that it is in must be unedited.
             pairs: Prompts and answers. At least one.
-            padded_to: As in `types.Host`.
+            beside: As in `types.Host`; `trace.HeldTogether` then.
             keep: Whether the same pairs will be held again.
         """
         items = self.encode(pairs)
-        if padded_to is not None:
-            items = wanted_at_end(items, padded_to)
         if path not in self._held_below:
             below = trace.trunk_of(self._blocks, [path], hold=held if self._fetched else None)
             works = below is not None and below.works_for(items)
             self._held_below[path] = below if works else None
         model, below = self.language_model.model, self._held_below[path]
+        if beside is not None:
+            tokenizer, longest = self.language_model.tokenizer, self.language_model.context_length
+            rows = together(tokenizer, pairs, beside, max_length=longest)
+            return trace.HeldTogether(model, self._modules[path], rows, len(pairs), below)
         return trace.HeldRows(model, self._modules[path], items, below, keep=keep)
 
     def activation(self) -> Callable[[Tensor], Tensor]:
@@ -363,8 +387,16 @@ class ModelHost(LookupHost):
         """
         return self.weights.applied(patch) if isinstance(patch, Additive) else self._laid(patch)
 
-    def _laid(self, view: Routed | Recalled) -> AbstractContextManager[None]:
-        return laid_over(self.language_model, self.weights, view)
+    @contextmanager
+    def _laid(self, view: Routed | Recalled) -> Iterator[None]:
+        before = self._memories
+        if isinstance(view, Routed):
+            self._memories = {view.path: [memory.change for memory in view.memories]}
+        try:
+            with laid_over(self.language_model, self.weights, view):
+                yield
+        finally:
+            self._memories = before
 
     @contextmanager
     def viewed(self, editor: Editor, state: State) -> Iterator[None]:

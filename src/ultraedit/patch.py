@@ -68,10 +68,11 @@ class EditedWeights:
         base = self._base[path]
         return (base.float() + change.to(base.device)).to(base.dtype)
 
-    def relative_change(self, path: str) -> float:
-        """Frobenius norm of the accumulated change over that of the unedited weight."""
+    def relative_change(self, path: str, change: Tensor | None = None) -> float:
+        """Frobenius norm of a change, or of the accumulated one, over the unedited weight's."""
         base = torch.linalg.matrix_norm(self._base[path].float())
-        return float(torch.linalg.matrix_norm(self._changes[path]) / base.clamp(min=1e-30))
+        change = self._changes[path] if change is None else change
+        return float(torch.linalg.matrix_norm(change) / base.clamp(min=1e-30))
 
     @torch.no_grad()
     def apply(self, patch: Patch) -> None:

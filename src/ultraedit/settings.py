@@ -15,8 +15,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from ultraedit import data, models
-from ultraedit.config import RunConfig
+from ultraedit.config import RunConfig, of_editor
 from ultraedit.editors import base_of, find_editor, make_editor
+from ultraedit.editors._seeds import OPTIONS
 from ultraedit.models.hardware import choose_device, choose_dtype
 from ultraedit.second_moments import provider
 from ultraedit.session import choose_preset
@@ -50,6 +51,9 @@ class Settings:
 COUNTED = "auto: edits of the run"
 """Source of an option that the number of facts decided."""
 
+SEEDED = "user: seed of the run"
+"""Source of an editor's own seed."""
+
 USER, AUTO, DEFAULT = "user", "auto", "default"
 
 
@@ -75,8 +79,9 @@ def resolve(
     prefix = "" if editor == config.editor else "base."
     suitable = _offered(preset, editor, prefix)
     counted = {} if edits is None else _counted(editor, edits, prefix)
+    seeded = _seeded(editor, config.seed, prefix)
     device = choose_device(config.device)
-    made = make_editor(config.editor, counted | suitable | config.options)
+    made = make_editor(config.editor, counted | seeded | suitable | config.options)
     return Settings(
         editor=made,
         modules=preset.modules if config.modules is None else config.modules,
@@ -85,8 +90,16 @@ def resolve(
         dtype=str(choose_dtype(config.dtype, device)).removeprefix("torch."),
         device=str(device),
         offered=suitable,
-        sources=_of_options(config, made, preset, suitable, counted) | _of_run(config, preset),
+        sources=_joined(
+            _of_options(config, made, preset, suitable, counted, seeded), _of_run(config, preset)
+        ),
     )
+
+
+def _joined(options: Mapping[str, str], run: Mapping[str, str]) -> dict[str, str]:
+    """Sources of both; of an option that is called like a setting of the run by a longer name."""
+    both = {of_editor(name): options[name] for name in options.keys() & run.keys()}
+    return {**options, **run, **both}
 
 
 def _counted(editor: str, edits: int, prefix: str) -> dict[str, Any]:
@@ -95,12 +108,20 @@ def _counted(editor: str, edits: int, prefix: str) -> dict[str, Any]:
     return {f"{prefix}expected_edits": edits} if "expected_edits" in known else {}
 
 
+def _seeded(editor: str, seed: int, prefix: str) -> dict[str, Any]:
+    """The options by which an editor is told the run's seed, where that is not the default."""
+    known = {each.name for each in fields(find_editor(editor).load())}  # type: ignore[arg-type]
+    default = RunConfig.model_fields["seed"].default
+    return {f"{prefix}{name}": seed for name in OPTIONS if name in known and seed != default}
+
+
 def _of_options(
     config: RunConfig,
     editor: Editor,
     preset: Preset,
     offered: Mapping[str, Any],
     counted: Mapping[str, Any],
+    seeded: Mapping[str, Any],
 ) -> dict[str, str]:
     """Where each option of an editor came from; those of a wrapped one stand together."""
     found = {}
@@ -113,6 +134,7 @@ def _of_options(
                 (USER, config.options),
                 (_of_offered(preset, option.name), offered),
                 (COUNTED, counted),
+                (SEEDED, seeded),
             )
             if option.name in names or any(name.startswith(within) for name in names if within)
         ]

@@ -12,10 +12,12 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-Variance = Literal["pooled", "released"]
+Variance = Literal["pooled", "released", "sample"]
 """``pooled``: the exact variance of all rows seen (Gu et al., 2025, Eq. 2 and 3).
 ``released``: the recurrence of the authors' code, which counts each batch's scatter
-m / (m - 1) times for a batch of m rows, so that its standard deviation is too large."""
+m / (m - 1) times for a batch of m rows, so that its standard deviation is too large.
+``sample``: the exact variance with n - 1 from the first batch on, as in the code of MEND, where
+``pooled`` divides the first batch by n, as the paper of UltraEdit does."""
 
 EPS = torch.finfo(torch.float32).eps
 """Machine epsilon of float32, the paper's small constant."""
@@ -83,8 +85,8 @@ class RunningMoments(NamedTuple):
         """Running standard deviation. Shape (d,).
 
         Equation 3, ``sqrt(scatter / (N - 1 + eps))``. The paper starts from
-        ``sqrt(scatter / N + eps)`` when there has been one batch only; the released code
-        does not.
+        ``sqrt(scatter / N + eps)`` when there has been one batch only; the released code and
+        ``sample`` do not.
         """
         if variance == "pooled" and int(self.updates) <= 1:
             return (self.scatter / self.seen.clamp(min=1) + EPS).sqrt()

@@ -203,7 +203,7 @@ def choose_rows(config: RunConfig, plan: Plan, editor: Trained) -> Rows:
         count = config.limit if count is None else min(count, config.limit)
     stream = data.stream(spec, seed=config.seed)
     chosen = list(islice(stream, edited, None if count is None else edited + count))
-    training = chosen[: len(chosen) - plan.validation]
+    training = chosen[: max(0, len(chosen) - plan.validation)]
     if not training:
         raise DataError(
             f"{spec} has {len(chosen):,} rows behind the {edited:,} that will be edited, of which "

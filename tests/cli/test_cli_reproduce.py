@@ -28,6 +28,13 @@ def test_show_names_the_pieces_with_their_settings_and_what_is_left_out(cli, tin
     assert "--data-root" in text
 
 
+def test_show_has_the_official_protocol_of_every_editor_where_that_is_asked_for(cli, tiny):
+    args = ("reproduce", "show", "table8", "--model", tiny, "--only", "malmen", "--json")
+    for more, wanted in (((), None), (("--protocol", "official"), "official")):
+        (step,) = {s["place"]: s for s in json.loads(cli(*args, *more).stdout)["steps"]}.values()
+        assert step["settings"]["options"].get("protocol") == wanted
+
+
 def test_a_table_without_a_run_is_written_in_all_forms(cli):
     done = json.loads(cli("reproduce", "run", "table6", "--json").stdout)
     assert done["made"] == done["found"] == []
@@ -59,6 +66,8 @@ def test_ctrl_c_tells_how_to_go_on(cli, tiny, monkeypatch):
 def test_what_is_not_known_is_refused(refused):
     assert "no 'table11' to run" in refused("reproduce", "run", "table11")
     assert "Unknown scale 'tiny'" in refused("reproduce", "show", "table4", "--scale", "tiny")
+    wrong = refused("reproduce", "show", "table4", "--protocol", "both")
+    assert "protocol must be 'paper' or 'official', got 'both'" in wrong
     assert "There is no data folder" in refused("reproduce", "show", "table4", "--data-root", "no")
     Path("file").write_text("")
     assert "file is a file" in refused("reproduce", "run", "table6", "--out", "file")

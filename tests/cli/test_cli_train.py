@@ -15,6 +15,7 @@ import torch
 from tests.cli.conftest import FACTS, lines
 from tests.tiny import tiny_model
 from ultraedit import training
+from ultraedit.errors import DataError
 from ultraedit.models import save
 from ultraedit.nets import read_net
 
@@ -162,6 +163,18 @@ def test_rows_are_the_papers_unless_told_otherwise():
     assert rows("rledit", edited=10, validation=2) == (11, 8, 2)  # as many as are edited
     assert rows("malmen", edited=10, validation=2, limit=6) == (11, 4, 2)
     assert rows("rledit", edited=0, validation=0) == (1, 40, 0)
+
+
+@pytest.mark.parametrize("rows", [10, 15, 20])
+def test_no_more_rows_than_are_for_validation_leave_nothing_to_train_on(rows):
+    from ultraedit.config import make_config
+    from ultraedit.editors import make_editor
+
+    config = make_config({"model": "m", "data": "facts.jsonl", "limit": rows})
+    plan, editor = training.Plan(edited=0, validation=20), make_editor("malmen", {})
+    message = f"has {rows} rows behind the 0 that will be edited, of which 20 are for validation"
+    with pytest.raises(DataError, match=message):
+        training.choose_rows(config, plan, editor)
 
 
 def test_validation_can_end_a_training_early_and_the_best_net_is_kept(train):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from tests.editors.test_contract import EDITS, host_of, run
-from tests.tiny import tiny_model
+from tests.naive.ft import naive_ft_l
+from tests.tiny import tiny_model, toy_tokenizer
 from tests.trace.test_gradients import by_autograd
 from ultraedit.editors import EDITORS, make_editor, name_of
 from ultraedit.editors.ft import FT
+from ultraedit.encoding import released_targets
 from ultraedit.errors import ConfigError
+from ultraedit.host import ModelHost
 from ultraedit.session import edit
 from ultraedit.types import ModuleShape, Turn, WeightGradients
 
@@ -151,6 +156,45 @@ def test_one_step_goes_down_the_gradient_that_autograd_forms():
         assert clear.float().mean() > 0.9
         expected = -1e-3 * grads[path].sign()
         torch.testing.assert_close(change[clear], expected[clear], rtol=1e-2, atol=1e-6)
+
+
+@pytest.mark.parametrize("tokenizer", ["sentencepiece", "bpe"])
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_the_official_ft_l_is_that_of_the_released_codes(tokenizer, batch_size):
+    """To 1e-4 of the change; the sentencepiece tokenizer puts a BOS before every text."""
+    host = host_of("ft-l", dtype=torch.float64)
+    host.language_model = replace(host.language_model, tokenizer=toy_tokenizer(tokenizer))
+    (path, *_) = host.modules
+    module = host.language_model.model.get_submodule(path)
+    options = {"lr": 1e-3, "epochs": 3, "batch_size": batch_size, "norm_constraint": 2e-3}
+    expected = naive_ft_l(
+        host.language_model.model, toy_tokenizer(tokenizer), module, EDITS[:6], **options
+    ).T
+    alone = ModelHost(host.language_model, [path])
+    turn = Turn(1, tuple(EDITS[:6]))
+    apart = {}
+    for protocol in ("official", "paper"):
+        editor = make_editor("ft-l", options | {"protocol": protocol})
+        change = editor.step(alone, turn, {})[0].changes[path]
+        apart[protocol] = float((change - expected).norm() / expected.norm())
+    assert apart["official"] < 1e-4
+    # Without a BOS and without padding there is nothing that the two could differ in.
+    assert (apart["paper"] < 1e-4) == (tokenizer == "bpe" and batch_size == 1)
+
+
+def test_a_bos_is_a_target_of_the_official_protocol_and_unknown_padding_is_none():
+    tokenizer = toy_tokenizer("sentencepiece")
+    bos, pad = tokenizer.bos_token_id, tokenizer.pad_token_id
+    short, long = released_targets(tokenizer, ["Paris", "the capital of France"])
+    plain = tokenizer([" Paris"], add_special_tokens=False)["input_ids"][0]
+    assert long[0] == bos and len(long) > len(plain) + 1
+    assert short == (bos, *plain, *[pad] * (len(long) - len(plain) - 1))
+    assert released_targets(tokenizer, ["Paris"]) == [(bos, *plain)]
+
+
+def test_teacher_forcing_has_no_official_protocol():
+    with pytest.raises(ConfigError, match="protocol=official is of the objective last-prompt"):
+        make_editor("ft-m", {"protocol": "official"})
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,23 @@ def test_the_originals_statistics_end_with_the_turn_that_sets_the_step():
     assert any(not torch.equal(third[name], tensor) for name, tensor in first.items())
 
 
+def test_the_original_normalises_its_first_turn_with_n_minus_1():
+    host = host_of("mend-original")
+    editor = MENDOriginal(lr=0.3, statistics="module")
+    patch, _ = editor.step(host, TURN, editor.init(host))
+    for path, signal in editor.trace(host, TURN).items():
+        tokens = torch.bincount(signal.segments, weights=signal.supervised.double())
+        grads = signal.grads / tokens[signal.segments].unsqueeze(1)
+        rows = torch.cat([signal.keys.double(), grads], dim=1)
+        normalised = (rows - rows.mean(dim=0)) / rows.std(dim=0)  # torch divides by n - 1
+        d_in = signal.keys.shape[1]
+        wanted = -0.3 * normalised[:, :d_in].T @ normalised[:, d_in:]
+        # With n in its place the outcome is n / (n - 1) times as large: 1.2 % for these rows.
+        torch.testing.assert_close(
+            dense(patch.changes[path]).double(), wanted, rtol=2e-3, atol=2e-3
+        )
+
+
 def test_the_originals_net_clamps_after_scale_and_shift():
     host = host_of("mend-original")
     path = next(iter(host.modules))

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import replace
+
 import pytest
 import torch
 
 from tests.editors.cases import CASES
 from tests.editors.test_contract import EDITS, host_of, make, run
+from tests.naive.wise import batch_of, naive_wise
+from tests.tiny import toy_tokenizer
 from ultraedit.editors import make_editor
+from ultraedit.editors._texts import unpack_texts
 from ultraedit.editors._wise_loss import Margins, Side, activation_gradient, margin_loss
 from ultraedit.editors._wise_memory import Shelf, ties, trim
 from ultraedit.editors._wise_texts import TEXTS, read_texts, split_text
 from ultraedit.editors.wise import WISE
+from ultraedit.encoding import together
 from ultraedit.errors import ConfigError, DataError
 from ultraedit.routing import router_of
-from ultraedit.types import Turn
+from ultraedit.types import Edit, Turn
 
 OPTIONS = CASES["wise"]
 
@@ -204,6 +211,113 @@ def test_the_official_protocol_wants_more_of_the_prompt_and_routes_by_the_call()
     assert not torch.equal(first.changes[path], second.changes[path])
     assert ours.view(host, state).per == "sequence"
     assert theirs.view(host, state).per == "batch"
+
+
+LONG_TEXT = "The tower stands in Paris, the capital of France, and the Danube flows through Vienna"
+OFFICIAL = {"edit_lr": 2.0, "n_iter": 5, "contexts": 4, "protocol": "official", "gamma": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("arch", "tokenizer", "stop"),
+    [
+        ("llama", "bpe", None),
+        ("llama", "sentencepiece", None),
+        ("gpt2", "bpe", None),
+        ("gemma3", "bpe", (1e3, 1e3)),
+    ],
+)
+@pytest.mark.parametrize("text", ["The sun rises in the east", LONG_TEXT])
+def test_the_official_protocol_writes_what_the_released_code_writes(
+    arch, tokenizer, stop, text, tmp_path, monkeypatch
+):
+    """To 1e-4 of the change, over two edits; the threshold too."""
+    if stop is not None:  # what is close and small is found after two steps
+        monkeypatch.setattr("ultraedit.editors.wise.STILL", stop[0])
+        monkeypatch.setattr("ultraedit.editors.wise.LEARNED", stop[1])
+    (tmp_path / "texts.txt").write_text(text)
+    host = host_of("wise", arch)
+    host.language_model = replace(host.language_model, tokenizer=toy_tokenizer(tokenizer))
+    lm, (path,) = host.language_model, host.modules
+    module = lm.model.get_submodule(path)
+    editor = wise(**OFFICIAL, locality=str(tmp_path / "texts.txt"))
+    state = editor.init(host)
+    contexts = unpack_texts(state["contexts"])
+    assert len(contexts) == 4 and all(text.endswith(" ") for text in contexts)
+    edits = [Edit("Who wrote it", "Jane Austen"), Edit("In which city is the tower?", "a b c")]
+    patch, after = editor.step(host, Turn(1, tuple(edits)), state)
+
+    stored = _Linear(module)
+    mask = editor.mask(tuple(host.modules[path]), 0).T
+    options = {"alpha": 0.5, "beta": 2.0} | {k: OFFICIAL[k] for k in ("edit_lr", "n_iter", "gamma")}
+    weight, least = stored.weight.clone(), float("inf")
+    for edit in edits:
+        prompts = [context + edit.prompt for context in ("", *contexts)]
+        batch = batch_of(lm.tokenizer, prompts, edit.target, text)
+        with stored.in_place(lm.model, path):
+            weight, distance, steps = naive_wise(
+                *(lm.model, stored, host.activation(), batch, weight, mask, options),
+                **({} if stop is None else {"stop": stop}),
+            )
+        assert steps == (5 if stop is None else 2)
+        least = min(least, distance)
+    wanted = (weight - stored.weight).T
+    assert float((patch.changes[path] - wanted).norm()) < 1e-4 * float(wanted.norm())
+    assert float(after["least"]) == pytest.approx(least, rel=1e-4)
+
+
+class _Linear(torch.nn.Module):
+    """A linear layer that holds its weight as (d_out, d_in), whatever the model's own does."""
+
+    def __init__(self, module):
+        super().__init__()
+        weight = module.weight.detach()
+        self.weight = weight.clone() if isinstance(module, torch.nn.Linear) else weight.T.clone()
+        self.bias = module.bias
+
+    def forward(self, x):
+        return x @ self.weight.T + (0 if self.bias is None else self.bias)
+
+    @contextmanager
+    def in_place(self, model, path):
+        parent, _, name = path.rpartition(".")
+        before = model.get_submodule(path)
+        setattr(model.get_submodule(parent), name, self)
+        try:
+            yield
+        finally:
+            setattr(model.get_submodule(parent), name, before)
+
+
+def test_all_tokens_of_an_answer_are_trained_however_short_the_unrelated_text_is(tmp_path):
+    (tmp_path / "texts.txt").write_text("It is")
+    host = host_of("wise")
+    editor = wise(**OFFICIAL, locality=str(tmp_path / "texts.txt"))
+    target = "the capital of France"
+    rows = together(host.language_model.tokenizer, [("Where?", target)], [("It", "is")])
+    length = len(host.encode([("Where?", target)])[0].answer_ids)
+    assert len(rows.input_ids[0]) - rows.wanted_from[0] == length > 1
+    editor.step(host, Turn(1, (Edit("Where?", target),)), editor.init(host))
+
+
+def test_contexts_of_the_official_protocol_have_what_the_model_adds_and_a_blank():
+    asked = []
+
+    class Host:
+        def __init__(self):
+            self.modules = {"layer": None}
+
+        def answer(self, prompts, tokens):
+            asked.append(list(zip(prompts, tokens, strict=True)))
+            return ["more"] * len(prompts)
+
+    contexts = {
+        protocol: unpack_texts(WISE(protocol=protocol, contexts=6).init(Host())["contexts"])
+        for protocol in ("official", "paper")
+    }
+    assert asked[0][0] == ("I", 5) and asked[0][5] == ("I", 10)
+    assert asked[1][0] == ("I", 4) and asked[1][5] == ("I", 9)
+    assert contexts["official"][0] == "I more "
+    assert contexts["paper"][0] == "I more. "
 
 
 def test_more_unrelated_texts_and_contexts_are_taken_where_asked_for():

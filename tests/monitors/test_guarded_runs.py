@@ -203,3 +203,49 @@ def test_a_guard_without_what_it_looks_at_is_refused_and_leaves_no_folder(config
     with pytest.raises(ConfigError, match="--guard kl needs --monitor locality"):
         workflow.run(config(guard={"kl": 1.0}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def looks(folder):
+    """By turn the largest norm that the monitor saw, and that of the turns' own records."""
+    seen = {
+        row["turn"]: max(each["norm"] for each in row["monitors"]["spectrum"].values())
+        for row in records(folder, "checkpoint")
+    }
+    made = {row["turn"]: max(row["norms"].values()) for row in records(folder, "turn")}
+    return seen, made
+
+
+def test_with_prune_the_guard_judges_the_restrained_change_that_the_monitor_reports(
+    config, tmp_path
+):
+    options = {"base": "ultraedit", "base.eta": "auto", "base.alpha": 60.0, "base.loss_left": 0.0}
+    values = {"editor": "prune", "options": options | {"base.passes": 1}, "monitor": "spectrum"}
+    values["modules"] = "layers.[1-2].mlp.down_proj"
+    workflow.run(config(**values), tmp_path / "free")
+    seen, made = looks(tmp_path / "free")
+    assert all(2 * seen[turn] < made[turn] for turn in (3, 4))  # it has something to restrain
+    # Above all restrained changes and below the others: nothing is to be ended.
+    between = (max(seen.values()) + max(made.values())) / 2
+    done = workflow.run(config(**values, guard={"norm": between}), tmp_path / "passed")
+    assert (done.summary["turns"], "guard" in done.summary["remarks"]) == (4, False)
+    turn = next(turn for turn in (1, 2, 3, 4) if seen[turn] > 0.999 * max(seen.values()))
+    limit = 0.9999 * seen[turn]
+    done = workflow.run(config(**values, guard={"norm": limit}), tmp_path / "ended")
+    first = next(turn for turn in (1, 2, 3, 4) if seen[turn] > limit)
+    assert done.summary["turns"] == first
+    assert f"weight is {seen[first]:.4g}, where" in done.summary["remarks"]["guard"]
+
+
+def test_with_wise_monitor_and_guard_see_its_memories(config, tmp_path):
+    options = {"n_iter": 4, "contexts": 0, "save_freq": 2, "merge_freq": 4}
+    values = {"editor": "wise", "options": options, "monitor": "spectrum"}
+    values["modules"] = "layers.1.mlp.down_proj"
+    workflow.run(config(**values), tmp_path / "free")
+    seen, made = looks(tmp_path / "free")
+    # The side memory is empty after each turn of two edits; what it held is in a closed one.
+    assert made[1] == made[3] == 0
+    assert seen[1] > 0
+    assert seen[3] > 0
+    done = workflow.run(config(**values, guard={"norm": 0.99 * seen[1]}), tmp_path / "ended")
+    assert done.summary["turns"] == 1
+    assert f"weight is {seen[1]:.4g}, where" in done.summary["remarks"]["guard"]

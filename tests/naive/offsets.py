@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import kl_div
 
 from ultraedit.encoding import Encoded
 from ultraedit.trace import Goal
@@ -53,7 +54,12 @@ def naive_offset(model, layer, goal: Goal, search: OffsetSearch) -> tuple[Tensor
             nll = nll - torch.stack(chosen).mean() / len(goal.prompts)
         now = logits_with(model, layer, essence.item, essence.at, delta).log_softmax(-1)[-1]
         unedited = now.detach() if unedited is None else unedited
-        kl = (unedited.exp() * (unedited - now)).sum()
+        if search.kl_from == "unedited":
+            kl = (unedited.exp() * (unedited - now)).sum()
+        else:  # the released code's call: its first argument is what the second is divided by
+            kl = kl_div(
+                unedited.unsqueeze(0), now.unsqueeze(0), log_target=True, reduction="batchmean"
+            )
         loss = nll + search.kl * kl + search.weight_decay * delta.norm() / h.norm() ** 2
         if loss.item() < search.stop:
             return delta.detach(), loss.item(), step - 1

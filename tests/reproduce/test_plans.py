@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from ultraedit.config import make_config
 from ultraedit.data import find_root
-from ultraedit.editors import EDITORS, make_editor
+from ultraedit.editors import EDITORS, make_editor, official_option
 from ultraedit.errors import ConfigError, DataError
 from ultraedit.reproduce import (
     ARTEFACTS,
@@ -183,3 +184,43 @@ def test_a_data_set_that_is_not_there_has_a_stand_in_at_a_small_scale_only(bench
     for dataset in ("wikibigedit", "ultraeditbench"):
         with pytest.raises(Unavailable, match="is missing"):
             paper.run(wiki._replace(dataset=dataset))
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_plan_runs_every_editor_by_official_that_has_one(bench, scale):
+    made = replace(bench(scale), protocol="official")
+    plain = bench(scale)
+    has = {"ft-l", "wise", "alphaedit", "memit", "rect", "prune", "mend", "malmen", "rledit"}
+    needs_text = {"memit", "alphaedit", "rect", "prune"}
+    for id in IDS:
+        for wanted in ARTEFACTS[id].wanted():
+            editor = METHODS[wanted.method].editor
+            run, usual = made.run(wanted), plain.run(wanted)
+            options = dict(run.settings["options"])
+            option = "base.protocol" if editor in ("rect", "prune") else "protocol"
+            if editor == "ultraedit":
+                assert run.settings == usual.settings and options[option] == "official"
+                continue
+            assert editor in has
+            if editor in needs_text and made.scale.corpus is None:
+                assert run.settings == usual.settings
+                continue
+            assert options.pop(option) == "official"
+            assert options.items() >= METHODS[wanted.method].options.items()
+            assert run.place != usual.place
+            config = make_config(run.located(made.out))
+            if "net" not in run.made:
+                editor_made = make_editor(config.editor, config.options)
+                inner = getattr(editor_made, "inner", editor_made)
+                assert inner.protocol == "official"
+
+
+def test_which_editors_have_an_official_protocol():
+    options = {name: official_option(name) for name in EDITORS}
+    without = {"ft-m", "ft-bf", "in-context"}
+    assert {name for name, option in options.items() if option is None} == without
+    assert {n for n, option in options.items() if option == "base.protocol"} == {
+        "rect",
+        "prune",
+        "simie",
+    }

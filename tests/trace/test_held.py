@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 
 from tests.tiny import ARCHITECTURES, tiny_model
-from ultraedit.encoding import Encoded, wanted_at_end
+from ultraedit.encoding import together
+from ultraedit.errors import DataError
 from ultraedit.host import ModelHost
 from ultraedit.models import describe_modules
+from ultraedit.trace import HeldTogether
+from ultraedit.trace.trunk import Trunk
 from ultraedit.types import Edit
 
 PAIRS = [
@@ -52,7 +57,60 @@ def test_tokens_are_those_of_the_prompts_and_answers():
 
 
 def test_the_released_label_mask_wants_more_where_another_row_is_longer():
-    items = [Encoded((1, 2, 3), (4, 5)), Encoded((1, 2, 3, 6), (4, 5))]
-    assert wanted_at_end(items, 6) == items
-    assert wanted_at_end(items, 8) == [Encoded((1,), (2, 3, 4, 5)), Encoded((1, 2), (3, 6, 4, 5))]
-    assert wanted_at_end(items, 20)[0] == Encoded((1,), (2, 3, 4, 5))
+    """Of rows of 5 and 6 tokens, prompts of 3 and 4, what is behind four columns is wanted."""
+
+    def tokenizer(texts):
+        return {"input_ids": [[int(word) for word in text.split()] for text in texts]}
+
+    tokenizer = Words(tokenizer)
+    pairs = [("1 2 3", "4 5"), ("1 2 3 6", "4 5")]
+    alone = together(tokenizer, pairs, [("7", "8")])
+    assert alone.input_ids == ((0, 1, 2, 3, 4, 5), (1, 2, 3, 6, 4, 5), (0, 0, 0, 0, 7, 8))
+    assert alone.wanted_from == (4, 4, 6)
+    longer = together(tokenizer, pairs, [("1 2 3 4 5 6 7", "8")])
+    assert [ids[at:] for ids, at in zip(longer.input_ids, longer.wanted_from, strict=True)] == [
+        (2, 3, 4, 5),
+        (3, 6, 4, 5),
+        (),
+    ]
+    longest = together(tokenizer, pairs, [("1 2 3 4 5 6 7 8 9 1 2", "8")])
+    assert longest.input_ids[0][longest.wanted_from[0] :] == (1, 2, 3, 4, 5)
+    with pytest.raises(DataError, match="is 12 tokens long with its answer, but the model reads"):
+        together(tokenizer, pairs, [("1 2 3 4 5 6 7 8 9 1 2", "8")], max_length=10)
+
+
+class Words:
+    """A tokenizer of numbers."""
+
+    pad_token_id, eos_token_id = None, None
+
+    def __init__(self, call):
+        self._call = call
+
+    def __call__(self, texts):
+        return self._call(texts)
+
+
+@pytest.mark.parametrize("arch", ["llama", "gpt2"])
+def test_a_batch_as_it_is_runs_through_blocks_that_are_fetched_one_by_one(arch):
+    host = host_of(arch, layer=2)
+    lm = host.language_model
+    fetched = []
+
+    @contextmanager
+    def hold(block):
+        fetched.append(block)
+        yield
+
+    rows = together(lm.tokenizer, PAIRS, [("The sun rises in the", "east")])
+    module = lm.model.get_submodule(next(iter(host.modules)))
+    seen = []
+    for trunk in (None, Trunk(host._blocks, 2), Trunk(host._blocks, 2, hold=hold)):
+        held = HeldTogether(lm.model, module, rows, len(PAIRS), trunk)
+        assert held.inputs.shape == (4 * len(rows.input_ids[0]), module.weight.numel() // 32)
+        weight = host.weight(next(iter(host.modules))) * 1.1
+        seen.append((held.inputs, *held.gradients(weight)))
+    assert len(fetched) == 2
+    for other in seen[1:]:
+        for ours, plain in zip(other, seen[0], strict=True):
+            torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)

@@ -117,11 +117,13 @@ def show_plan(plan: dict[str, Any]) -> None:
 
 def _options(settings: Settings) -> list[dict[str, Any]]:
     """Every option of the editor, and who decided on it."""
+    from ultraedit.config import option_source
+
     return [
         {
             "name": field.name,
             "value": getattr(settings.editor, field.name),
-            "from": settings.sources[field.name],
+            "from": option_source(settings.sources, field.name),
         }
         for field in fields(settings.editor)  # type: ignore[arg-type]
     ]
@@ -185,6 +187,7 @@ def _predicted(
         device_map=config.device_map,
         before=before,
         name=config.model,
+        edits=edits,
     )
 
 

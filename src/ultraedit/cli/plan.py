@@ -113,10 +113,11 @@ def predict(
     device_map: str | None = None,
     before: int | None = None,
     name: str = "MODEL",
+    edits: int | None = None,
 ) -> dict[str, Any]:
     """Plan for a device and for graphics cards: what `plan` and ``--dry-run`` print.
 
-    For UltraEdit; for another `editor` with what it keeps besides.
+    For UltraEdit; for another `editor` with what it keeps besides, in a run of so many `edits`.
     """
     import torch
 
@@ -141,7 +142,7 @@ def predict(
         "editor": name_of(editor),
         "planned_for": "ultraedit",
         "passes": getattr(editor, "passes", None) or 1,
-        "kept_beyond": kept_beyond(editor, here.shapes),
+        "kept_beyond": kept_beyond(editor, here.shapes, edits=edits, itemsize=dtype.itemsize),
         "device_map": device_map,
         "card_peak_bytes": card.peak,
         "fits": {f"{size} GB": there for size, there in planning.fits(card.peak).items()},
@@ -186,10 +187,10 @@ def _planned_for(planned: dict[str, Any]) -> str:
     from ultraedit.report import format_bytes
 
     name, kept = planned["editor"], planned["kept_beyond"]
-    if name == planned["planned_for"]:
-        return str(name)
     more = ", ".join(f"{what} {format_bytes(size)}" for what, size in kept.items())
     besides = f" It keeps besides: {more}." if more else ""
+    if name == planned["planned_for"]:
+        return f"{name}.{besides}" if more else str(name)
     return f"{planned['planned_for']}; {name} takes other time, and memory of its own.{besides}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -76,6 +76,18 @@ Only = Annotated[
         "WORD",
     ),
 ]
+Protocol = Annotated[
+    str,
+    typer.Option(
+        "--protocol",
+        help="What the editors beside UltraEdit run by, where they have a choice: paper, this "
+        "package's own, or official, that of their released code. UltraEdit's is official, as in "
+        "the paper.",
+        metavar="paper|official",
+        rich_help_panel=o.WHAT,
+        show_envvar=False,
+    ),
+]
 Out = Annotated[
     Path | None,
     o._option(
@@ -110,6 +122,7 @@ def show(
     model: Models = None,
     data_root: DataRoot = None,
     only: Only = None,
+    protocol: Protocol = "paper",
     out: Out = None,
     json: o.Json = False,
 ) -> None:
@@ -119,7 +132,7 @@ def show(
       ultraedit reproduce show table4 --scale small
       ultraedit reproduce show all --scale paper --json
     """
-    bench = _bench(scale, model, data_root, out)
+    bench = _bench(scale, model, data_root, out, protocol=protocol)
     steps, left_out = _plan(bench, ids, only)
     rows = [_step(step, bench.out) for step in steps]
     if json:
@@ -147,6 +160,7 @@ def run(
     model: Models = None,
     data_root: DataRoot = None,
     only: Only = None,
+    protocol: Protocol = "paper",
     dtype: o.Dtype = None,
     device: o.Device = None,
     out: Out = None,
@@ -166,7 +180,7 @@ def run(
     """
     from ultraedit.reproduce import Book, carry_out, find_artefacts
 
-    bench = _bench(scale, model, data_root, out, dtype or "auto", device or "auto")
+    bench = _bench(scale, model, data_root, out, dtype or "auto", device or "auto", protocol)
     steps, _ = _plan(bench, ids, only)
     try:
         with progress() as observer:
@@ -219,6 +233,7 @@ def _bench(
     out: Path | None,
     dtype: str = "auto",
     device: str = "auto",
+    protocol: str = "paper",
 ) -> Bench:
     from ultraedit.data import find_root
     from ultraedit.reproduce import Bench, choose_models, find_scale
@@ -226,6 +241,8 @@ def _bench(
     out = out or Path("reproduction", scale)
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out must be a folder, {out} is a file. Give another.")
+    if protocol not in ("paper", "official"):
+        raise ConfigError(f"protocol must be 'paper' or 'official', got {protocol!r}.")
     return Bench(
         find_scale(scale),
         out,
@@ -233,6 +250,7 @@ def _bench(
         choose_models(tuple(model or ())),
         device,
         dtype,
+        cast("Literal['paper', 'official']", protocol),
     )
 
 

@@ -8,6 +8,7 @@ from ultraedit.editors._registry import (
     find_editor,
     make_editor,
     name_of,
+    official_option,
 )
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "find_editor",
     "make_editor",
     "name_of",
+    "official_option",
 ]

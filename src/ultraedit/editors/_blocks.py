@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ultraedit.editors._seeds import STATES
 from ultraedit.types import ModuleShape
 
 
@@ -31,7 +32,7 @@ def new_blocks(
     Returns:
         The tensors by name, float32.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed % STATES)
     tensors: dict[str, Tensor] = {}
     for path, shape in modules.items():
         width = shape.d_in + shape.d_out

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from ultraedit.editors._seeds import derived
 from ultraedit.nets import Net
 from ultraedit.types import Edit, Judgement, Nobody, Observer, Turn, turns
 
@@ -180,7 +181,7 @@ def fit(
 
 def _order(edits: Sequence[Edit], schedule: Schedule, epoch: int) -> list[Turn]:
     """The turns of an epoch."""
-    generator = torch.Generator().manual_seed((schedule.seed * 1_000_003 + epoch) % 2**63)
+    generator = torch.Generator().manual_seed(derived(schedule.seed, epoch))
     drawn: list[Any] = [edits[i] for i in torch.randperm(len(edits), generator=generator).tolist()]
     return list(turns(drawn, schedule.edits_per_turn))[: schedule.turns]
 

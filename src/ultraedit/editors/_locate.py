@@ -15,6 +15,7 @@ Differs from the released code: the search goes over all edits of a turn at once
 optimum; the contexts are written greedily, so that a run can be repeated and resumed; the subject
 is found by its characters, not by counting the tokens of its parts. The released code has no norm
 in mind between a layer and the hidden states (`trace.norms`); without one nothing differs.
+``protocol="official"`` takes the divergence of the search, and C, as the code has them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 from torch import Tensor
 
@@ -77,6 +78,10 @@ class LocateThenEdit(ABC):
     contexts: int = 5
     """Texts of the model's own put before each prompt, so that the edit holds in context."""
 
+    protocol: Literal["paper", "official"] = "paper"
+    """The divergence KL(p_0 || p_delta), and a second moment that a short text cannot leave
+    singular (paper); or KL(p_delta || p_0), and the second moment as it is (official)."""
+
     subject: SubjectSource = "given"
     """``given`` refuses rows without a subject that stands in the prompt; ``auto`` takes, for
     these, the longest span that prompt and rephrase share."""
@@ -95,6 +100,8 @@ class LocateThenEdit(ABC):
             raise ConfigError(f"steps must be at least 2, got {self.steps}.")
         if not 0 <= self.contexts <= len(STARTS):
             raise ConfigError(f"contexts must be 0 to {len(STARTS)}, got {self.contexts}.")
+        if self.protocol not in ("paper", "official"):
+            raise ConfigError(f"protocol must be paper or official, got {self.protocol!r}.")
         if self.subject not in get_args(SubjectSource):
             raise ConfigError(f"subject must be given or auto, got {self.subject!r}.")
 
@@ -176,6 +183,7 @@ class LocateThenEdit(ABC):
             weight_decay=self.weight_decay,
             kl=self.kl,
             clamp=self.clamp,
+            kl_from="unedited" if self.protocol == "paper" else "edited",
         )
 
     def _ascending(self, host: Host) -> list[str]:

@@ -183,7 +183,7 @@ class Normalised:
 
     def _batches(self, rows: Tensor, segments: Tensor) -> Iterator[Tensor]:
         """What the statistics fold in at once: the turn, or its micro-batches."""
-        if self.variance == "pooled":
+        if self.variance != "released":
             yield rows
             return
         _, sizes = torch.unique_consecutive(segments // self.micro_batch, return_counts=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -274,6 +275,24 @@ def base_of(name: str, options: Mapping[str, Any]) -> str | None:
         return None
     (default,) = (field.default for field in fields(row.load()) if field.name == "base")  # type: ignore[arg-type]
     return find_editor(str(options.get("base", default))).name
+
+
+@cache
+def official_option(name: str) -> str | None:
+    """The option by which an editor, or the one that it wraps, follows its released code.
+
+    Args:
+        name: Name of its row.
+
+    Returns:
+        ``protocol`` or ``base.protocol``, which then takes ``official``; None where it has none.
+    """
+    base = base_of(name, {})
+    try:
+        make_editor(base or name, {"protocol": "official"})
+    except ConfigError:
+        return None
+    return "base.protocol" if base else "protocol"
 
 
 def name_of(editor: Editor | None) -> str | None:

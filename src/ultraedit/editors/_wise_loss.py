@@ -55,11 +55,20 @@ def positive_mean(values: Tensor) -> Tensor:
     return (values * positive).sum() / positive.sum().clamp(min=1)
 
 
+EVERY = slice(None)
+
+
 class Side:
     """Held sequences, as a memory sees them."""
 
     def __init__(
-        self, held: Held, base: Tensor, activation: Activation, *, prompts_only: bool
+        self,
+        held: Held,
+        base: Tensor,
+        activation: Activation,
+        *,
+        prompts_only: bool,
+        rows: slice = EVERY,
     ) -> None:
         """Compute what does not change while the memory is written.
 
@@ -68,14 +77,18 @@ class Side:
             base: The layer's unedited weight. Shape (d_in, d_out).
             activation: The nonlinearity of the MLP.
             prompts_only: Whether the tokens of answers are left out of the distances.
+            rows: Which of the sequences are looked at, as neighbors.
         """
         self._activation = activation
-        chosen = held.asked if prompts_only else torch.ones_like(held.asked)
+        first, stop, _ = rows.indices(int(held.pairs.max()) + 1)
+        chosen = (held.pairs >= first) & (held.pairs < stop)
+        if prompts_only:
+            chosen &= held.asked
         self.tokens = chosen.nonzero().squeeze(1)
         """Which tokens of the sequences count. Shape (c,)."""
         self.inputs = held.inputs[self.tokens]
         self._bias = held.bias
-        self._pairs = held.pairs[self.tokens]
+        self._pairs = held.pairs[self.tokens] - first
         self._sizes = torch.bincount(self._pairs).to(self.inputs.dtype)
         self._before = self.outputs(base)
 

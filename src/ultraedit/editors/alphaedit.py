@@ -15,7 +15,7 @@ layer has inputs, d_in rows with the same A^T A take their place.
 
 Differs from the released code: see `_locate`. P and the sum of K_p^T K_p are never formed, and
 `kept` may stand in for an absolute threshold, which depends on the scale of a model. A text of few
-tokens blocks few directions.
+tokens blocks few directions; with ``protocol="official"`` as many as are asked for.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ class AlphaEdit(LocateThenEdit):
             free = round(self.kept * d_in)
         else:
             free = int((values < self.threshold).sum())
-        free = max(free, d_in - found.tokens // TOKENS_PER_DIRECTION)
+        if self.protocol == "paper":
+            free = max(free, d_in - found.tokens // TOKENS_PER_DIRECTION)
         if not HEALTHY[0] * d_in <= free <= HEALTHY[1] * d_in:
             logger.warning(
                 "%s: AlphaEdit may write in %d of %d directions, by %d tokens of %s; about 70 %% "

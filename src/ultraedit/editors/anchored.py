@@ -2,7 +2,7 @@ r"""Anchored: facts that are answered in every form, by a model that stays what 
 
 The default editor of this package, made here on UltraEdit's plan (Gu et al. 2025): no training, no
 marked subjects, statistics of constant size, a closed-form change per turn from the keys and the
-gradients of one forward and one backward pass. What is different, and why: docs/design/012-anchored.md.
+gradients of one forward and one backward pass. What differs: docs/design/012-anchored.md.
 
 One turn, for each edited linear layer (row = one token of one text; a text is a fact in one form):
 

@@ -8,8 +8,10 @@ Three rows of the table of editors share this class; see `docs/editors.md`.
 
 FT-L is the constrained fine-tuning of Zhu et al. (2020), https://arxiv.org/abs/2012.00363, section
 4, as ROME and MEMIT have made it the baseline: all answer tokens are wanted at the last token of
-the prompt. FT-M (EasyEdit) is the same with teacher forcing. FT-BF is that of Yang et al. (2025),
-https://arxiv.org/abs/2509.22072, section 3: mini-batches drawn anew every epoch, and an end token.
+the prompt, and with ``protocol="official"`` the special tokens and the padding with which those
+codes tokenize the answers. FT-M (EasyEdit) is the same with teacher forcing. FT-BF is that of
+Yang et al. (2025), https://arxiv.org/abs/2509.22072, section 3: mini-batches drawn anew every
+epoch, and an end token.
 """
 
 from __future__ import annotations
@@ -18,10 +20,12 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from ultraedit.editors._seeds import derived
 from ultraedit.errors import ConfigError
 from ultraedit.types import Additive, Edit, Host, State, SupervisedAt, Turn
 
@@ -43,12 +47,20 @@ class FT:
     batch_size: int = 1
     """Edits per step of the optimiser. Larger batches take fewer and calmer steps."""
 
-    objective: SupervisedAt = "answer"
+    objective: Literal["answer", "last-prompt"] = "answer"
     """Teacher forcing (answer), or all answer tokens at the last token of the prompt
     (last-prompt), which is right for answers of one token only."""
 
+    protocol: Literal["paper", "official"] = "paper"
+    """What ``last-prompt`` wants: the answer's tokens (paper), or what the released codes do
+    (official), which have the tokenizer's special tokens, such as a BOS, and the padding of a
+    batch among them."""
+
     shuffle: bool = False
     """Whether the edits are drawn into new batches every epoch."""
+
+    seed: int = 0
+    """What they are drawn from. A run fills in its own."""
 
     end_token: bool = False
     """Whether the answer ends in the tokenizer's end-of-text token, so that the model learns to
@@ -75,6 +87,13 @@ class FT:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"{name} must be zero or a positive number, got {value}.")
+        if self.protocol not in ("paper", "official"):
+            raise ConfigError(f"protocol must be paper or official, got {self.protocol!r}.")
+        if self.protocol == "official" and self.objective == "answer":
+            raise ConfigError(
+                "protocol=official is of the objective last-prompt, that is of ft-l: with "
+                "objective=answer the released code wants the same. Leave the protocol out."
+            )
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}.")
@@ -90,7 +109,7 @@ class FT:
         start = {path: host.weight(path).clone() for path in host.modules}
         weights = {path: weight.clone() for path, weight in start.items()}
         adam = torch.optim.Adam(weights.values(), lr=self.lr, weight_decay=self.weight_decay)
-        order = random.Random(turn.number)
+        order = random.Random(derived(self.seed, turn.number))
         for _ in range(self.epochs):
             losses: list[float] = []
             for batch in self._batches(turn, order):
@@ -116,7 +135,10 @@ class FT:
         adam: torch.optim.Optimizer,
     ) -> list[float]:
         """One step on a batch, unless it is learned already. The losses before it, per edit."""
-        found = host.weight_gradients(edits, weights, at=self.objective, end_token=self.end_token)
+        at: SupervisedAt = self.objective
+        if self.protocol == "official":
+            at = "last-prompt-released"
+        found = host.weight_gradients(edits, weights, at=at, end_token=self.end_token)
         if float(found.losses.mean()) >= self.stop_loss:
             for path, weight in weights.items():
                 weight.grad = found.grads[path].to(weight)

@@ -7,7 +7,7 @@ of one layer, with C the second moment of its inputs over a text (equation 14):
           = (ridge C + K^T K)^-1 K^T R
 
 Differs from the released code: see `_locate`. C is mixed with a little of the identity, since
-a small text leaves it singular.
+a small text leaves it singular; ``protocol="official"`` takes it as it is.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ultraedit.editors._locate import Change, LocateThenEdit
+from ultraedit.errors import ConfigError
 from ultraedit.linalg import weighted_ridge_update
 from ultraedit.types import Host, SecondMoment, State
 
@@ -36,8 +37,31 @@ class MEMIT(LocateThenEdit):
 
     def solve(self, host: Host, path: str, keys: Tensor, residuals: Tensor, state: State) -> Change:
         """Ridge regression in the metric of the second moment."""
-        moment = smoothed(host.second_moment(path)).to(keys.device)
+        second = host.second_moment(path)
+        if self.protocol == "official":
+            return self._unsmoothed(path, second, keys, residuals)
+        moment = smoothed(second).to(keys.device)
         return weighted_ridge_update(keys, residuals, moment, self.ridge, name=path)
+
+    def _unsmoothed(
+        self, path: str, second: SecondMoment, keys: Tensor, residuals: Tensor
+    ) -> Tensor:
+        """The solution with C as it is, of the system of d_in rows, as the released code has it.
+
+        Raises:
+            ConfigError: If the text is too short for one.
+        """
+        rows = keys.double()
+        system = self.ridge * second.moment.to(rows) + rows.T @ rows  # (d_in, d_in)
+        factor, info = torch.linalg.cholesky_ex(system)
+        # A moment of few tokens may have a factor that is nothing but rounding.
+        if int(info) != 0 or second.tokens + len(keys) < len(system):
+            raise ConfigError(
+                f"{path}: the second moment over {second.tokens:,} tokens of {second.source} is "
+                f"singular in {len(system):,} dimensions, and protocol=official takes it as it is. "
+                "Give a longer text with --corpus, or leave the protocol out."
+            )
+        return torch.cholesky_solve(rows.T @ residuals.double(), factor).to(keys.dtype)
 
     def remarks(self, host: Host, state: State) -> Mapping[str, str]:
         """Which text the second moments are from."""

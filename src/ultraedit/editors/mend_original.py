@@ -23,12 +23,15 @@ from ultraedit.editors._hypernet import Recipe
 from ultraedit.editors._normalised import require_positive
 from ultraedit.editors.mend import MEND
 from ultraedit.errors import ConfigError
+from ultraedit.stats import Variance
 from ultraedit.types import Host, LayerSignal, State, Turn
 
 PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "paper": MappingProxyType({**SHARED["paper"], "sign": "subtract"}),
-        "official": MappingProxyType({**SHARED["paper"], "lr": 1e-4, "sign": "add"}),
+        "paper": MappingProxyType({**SHARED["paper"], "variance": "sample", "sign": "subtract"}),
+        "official": MappingProxyType(
+            {**SHARED["paper"], "variance": "sample", "lr": 1e-4, "sign": "add"}
+        ),
     }
 )
 """Where the paper and the released code differ, option by option."""
@@ -50,6 +53,10 @@ class MENDOriginal(MEND):
     """Scale of each module's change, before training. Unitless. ``auto`` (paper) sets it on the
     first turn, so that the change moves the module's output at its own edit tokens by `alpha`
     relative to its size, shared among the modules. Official is 1e-4."""
+
+    variance: Variance | None = None
+    """Running variance: ``sample`` (both) is exact, with n - 1 from the first turn on; ``pooled``
+    has n there; ``released`` is that of UltraEdit's code."""
 
     sign: Literal["subtract", "add"] | None = None
     """Whether the sum is taken from the weight (``subtract``, paper) or added to it (``add``,

@@ -41,6 +41,7 @@ from ultraedit.editors._normalised import (
     require_positive,
     scale,
 )
+from ultraedit.editors._seeds import STATES
 from ultraedit.errors import ConfigError
 from ultraedit.linalg import ridge_update, weighted_ridge_update
 from ultraedit.stats import Variance
@@ -159,7 +160,8 @@ class UltraEdit(Normalised):
     others, all of them with ``off``, have the raw [h ; g] as their z_hat."""
 
     normalise_seed: int = 0
-    """Seed of the draw. What a smaller share draws is among what a larger one does."""
+    """Seed of the draw; a run fills in its own. What a smaller share draws is among what a larger
+    one does."""
 
     frozen: bool = False
     """Ablation: whether the statistics stay what the first turn made them."""
@@ -227,7 +229,7 @@ class UltraEdit(Normalised):
         if self.normalise == "off":
             return ()
         paths = sorted(host.modules)
-        random.Random(self.normalise_seed).shuffle(paths)
+        random.Random(self.normalise_seed % STATES).shuffle(paths)
         return paths[: max(1, math.floor(self.normalise * len(paths) + 0.5))]
 
     def unit(self, path: str, keys: Tensor, normalized: Tensor) -> Change:

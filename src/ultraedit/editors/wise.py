@@ -17,7 +17,8 @@ The accumulated change of the layer is W' - W; memories that are closed are in t
 
 Differs from the released code: sequences are routed one by one, by the tokens of their prompts,
 and keep their choice while they are continued; distances are of the same tokens. With
-``protocol="official"`` the choice is made per call, for all of a batch, and by all tokens.
+``protocol="official"`` the choice is made per call, for all of a batch, and by all tokens, and the
+memory is written as the code writes it (`_Writer.write_as_released`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ultraedit.editors._seeds import derived
 from ultraedit.editors._texts import pack_texts, unpack_texts, written
 from ultraedit.editors._wise_loss import Margins, Side, activation_gradient
 from ultraedit.editors._wise_memory import Shelf
@@ -58,7 +60,7 @@ class WISE:
 
     protocol: Literal["paper", "official"] = "paper"
     """Route each sequence by its prompt (paper), or every call of the model as a whole (official),
-    as the released code does, with its label mask."""
+    as the released code does, and write with its contexts, its loss and its threshold."""
 
     edit_lr: float = 1.0
     """Step size of plain gradient descent on the side memory. Larger writes more."""
@@ -112,7 +114,7 @@ class WISE:
     """Unrelated texts that are drawn per edit. More protect more, and cost little."""
 
     seed: int = 0
-    """What the masks and the unrelated texts are drawn from."""
+    """What the masks and the unrelated texts are drawn from. A run fills in its own."""
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -150,9 +152,11 @@ class WISE:
         """No memories; the contexts, as the unedited model writes them; the unrelated texts."""
         self._layer(host)
         begun = [(start, length) for length in LENGTHS for start in STARTS][: self.contexts]
-        texts = written(host, [start for start, _ in begun], [length - 1 for _, length in begun])
+        # The released code counts what the model adds, this one the start too.
+        own, end = (0, " ") if self.protocol == "official" else (1, ". ")
+        texts = written(host, [start for start, _ in begun], [length - own for _, length in begun])
         return Shelf().pack() | {
-            "contexts": pack_texts([f"{text}. " for text in texts]),
+            "contexts": pack_texts([f"{text}{end}" for text in texts]),
             "locality": pack_texts(read_texts(self.locality)),
         }
 
@@ -205,7 +209,7 @@ class WISE:
             shape: Of the memory.
             edits: Edits made before.
         """
-        drawn = torch.Generator().manual_seed(self.seed * 1_000_003 + edits // self.save_freq)
+        drawn = torch.Generator().manual_seed(derived(self.seed, edits // self.save_freq))
         return torch.rand(shape, generator=drawn) < self.mask_ratio
 
     def _layer(self, host: Host) -> str:
@@ -245,16 +249,12 @@ class _Writer:
             The change afterwards, and the mean distance of the edit's prompts.
         """
         editor, base = self._editor, self._base
-        official = editor.protocol == "official"
+        if editor.protocol == "official":
+            return self.write_as_released(edit, side, edits)
         unrelated = self._host.hold(self._path, self._unrelated(edits), keep=True)
-        held = self._host.hold(
-            self._path,
-            [(context + edit.prompt, edit.target) for context in self._contexts],
-            padded_to=unrelated.longest if official else None,
-        )
+        held = self._host.hold(self._path, self._prompts(edit))
         inside, outside = (
-            Side(each, base, self._activation, prompts_only=not official)
-            for each in (held, unrelated)
+            Side(each, base, self._activation, prompts_only=True) for each in (held, unrelated)
         )
         mask = self._mask(edits).to(base)
         weight, last = base + side, math.inf
@@ -265,15 +265,59 @@ class _Writer:
             if abs(last - loss) <= STILL and loss <= LEARNED:
                 break
             last = loss
-            gradient.addmm_(held.inputs.T, grads).mul_(mask)
-            weight = weight - editor.edit_lr * gradient.add_(weight, alpha=editor.weight_decay)
-            if editor.norm_constraint is not None:
-                most = editor.norm_constraint
-                weight = torch.minimum(torch.maximum(weight, base - most), base + most)
+            gradient.addmm_(held.inputs.T, grads)
+            weight = self._stepped(weight, gradient, mask)
         return weight - base, float(inside.distances(inside.outputs(weight)).mean())
 
+    def write_as_released(self, edit: Edit, side: Tensor, edits: int) -> tuple[Tensor, float]:
+        """Descend as the released code does, in one batch with the unrelated text.
+
+        Its distances are means over all columns of the batch, padding too. It stops where the two
+        losses *before* the present one are close and small, and what it notes as the distance of an
+        edit is that before its last step.
+
+        Args:
+            edit: As in `write`, and so is the rest.
+            side: The side memory's change. Shape (d_in, d_out).
+            edits: Edits made before.
+        """
+        editor, base = self._editor, self._base
+        prompts = self._prompts(edit)
+        held = self._host.hold(self._path, prompts, beside=self._unrelated(edits))
+        inside, outside = (
+            Side(held, base, self._activation, prompts_only=False, rows=rows)
+            for rows in (slice(len(prompts)), slice(len(prompts), None))
+        )
+        mask = self._mask(edits).to(base)
+        weight = base + side
+        before, last, distance = 0.0, math.inf, 0.0
+        for _ in range(editor.n_iter):
+            losses, grads = held.gradients(weight)
+            value, gradient, away = activation_gradient(inside, outside, weight, editor.margins)
+            distance = float(away)
+            if abs(last - before) <= STILL and last <= LEARNED:
+                break
+            before, last = last, float(losses.mean() + value)
+            gradient.addmm_(held.inputs.T, grads)
+            weight = self._stepped(weight, gradient, mask)
+        return weight - base, distance
+
+    def _prompts(self, edit: Edit) -> list[tuple[str, str]]:
+        """The prompt, plain and after each context, with the target."""
+        return [(context + edit.prompt, edit.target) for context in self._contexts]
+
+    def _stepped(self, weight: Tensor, gradient: Tensor, mask: Tensor) -> Tensor:
+        """One step of plain gradient descent within the mask and the constraint."""
+        editor, base = self._editor, self._base
+        step = gradient.mul_(mask).add_(weight, alpha=editor.weight_decay)
+        weight = weight - editor.edit_lr * step
+        if editor.norm_constraint is not None:
+            most = editor.norm_constraint
+            weight = torch.minimum(torch.maximum(weight, base - most), base + most)
+        return weight
+
     def _unrelated(self, edits: int) -> list[tuple[str, str]]:
-        drawn = random.Random(self._editor.seed * 1_000_003 + edits)
+        drawn = random.Random(derived(self._editor.seed, edits))
         count = min(self._editor.unrelated, len(self._texts))
         return [split_text(text) for text in drawn.sample(self._texts, count)]
 

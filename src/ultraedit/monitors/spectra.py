@@ -1,4 +1,4 @@
-"""The weight changes themselves: how large, how steep, how many directions."""
+"""The weight changes of the model as it is asked: how large, how steep, how many directions."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Spectra:
 
     def measure(self) -> dict[str, Any]:
         """By module: ``norm`` relative to the weight, ``leading`` and ``effective_rank``."""
-        return {path: self._of(path) for path in self._host.modules}
+        return {path: self._of(path, norm) for path, norm in self._host.asked_norms().items()}
 
-    def _of(self, path: str) -> dict[str, float]:
-        found = spectrum(self._host.change(path))
+    def _of(self, path: str, norm: float) -> dict[str, float]:
+        found = spectrum(self._host.asked_change(path))
         return {
-            "norm": self._host.weights.relative_change(path),
+            "norm": norm,
             "leading": float(found.values[0]),
             "effective_rank": effective_rank(found),
         }

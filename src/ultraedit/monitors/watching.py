@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ultraedit.host import ModelHost
-from ultraedit.lifelong import norms
 from ultraedit.monitors.control import Control, control_edits
 from ultraedit.monitors.guard import Guard
 from ultraedit.monitors.locality import PROMPTS, Locality
@@ -93,18 +92,21 @@ class Watch:
             found[monitor.name] = monitor.measure()
         return found
 
-    def breach(self, now: dict[str, Any], scores: Scores, before: Scores) -> str | None:
+    def breach(
+        self, now: dict[str, Any], norms: Mapping[str, float], scores: Scores, before: Scores
+    ) -> str | None:
         """Why the model is not let through by the guard; None if it is.
 
         Args:
             now: What the monitors see.
+            norms: `ModelHost.asked_norms` of the model that they see.
             scores: Scores of the model as it stands.
             before: Those of the unedited model.
         """
         ratio = None
         if scores.perplexity is not None and before.perplexity is not None:
             ratio = scores.perplexity / before.perplexity
-        return self.guard.breach(norms(self.host), now, ratio)
+        return self.guard.breach(norms, now, ratio)
 
 
 def make_watch(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ultraedit.config import of_editor, option_source
 from ultraedit.report.blocks import Block, Break, Code, Heading, Line, Listing, Paragraph, Table
 from ultraedit.report.formats import MISSING
 from ultraedit.report.reading import FinishedRun
@@ -30,7 +31,11 @@ def _settings(run: FinishedRun) -> Table:
         ("data", Code(summary["data"]), "user"),
         ("editor", Code(summary["editor"]), sources.get("editor")),
         *(
-            (name, value_of(value), sources.get(name))
+            (
+                of_editor(name) if name == "seed" else name,
+                value_of(value),
+                option_source(sources, name),
+            )
             for name, value in resolved["options"].items()
         ),
         ("modules", _lines_of(resolved["modules"]), sources.get("modules")),

@@ -10,7 +10,7 @@ from ultraedit.report.figures import BEFORE, COLOURS, draw
 from ultraedit.reproduce.bench import Bench, Unavailable
 from ultraedit.reproduce.book import Book, Value
 from ultraedit.reproduce.measuring import Measure
-from ultraedit.reproduce.names import Wanted, label
+from ultraedit.reproduce.names import Wanted, label, row_label
 from ultraedit.reproduce.published import published
 from ultraedit.reproduce.rendering import Rendered, notes
 from ultraedit.reproduce.sheet import Cell, Rows, Sheet, cell
@@ -55,7 +55,8 @@ class Bars:
                 found: list[tuple[Value | None, Value | None]] = [(None, None)] * len(TASKS)
             else:
                 found = self._scores(book, Measure(book.bench.ability(), run=run), str(wanted))
-            rows.append((label(wanted.method), found))
+            untrained = book.bench.untrained(wanted.method)
+            rows.append((row_label(wanted.method, untrained=untrained), found))
         sheet = Sheet(
             self.id,
             self.title,

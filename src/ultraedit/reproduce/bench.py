@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ultraedit.editors import EDITORS
+from ultraedit.editors import EDITORS, official_option
 from ultraedit.errors import ConfigError, DataError, did_you_mean
 from ultraedit.reproduce.facts import Facts, demo_facts, find_facts
 from ultraedit.reproduce.measuring import Tasks
@@ -38,6 +38,11 @@ class Bench:
     device: str = "auto"
     dtype: str = "auto"
 
+    protocol: Literal["paper", "official"] = "paper"
+    """What the editors beside UltraEdit run by, where they have an official protocol: this
+    package's own, or that of their released code. UltraEdit's is always official, as in the
+    paper."""
+
     def model(self, name: str) -> str:
         """The model that stands for one of the paper's."""
         return self.models.get(name, self.scale.models[name])
@@ -45,6 +50,19 @@ class Bench:
     def different(self, names: Iterable[str]) -> dict[str, str]:
         """The models that stand for some of the paper's, each once, with the last that it is."""
         return {self.model(name): name for name in names}
+
+    def untrained(self, method: str) -> bool:
+        """Whether a method has a net that is left untrained here: then it is not that method."""
+        row = EDITORS.get(METHODS[method].editor)
+        return row is not None and row.needs_training and self.scale.training_rows == 0
+
+    def protocol_of(self, method: str) -> Literal["paper", "official"] | None:
+        """What a method runs by; None where its editor has one protocol only, or is not here."""
+        chosen = METHODS[method]
+        if chosen.editor not in EDITORS or official_option(chosen.editor) is None:
+            return None
+        options = {**self._official(chosen), **chosen.options}
+        return "official" if "official" in options.values() else "paper"
 
     def facts(self, dataset: str) -> Facts:
         """The facts of a data set.
@@ -134,7 +152,8 @@ class Bench:
         turns = math.ceil(edits / per_turn)
         due = {math.ceil(share * turns) for share in scale.checkpoints}
         sampled = scale.score_sample is not None and edits > scale.score_sample
-        options = dict(scale.options.get(method.editor, {})) | dict(method.options)
+        options = dict(scale.options.get(method.editor, {})) | self._official(method)
+        options |= dict(method.options)
         return {
             "model": self.model(model),
             "editor": method.editor,
@@ -150,6 +169,20 @@ class Bench:
             "dtype": self.dtype,
             "save_model": False,
         }
+
+    def _official(self, method: Method) -> dict[str, Any]:
+        """The option that has a baseline follow its released code, where that is asked for.
+
+        Where there is no text the second moments are those of a few prompts, which the released
+        codes of MEMIT and AlphaEdit could not use.
+        """
+        row = EDITORS[method.editor]
+        option = official_option(method.editor)
+        if self.protocol == "paper" or option is None or option in method.options:
+            return {}
+        if row.needs_statistics and self.scale.corpus is None:
+            return {}
+        return {option: "official"}
 
     def _corpus(self) -> str | None:
         """The text of the second moments: a file of the data folder, or a name on the hub."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ultraedit.report.figures import COLOURS, MUTED, draw
 from ultraedit.reproduce.bench import Bench
 from ultraedit.reproduce.book import Book, Point, Value, mean_of
-from ultraedit.reproduce.names import Wanted, label
+from ultraedit.reproduce.names import Wanted, label, row_label
 from ultraedit.reproduce.published import published
 from ultraedit.reproduce.rendering import Rendered, means_of, notes
 from ultraedit.reproduce.sheet import Cell, Rows, Sheet, cell
@@ -98,10 +98,11 @@ class Curves:
                 model=wanted.model,
                 metric=panel.metric,
             )
-            name = label(wanted.method)
+            untrained = book.bench.untrained(wanted.method)
+            name = row_label(wanted.method, untrained=untrained)
             if len(panel.models) > 1:
                 name = f"{name}, {label(wanted.model)}"
-            found.append(Line(wanted, name, points, printed))
+            found.append(Line(wanted, name, points, None if untrained else printed))
         return found
 
     def _means(self, book: Book) -> Iterator[str]:
@@ -126,7 +127,9 @@ class Curves:
                     share = 1 / book.edits(run)
                     seconds.append(book.number(run.place, "summary.json", "edit_seconds", share))
             printed = published(self.id).value(panel="efficacy-time", method=method)
-            found.append((label(method), cell(mean_of(seconds)), cell(mean_of(efficacy), printed)))
+            untrained = book.bench.untrained(method)
+            shown = cell(mean_of(efficacy), None if untrained else printed)
+            found.append((row_label(method, untrained=untrained), cell(mean_of(seconds)), shown))
         return found
 
 

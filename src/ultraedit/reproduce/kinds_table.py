@@ -95,6 +95,8 @@ class KindsTable:
     def _lasts(self, book: Book, kind: str, theirs: str | None) -> Cell:
         found, sources = [], []
         for method in KINDS[kind]:
+            if book.bench.untrained(method):  # it says nothing of the method
+                continue
             wanted = Wanted(self.model, method, self.dataset)
             curve = book.curve(wanted, "efficacy")
             before = book.score(wanted, "efficacy", when="before")

@@ -118,6 +118,14 @@ _OTHERS = {
 }
 
 
+UNTRAINED = "untrained"
+
+
+def row_label(name: str, *, untrained: bool) -> str:
+    """What a row is called: with an untrained net it is not the method that it is named after."""
+    return f"{label(name)}, {UNTRAINED}" if untrained else label(name)
+
+
 def label(name: str) -> str:
     """What the paper prints for a model, a method, a data set or a score."""
     if name in METHODS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,9 @@ def notes(
     wanted = list(wanted)
     scale = book.bench.scale
     yield f"Scale {scale.name}, turns of {scale.edits_per_turn:,} edits."
+    methods = list(dict.fromkeys(each.method for each in wanted))
+    yield from _protocols(book.bench, methods)
+    yield from _untrained(book.bench, methods)
     for model in dict.fromkeys(each.model for each in wanted):
         yield f"{label(model)} is {book.bench.model(model)} here."
     for dataset in dict.fromkeys(each.dataset for each in wanted):
@@ -66,6 +69,28 @@ def notes(
         reasons.setdefault(why, []).append(name)
     for why, names in reasons.items():
         yield f"Missing, {why.rstrip('.')}: {'; '.join(names)}."
+
+
+def _protocols(bench: Bench, methods: Sequence[str]) -> Iterator[str]:
+    """By which protocol each method runs."""
+    said = {"official": "that of their released code", "paper": "this package's own"}
+    for protocol, whose in said.items():
+        names = [label(method) for method in methods if bench.protocol_of(method) == protocol]
+        if names:
+            yield f"By protocol={protocol}, {whose}: {', '.join(names)}."
+    alone = [label(method) for method in methods if bench.protocol_of(method) is None]
+    if alone:
+        yield f"With one protocol only: {', '.join(alone)}."
+
+
+def _untrained(bench: Bench, methods: Sequence[str]) -> Iterator[str]:
+    """Which rows are not the methods that they are named after."""
+    names = [label(method) for method in methods if bench.untrained(method)]
+    if names:
+        yield (
+            f"Nets are left untrained at this scale: {', '.join(names)} without one is not that "
+            "method. Such a row has no published number beside it and is ranked nowhere."
+        )
 
 
 def means_of(bench: Bench, models: Collection[str]) -> Iterator[str]:

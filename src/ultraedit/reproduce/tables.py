@@ -8,7 +8,7 @@ from typing import Literal
 
 from ultraedit.reproduce.bench import Bench
 from ultraedit.reproduce.book import Book, Value, mean_of
-from ultraedit.reproduce.names import METRICS, Wanted, label
+from ultraedit.reproduce.names import METHODS, METRICS, Wanted, label, row_label
 from ultraedit.reproduce.published import published
 from ultraedit.reproduce.rendering import Rendered, means_of, notes
 from ultraedit.reproduce.sheet import Blocks, Cell, Groups, Rows, Sheet, cell
@@ -101,16 +101,23 @@ class ScoreTable:
             (
                 method,
                 [
-                    self._cell(value, method, *place)
+                    cell(value)
+                    if book.bench.untrained(method)
+                    else self._cell(value, method, *place)
                     for value, place in zip(row, places, strict=True)
                 ],
             )
             for method, row in values.items()
         ]
         if self.delta:
-            row = [self._delta(i, values, *place) for i, place in enumerate(places)]
+            ranked = {name: row for name, row in values.items() if not book.bench.untrained(name)}
+            row = [self._delta(i, ranked, *place) for i, place in enumerate(places)]
             rows.append(("delta", row))
-        return tuple((label(method), tuple(cells)) for method, cells in rows)
+        return tuple((self._name(book, method), tuple(cells)) for method, cells in rows)
+
+    def _name(self, book: Book, method: str) -> str:
+        """What a row is called."""
+        return row_label(method, untrained=method in METHODS and book.bench.untrained(method))
 
     def _cell(
         self, value: Value | None, method: str, model: str, dataset: str, metric: str

@@ -3,7 +3,7 @@
 from ultraedit.trace.asking import answer_logits, mean_loss, top_choices
 from ultraedit.trace.blocks import Blocks
 from ultraedit.trace.gradients import weight_gradients
-from ultraedit.trace.held import HeldRows
+from ultraedit.trace.held import HeldRows, HeldTogether
 from ultraedit.trace.judging import judge
 from ultraedit.trace.lookups import Place, values_at
 from ultraedit.trace.moments import MomentSums, add_moments
@@ -19,6 +19,7 @@ __all__ = [
     "Blocks",
     "Goal",
     "HeldRows",
+    "HeldTogether",
     "MomentSums",
     "Place",
     "Row",

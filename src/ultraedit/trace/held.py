@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ultraedit.encoding import Batch, Encoded
+from ultraedit.encoding import Batch, Encoded, Together
 from ultraedit.errors import ConfigError, NumericalError
 from ultraedit.trace.gradients import edit_losses
 from ultraedit.trace.signals import attended, batches, supervised_logits
@@ -57,7 +57,14 @@ class HeldRows:
         """
         self._model, self._module, self._trunk = model, module, trunk
         self._answers = [item.answer_ids for item in items]
+        self._counted = len(items)
         self._passes = list(self._begin(items, keep=keep))
+        self.longest = max(len(item) + 1 for item in items)
+        self._look()
+
+    def _look(self) -> None:
+        """Read the layer's inputs, and say what each of them is."""
+        module = self._module
         self.inputs = torch.cat([self._read(each) for each in self._passes])
         device = self.inputs.device
         owners, asked = [], []
@@ -69,7 +76,10 @@ class HeldRows:
         self.asked = torch.cat(asked).to(device)
         bias = getattr(module, "bias", None)
         self.bias = None if bias is None else _wide(bias.detach())
-        self.longest = max(len(item) + 1 for item in items)
+
+    def _losses(self, logits: Tensor, each: _Pass) -> Tensor:
+        """Loss of each pair of a batch. Shape (pairs of the batch,)."""
+        return edit_losses(logits, each.batch, [self._answers[index] for index in each.indices])
 
     def gradients(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Losses, and what the layer's outputs should have been, with another weight.
@@ -88,10 +98,8 @@ class HeldRows:
         found = []
         for each in self._passes:
             with torch.enable_grad(), self._weighing(weight) as outputs, self._below(each):
-                logits = supervised_logits(self._model, each.batch)
-                answers = [self._answers[index] for index in each.indices]
-                own = edit_losses(logits, each.batch, answers)
-                (grad,) = torch.autograd.grad(own.sum() / len(self._answers), outputs)
+                own = self._losses(supervised_logits(self._model, each.batch), each)
+                (grad,) = torch.autograd.grad(own.sum() / self._counted, outputs)
             losses[each.indices] = own.detach().to(losses)
             found.append(_wide(grad.reshape(-1, grad.shape[-1])[each.tokens.to(grad.device)]))
         if not bool(torch.isfinite(losses).all()):
@@ -99,7 +107,7 @@ class HeldRows:
                 "The loss of an edit is not finite: the memory has collapsed. Lower `edit_lr`, or "
                 "use float32."
             )
-        return losses, torch.cat(found)
+        return losses[: self._counted], torch.cat(found)
 
     @torch.no_grad()
     def _begin(self, items: Sequence[Encoded], *, keep: bool) -> Iterator[_Pass]:
@@ -110,8 +118,7 @@ class HeldRows:
             held = None if states is None else [states[index] for index in indices]
             if trunk is not None and held is None:
                 # One batch as it is: a trunk's own are cut by length, so that they can be kept.
-                ids, mask = batch.input_ids, batch.attention_mask
-                held = list(trunk.blocks.states_at(trunk.first, ids, mask))
+                held = trunk.states_of(batch)
             yield _Pass(indices, batch, held, attended(batch))
 
     def _below(self, each: _Pass) -> AbstractContextManager[None]:
@@ -162,6 +169,64 @@ class HeldRows:
             yield outputs
         finally:
             handle.remove()
+
+
+class HeldTogether(HeldRows):
+    """Rows of one batch with all of its columns, as the released code of WISE has them.
+
+    The tokens of `inputs` are all columns of all rows, padding too. The loss of a pair of T wanted
+    tokens is the sum over them divided by T + 1: the label mask of the code has a column more,
+    whose loss is zero.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        module: nn.Module,
+        rows: Together,
+        counted: int,
+        trunk: Trunk | None = None,
+    ) -> None:
+        """Run the rows up to the layer.
+
+        Args:
+            model: The language model, its weights frozen.
+            module: The edited linear layer.
+            rows: The rows.
+            counted: How many of them, the first ones, have a loss.
+            trunk: What lies below the layer's block; None runs the whole model each time.
+
+        Raises:
+            ConfigError: If the layer is not reached, or sees only a part of the tokens.
+        """
+        self._model, self._module, self._trunk = model, module, trunk
+        self._counted = counted
+        self._answers = [
+            ids[first:] for ids, first in zip(rows.input_ids, rows.wanted_from, strict=True)
+        ]
+        self.longest = len(rows.input_ids[0])
+        device = model.get_input_embeddings().weight.device  # type: ignore[operator]
+        batch = _as_batch(rows).to(device)
+        with torch.no_grad():
+            states = None if trunk is None else trunk.states_of(batch)
+        everything = torch.arange(batch.input_ids.numel(), device=device)
+        self._passes = [_Pass(list(range(len(rows.input_ids))), batch, states, everything)]
+        self._look()
+
+    def _losses(self, logits: Tensor, each: _Pass) -> Tensor:
+        sizes = torch.tensor([len(answer) for answer in self._answers], device=logits.device)
+        return super()._losses(logits, each) * sizes / (sizes + 1)
+
+
+def _as_batch(rows: Together) -> Batch:
+    """Each wanted token is predicted at the column before it."""
+    length = len(rows.input_ids[0])
+    ids = torch.tensor(rows.input_ids)
+    columns = torch.arange(length)
+    mask = (columns >= torch.tensor(rows.padding)[:, None]).long()
+    wanted = columns >= torch.tensor(rows.wanted_from)[:, None]
+    owners, places = wanted.nonzero(as_tuple=True)
+    return Batch(ids, mask, owners * length + places - 1, ids[wanted], owners)
 
 
 class _ReadEnough(Exception):

@@ -4,7 +4,7 @@ Meng et al. (2022), https://arxiv.org/abs/2210.07229, section 4.3.2. For each ed
 output of a decoder layer at its lookup token and delta an offset added to it,
 
     loss = mean over prompts of -1/T sum_t log p(target_t)
-         + kl KL(p_0 || p_delta) after the essence text
+         + kl KL(p_0 || p_delta) after the essence text, or KL(p_delta || p_0)
          + weight_decay ||delta|| / ||h||^2
 
 Edits share batches and nothing else: each has its own Adam moments, its own stop and its own ball.
@@ -178,5 +178,6 @@ class _Search:
                 continue
             now = logs[int((batch.rows == place).nonzero())]  # (vocabulary,)
             before = self.unedited.setdefault(row, now.detach().clone())
-            losses.append(self.search.kl * (before.exp() * (before - now)).sum())
+            one, other = (before, now) if self.search.kl_from == "unedited" else (now, before)
+            losses.append(self.search.kl * (one.exp() * (one - other)).sum())
         return torch.stack(losses)

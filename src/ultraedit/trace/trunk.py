@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from ultraedit.encoding import Encoded, collate
+from ultraedit.encoding import Batch, Encoded, collate
 from ultraedit.trace.blocks import Blocks
 from ultraedit.trace.signals import max_tokens, supervised_logits
 from ultraedit.trace.store import StateStore
@@ -139,6 +139,22 @@ class Trunk:
             fresh[item.input_ids] if states is None else states
             for item, states in zip(items, found, strict=True)
         ]
+
+    @torch.no_grad()
+    def states_of(self, batch: Batch) -> list[Tensor]:
+        """Hidden states of a batch as it is, padding too, by row. Nothing is kept.
+
+        Args:
+            batch: Padded on either side.
+        """
+        ids, mask = batch.input_ids, batch.attention_mask
+        if self.hold is None:
+            return list(self.blocks.states_at(self.first, ids, mask))
+        states = self.blocks.states_at(0, ids, mask)
+        for index in range(self.first):
+            with self.hold(self.blocks.list[index]), self.blocks.resumed(index, states):
+                states = self.blocks.states_at(index + 1, ids, mask)
+        return list(states)
 
     @contextmanager
     def feeding(self, states: Sequence[Tensor], positions: Tensor) -> Iterator[None]:

@@ -74,6 +74,7 @@ class Held(Protocol):
         Returns:
             Mean cross-entropy over the answer tokens of each pair, in nats, shape (pairs,); and
             the gradients of the mean of these at the layer's outputs, float32, shape (n, d_out).
+            Of what was held with texts beside it, the loss of T tokens is T / (T + 1) of that.
         """
         ...
 
@@ -197,7 +198,7 @@ class Host(Protocol):
         path: str,
         pairs: Sequence[tuple[str, str]],
         *,
-        padded_to: int | None = None,
+        beside: Sequence[tuple[str, str]] | None = None,
         keep: bool = False,
     ) -> Held:
         """Run prompts and answers up to an edited layer, to go on from there again and again.
@@ -205,9 +206,10 @@ class Host(Protocol):
         Args:
             path: The layer. What is below the decoder layer that it is in must be unedited.
             pairs: Prompts and answers. At least one.
-            padded_to: Length of the longest row in the released code of WISE, in tokens. All but
-                the longest prompt is then wanted at the end of *every* row, as its label mask
-                has it. None wants each pair's own answer.
+            beside: Texts, cut in two, that share a batch with the pairs as the released code of
+                WISE has it: its tokens, its padding, which is read too, and its label mask. They
+                are pairs of what is held behind the others, and have no loss. None holds the pairs
+                alone.
             keep: Whether the same pairs will be held again.
         """
         ...

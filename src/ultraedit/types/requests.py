@@ -177,6 +177,10 @@ class OffsetSearch:
     stop: float = 0.05
     """An edit whose loss is below has found its offset."""
 
+    kl_from: Literal["unedited", "edited"] = "unedited"
+    """Whose mean the divergence is: KL(p_0 || p_delta), or as in the released code
+    KL(p_delta || p_0)."""
+
 
 class Offsets(NamedTuple):
     """What a search found, a row per edit."""
@@ -194,9 +198,11 @@ class Offsets(NamedTuple):
     """Steps that each edit took. int64, shape (n,)."""
 
 
-SupervisedAt = Literal["answer", "last-prompt"]
+SupervisedAt = Literal["answer", "last-prompt", "last-prompt-released"]
 """Where the tokens of an answer are wanted. ``answer``: each at its own position, given the prompt
-and the answer before it. ``last-prompt``: all of them at the last token of the prompt."""
+and the answer before it. ``last-prompt``: all of them at the last token of the prompt.
+``last-prompt-released``: there too, and with them what the released codes take for the answer's
+tokens, `encoding.released_targets`."""
 
 
 class WeightGradients(NamedTuple):
