@@ -1,4 +1,4 @@
-"""Run folders of an earlier version are opened, checked, gone back in, gone on with and exported."""
+"""Run folders of an earlier version are opened, checked, gone back in, gone on with, exported."""
 
 from __future__ import annotations
 
