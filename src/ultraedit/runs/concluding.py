@@ -60,8 +60,9 @@ def summarize(
     progress = result.progress
     last = folder.journal.turn(folder.journal.head()).record
     return {
-        "model": config.model,
-        "data": config.data,
+        # As the user named them, whoever has come to the end: settings on record have whole paths.
+        "model": folder.journal.value("settings")["model"],
+        "data": folder.journal.job().data or config.data,
         "editor": config.editor,
         "edits": progress.edits,
         "scored": result.scored,

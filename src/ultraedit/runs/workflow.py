@@ -144,12 +144,12 @@ def append(path: Path, changes: dict[str, Any], observer: Observer | None = None
         settings = resolved_again(folder.journal)
         stream.check(settings.editor, source)
         before = folder.journal.head()
-        folder.journal.begin_job(_job_settings(config))
+        folder.begin_job(_job_settings(config))
         try:
             return _work(folder, config, settings, source, observer)
         except BaseException:
             if folder.journal.head() == before and folder.journal.job().halted is None:
-                folder.journal.end_job()  # nothing was added: the run stands as it stood
+                folder.give_up_job()  # nothing was added: the run stands as it stood
             raise
     finally:
         folder.close()
@@ -278,7 +278,8 @@ def _job_settings(config: RunConfig) -> dict[str, Any]:
         value = getattr(config, name)
         if value is not None and (path := Path(value).expanduser()).exists():
             located[name] = str(path.resolve())
-    return config.model_dump(mode="json") | located | {"data_sha256": sha256(spec.path)}
+    named = {"data_sha256": sha256(spec.path), "data_named": config.data}
+    return config.model_dump(mode="json") | located | named
 
 
 def _same_edits(config: RunConfig, job: Job, folder: RunFolder) -> Source:

@@ -125,6 +125,16 @@ class RunFolder:
         self.journal.close()
         _remove(self.path, self._made)
 
+    def begin_job(self, settings: Mapping[str, Any]) -> None:
+        """Note that a command begins to add turns, with its settings."""
+        self.journal.begin_job(settings, changing=RECORDS)
+
+    def give_up_job(self) -> None:
+        """Let the run stand as it stood before its newest job, which has made no turn."""
+        self._drop(self.journal.give_up_job())
+        self.write_records()
+        self.journal.add_file(self._stored(RECORDS, "result"))
+
     # What the run records
 
     def turn(self, record: TurnRecord, turn: Turn, carried: Carried) -> None:

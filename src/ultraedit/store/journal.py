@@ -53,7 +53,8 @@ class Journal(JournalReader):
         Args:
             path: Where; there is no journal yet, or one without tables.
             values: What holds for the whole run, by name.
-            settings: Those of the first job, with the hash of its data as ``data_sha256``.
+            settings: Those of the first job, with the hash of its data as ``data_sha256`` and its
+                name as ``data_named``.
 
         Raises:
             StorageError: If it cannot be written.
@@ -94,23 +95,50 @@ class Journal(JournalReader):
 
     # Jobs
 
-    def begin_job(self, settings: Mapping[str, Any]) -> Job:
-        """Note that a command begins to add turns."""
+    def begin_job(self, settings: Mapping[str, Any], *, changing: str) -> Job:
+        """Note that a command begins to add turns.
+
+        Args:
+            settings: Those of the job.
+            changing: Path of a result that grows with the turns. It is not checked until it is
+                noted again.
+        """
         with schema.transaction(self._db, self.path):
             self._add_job(settings)
+            self._drop_files("path = ?", changing)
         return self.job()
 
     def _add_job(self, settings: Mapping[str, Any]) -> None:
-        kept = {key: value for key, value in settings.items() if key != "data_sha256"}
+        apart = ("data_sha256", "data_named")
+        kept = {key: value for key, value in settings.items() if key not in apart}
         self._db.execute(
-            "INSERT INTO jobs (settings, data_sha256, first_turn, begun) VALUES (?, ?, ?, ?)",
-            (_dump(kept), settings["data_sha256"], self.head() + 1, _now()),
+            "INSERT INTO jobs (settings, data_sha256, data, first_turn, begun) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (
+                _dump(kept),
+                settings["data_sha256"],
+                settings.get("data_named"),
+                self.head() + 1,
+                _now(),
+            ),
         )
 
     def end_job(self) -> None:
         """Note that everything of the newest job is on the disk, or that it is given up."""
         with schema.transaction(self._db, self.path):
             self._end_job()
+
+    def give_up_job(self) -> list[str]:
+        """Note that the newest job has made no turn and will make none: what it asked is forgotten.
+
+        Returns:
+            Paths of files that are needless from now on.
+        """
+        newest = self.job().id
+        with schema.transaction(self._db, self.path):
+            self._db.execute("DELETE FROM checkpoints WHERE job = ?", (newest,))
+            self._end_job()
+            return self._drop_files("role = 'before'")
 
     def _end_job(self) -> None:
         newest = "(SELECT max(id) FROM jobs)"

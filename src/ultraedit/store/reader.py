@@ -261,7 +261,8 @@ class JournalReader:
 
     def _rows(self, query: str, *values: Any) -> Iterator[sqlite3.Row]:
         with schema.explained(self.path):
-            yield from self._db.execute(query, values)
+            for row in self._db.execute(query, values):  # noqa: UP028  # which would close the
+                yield row  # cursor of a reader that ends early, after the journal itself
 
 
 def _job(row: sqlite3.Row) -> Job:
@@ -272,7 +273,7 @@ def _job(row: sqlite3.Row) -> Job:
         row["first_turn"],
         row["begun"],
         row["ended"],
-        row["halted"] if "halted" in row.keys() else None,  # noqa: SIM118  # it is no dict
+        *(row[name] if name in row.keys() else None for name in ("halted", "data")),  # noqa: SIM118
     )
 
 

@@ -21,7 +21,7 @@ VERSION = 1
 A column that may be NULL is no new version: programs that do not know it leave it alone, and an
 older journal gets it when it is opened for writing (`ADDED`)."""
 
-ADDED = (("jobs", "halted", "TEXT"), ("turns", "digest", "TEXT"))
+ADDED = (("jobs", "halted", "TEXT"), ("jobs", "data", "TEXT"), ("turns", "digest", "TEXT"))
 """Columns that the first journals of this version did not have."""
 
 TABLES = """
@@ -36,7 +36,8 @@ CREATE TABLE jobs (           -- one per command that added turns
     first_turn INTEGER NOT NULL,
     begun TEXT NOT NULL,
     ended TEXT,               -- NULL until everything of it is on the disk
-    halted TEXT               -- why a guard made no more of its turns, once it took one back
+    halted TEXT,              -- why a guard made no more of its turns, once it took one back
+    data TEXT                 -- its facts as the user named them, where settings have a whole path
 );
 CREATE TABLE turns (
     id INTEGER PRIMARY KEY,
