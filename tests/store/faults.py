@@ -8,13 +8,15 @@ that instant: `except` and `finally` run, and the process may be told to end a s
 from __future__ import annotations
 
 import errno
+import gc
+import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import ultraedit
 from ultraedit.errors import ProcessError
@@ -31,6 +33,13 @@ WATCHED = frozenset(
     )
 )
 """The files whose lines are counted."""
+
+
+class Happens(Protocol):
+    """What happens at a line, by its number: a dictionary, or `Images`."""
+
+    def get(self, count: int) -> Callable[[], None] | None:
+        """What does; None if nothing."""
 
 
 class Terminated(BaseException):
@@ -63,7 +72,7 @@ def fail(kind: int) -> Callable[[], None]:
 class Lines:
     """Counts the lines that a call passes, and lets something happen where some of them begin."""
 
-    def __init__(self, happens: dict[int, Callable[[], None]], *, finest: bool = False) -> None:
+    def __init__(self, happens: Happens, *, finest: bool = False) -> None:
         """Prepare to count.
 
         Args:
@@ -73,7 +82,7 @@ class Lines:
         self.count = 0
         self.fired: list[str] = []
         """Where something has happened."""
-        self._happens = happens
+        self._happens: Happens = happens
         self._event = "opcode" if finest else "line"
         self._finest = finest
 
@@ -85,8 +94,8 @@ class Lines:
         try:
             yield self
         finally:
+            sys.setprofile(None)  # first, since it would count on
             sys.settrace(None)
-            sys.setprofile(None)
 
     def _enter(self, frame: FrameType, event: str, arg: Any) -> Any:
         if frame.f_code.co_filename not in WATCHED:
@@ -117,7 +126,7 @@ class Lines:
 
 
 def attempt(
-    work: Callable[[], Any], happens: dict[int, Callable[[], None]], *, finest: bool = False
+    work: Callable[[], Any], happens: Happens, *, finest: bool = False
 ) -> tuple[Lines, BaseException | None]:
     """Do something while faults happen.
 
@@ -131,11 +140,34 @@ def attempt(
     except BaseException as error:  # also those that only `BaseException` is a name for
         error.__traceback__ = None  # its frames hold what a process that ends would let go of
         error.__context__ = error.__cause__ = None
+        if len(lines.fired) > 1:
+            gc.collect()  # what the second fault kept from being closed
         return lines, error
     return lines, None
 
 
-def spread(total: int, wanted: int, *, first: int = 1) -> Iterable[int]:
-    """So many numbers from `first` to `total`, evenly, or all of them."""
-    step = max(1, (total - first + 1) // max(1, wanted))
-    return range(first, total + 1, step)
+def spread(total: int, wanted: int, *, first: int = 1) -> range:
+    """About so many numbers from `first` to `total`, evenly."""
+    return range(first, total + 1, max(1, (total - first + 1) // wanted))
+
+
+class Images:
+    """What a killed process would leave: copies of a folder, one for each line that changed it."""
+
+    def __init__(self, folder: Path, copies: Path) -> None:
+        """Watch a folder, and make copies in another."""
+        self.copies: list[Path] = []
+        self._folder, self._place = folder, copies
+        self._last: Any = None
+
+    def get(self, count: int) -> None:
+        """Look at the folder, at each line that `Lines` counts."""
+        now = {
+            path: (status.st_size, status.st_mtime_ns)
+            for path in self._folder.rglob("*")
+            if path.is_file() and (status := path.stat())
+        }
+        if now and now != self._last:
+            self.copies.append(self._place / f"image-{count}")
+            shutil.copytree(self._folder, self.copies[-1])
+            self._last = now
