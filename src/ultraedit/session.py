@@ -264,14 +264,13 @@ def carry_out(
     after, why = (None, None) if halted is not None else make_and_check()
     ended = halted if why is None else f"ended after turn {progress.turns}: {why}"
     if why is not None and take_back is not None:
-        if progress.turns > first_turn:
+        if progress.turns > 1:
             ended = f"turn {progress.turns} was taken back: {why}"
             progress = take_back(ended)
             checkpoints.stand_at(progress.edits - earlier)
             after = None
         else:
-            which = "the first turn" if first_turn == 1 else "the first turn of an addition"
-            ended = f"ended after turn {first_turn}, since {which} is not taken back: {why}"
+            ended = f"ended after turn 1, since the first turn is not taken back: {why}"
     after = check_last() if after is None else after
     return EditResult(
         host=host,

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +24,8 @@ from ultraedit import report
 from ultraedit.config import RunConfig, make_config
 from ultraedit.files import sha256
 from ultraedit.models import save
+from ultraedit.ranks import joining
+from ultraedit.ranks.state import here
 from ultraedit.runs import opening, workflow
 from ultraedit.runs.revert import revert
 from ultraedit.runs.rollback import rollback
@@ -352,6 +355,27 @@ def test_a_fault_at_any_line_is_gone_on_from(place, play, name):
 def test_two_ctrl_c_at_any_lines_are_gone_on_from(place, play, name):
     scenario, lines = play(name)
     assert pressed(place, scenario, spread(lines, 8, first=700)) >= 8
+
+
+@pytest.fixture
+def sigterm():
+    """What the first process of several does when torchrun ends it, as often as it is sent."""
+    usual = signal.getsignal(signal.SIGTERM)
+
+    def send() -> None:
+        signal.signal(signal.SIGTERM, joining._end_with_the_others)
+        signal.raise_signal(signal.SIGTERM)
+
+    yield send
+    signal.signal(signal.SIGTERM, usual)
+    here.broken = False
+
+
+@pytest.mark.parametrize("name", ["run", "taken back by the guard"])
+def test_what_torchrun_ends_at_any_line_is_gone_on_from(place, play, name, sigterm):
+    scenario, lines = play(name)
+    points = spread(lines, 4, first=800)
+    assert sum(survive(place, scenario, {line: sigterm}) for line in points) == len(points)
 
 
 @pytest.mark.parametrize("name", ["run", "taken back by the guard", "addition", "revert"])

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.store.test_interrupted import swap
 from ultraedit.runs import workflow
 from ultraedit.runs.export import export_delta, export_model
 from ultraedit.runs.revert import revert
@@ -92,4 +93,17 @@ def test_edits_of_an_old_run_are_taken_out_and_exported(old, tmp_path):
     journal = Journal.open(folder / JOURNAL)
     assert [each.edit.id for each in journal.standing()] == [str(n) for n in range(9)]
     journal.close()
+    assert verify(folder).is_whole
+
+
+def test_an_old_snapshot_that_holds_another_turn_is_found_by_its_norms(old, caplog):
+    """As a run of that version left it that was interrupted twice within a turn."""
+    folder = old / "interrupted"
+    swap(folder, 3, 2)
+    (damage,) = verify(folder).damages
+    assert damage.file == "state/turn-000003.safetensors"
+    assert "it changes model.layers.0.mlp.down_proj by" in damage.problem
+    workflow.resume(folder)
+    assert "The turns since the one before it are computed again." in caplog.text
+    assert_close(weights(folder), weights(old / "finished"))
     assert verify(folder).is_whole
