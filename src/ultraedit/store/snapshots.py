@@ -23,6 +23,9 @@ _CHANGE, _STATE = "change/", "state/"
 SAMPLE = 16_384
 """Most elements of a tensor that its digest hashes one by one."""
 
+_WIDE = 4
+"""Bytes of an integer whose sums, wrapped around, differ where the numbers do."""
+
 _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Integers of the size of an element."""
 
@@ -95,7 +98,9 @@ def _digest(tensor: Tensor) -> bytes:
     turned = tensor.ndim == 2 and tensor.T.is_contiguous()  # a weight seen as (d_in, d_out)
     flat = (tensor.T if turned else tensor).contiguous().view(-1)
     integers = flat.view(_WORDS.get(tensor.element_size(), torch.uint8))
-    total = int(integers.sum(dtype=torch.int64))
+    # In their own type, where sums wrap around: torch makes a copy of what it sums in a wider one.
+    wide = integers.dtype if tensor.element_size() >= _WIDE else torch.int64
+    total = int(integers.sum(dtype=wide))
     stride = max(1, -(-flat.numel() // SAMPLE))
     while math.gcd(stride, tensor.shape[-1] if tensor.ndim else 1) > 1:
         stride += 1  # or the sample would be of a few columns alone
