@@ -111,7 +111,6 @@ def _from_snapshot(host: ModelHost, journal: Journal, turn: int) -> Progress | N
     Raises:
         StorageError: If it cannot be read, or a turn behind it cannot be computed again.
     """
-    reverts = {e.number for e in journal.turns() if e.kind == "revert" and e.number <= turn}
     for saved in journal.snapshots_before(turn):
         assert saved.turn is not None
         carried = read_snapshot(journal.path.parent / saved.path)
@@ -127,7 +126,7 @@ def _from_snapshot(host: ModelHost, journal: Journal, turn: int) -> Progress | N
         what = (
             f"The snapshot {journal.path.parent / saved.path} is not that of its turn: {problem}."
         )
-        if saved.turn in reverts:
+        if journal.turn(saved.turn).kind == "revert":  # each has a snapshot, so none is crossed
             raise StorageError(
                 f"{what} Turn {saved.turn} took edits out and cannot be computed again: go back "
                 f"behind it with `ultraedit rollback {journal.path.parent} --to-turn "
