@@ -175,6 +175,8 @@ def test_what_a_process_left_that_was_killed_before_it_began_is_no_run(tmp_path)
     (tmp_path / "run").mkdir()
     schema.create(tmp_path / "run" / JOURNAL).close()
     (tmp_path / "run" / ".lock").touch()
+    (tmp_path / "run" / "..holder.json.0123456789ab.partial").touch()
     with pytest.raises(ConfigError, match=r"No run was begun in .*Begin one with"):
         RunFolder.open(tmp_path / "run")
     create(tmp_path / "run").close()
+    assert not list((tmp_path / "run").glob("*.partial"))

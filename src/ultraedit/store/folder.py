@@ -19,7 +19,7 @@ from typing import Any
 
 from ultraedit.errors import ConfigError, StorageError
 from ultraedit.evaluate import Evaluation
-from ultraedit.files import explained, sha256, staged, sweep, write_bytes, write_text
+from ultraedit.files import PARTIAL, explained, sha256, staged, sweep, write_bytes, write_text
 from ultraedit.store import snapshots
 from ultraedit.store.before import before_from_json, before_to_json
 from ultraedit.store.entries import StoredFile
@@ -75,6 +75,7 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
         lock = _claim(path, made)
         try:
+            sweep(path)
             journal = Journal.create(path / JOURNAL, values, settings)
         except BaseException:
             _remove(path, made)
@@ -415,4 +416,5 @@ def refuse_taken(path: Path) -> None:
 
 def _is_leftover(path: Path) -> bool:
     """Whether a file is what a process leaves that was killed before its run began."""
-    return path.name.startswith(JOURNAL) or path.name in (LOCK, HOLDER)
+    half = path.name.startswith(f".{HOLDER}.") and path.name.endswith(PARTIAL)
+    return half or path.name.startswith(JOURNAL) or path.name in (LOCK, HOLDER)
