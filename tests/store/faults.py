@@ -127,23 +127,22 @@ class Lines:
 
 def attempt(
     work: Callable[[], Any], happens: Happens, *, finest: bool = False
-) -> tuple[Lines, BaseException | None]:
+) -> tuple[Lines, type[BaseException] | None]:
     """Do something while faults happen.
 
     Returns:
         The lines that it passed, and how it ended; None if it came to its end.
     """
     lines = Lines(happens, finest=finest)
+    ended = None
     try:
         with lines.counted():
             work()
     except BaseException as error:  # also those that only `BaseException` is a name for
-        error.__traceback__ = None  # its frames hold what a process that ends would let go of
-        error.__context__ = error.__cause__ = None
-        if len(lines.fired) > 1:
-            gc.collect()  # what the second fault kept from being closed
-        return lines, error
-    return lines, None
+        ended = type(error)
+    if len(lines.fired) > 1:
+        gc.collect()  # what the second fault kept from being closed, as the end of a process would
+    return lines, ended
 
 
 def spread(total: int, wanted: int, *, first: int = 1) -> range:

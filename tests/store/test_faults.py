@@ -172,8 +172,8 @@ class Place:
         """What comes of a scenario without a fault, and the number of its lines."""
         if scenario.name not in self._unbroken:
             out = self.fresh(scenario)
-            lines, error = attempt(lambda: scenario.do(out), {})
-            assert error is None
+            lines, ended = attempt(lambda: scenario.do(out), {})
+            assert ended is None
             self._unbroken[scenario.name] = (outcome(out), lines.count)
             shutil.rmtree(out)
         return self._unbroken[scenario.name]
@@ -181,8 +181,8 @@ class Place:
     def instructions(self, scenario: Scenario) -> int:
         """Number of the interpreter's instructions in a scenario."""
         out = self.fresh(scenario)
-        lines, error = attempt(lambda: scenario.do(out), {}, finest=True)
-        assert error is None
+        lines, ended = attempt(lambda: scenario.do(out), {}, finest=True)
+        assert ended is None
         shutil.rmtree(out)
         return lines.count
 
@@ -275,8 +275,8 @@ def survive(place: Place, scenario: Scenario, *attempts: Happens, **how: Any) ->
     fired: list[str] = []
     for happens in attempts:
         random.seed(1)  # where the process stands that goes on is nobody's business
-        lines, error = attempt(lambda: scenario.do(out), happens, **how)
-        fired += [*lines.fired, f"-> {type(error).__name__}"]
+        lines, ended = attempt(lambda: scenario.do(out), happens, **how)
+        fired += [*lines.fired, f"-> {ended}"]
         if (out / JOURNAL).exists() and not schema.is_blank(out / JOURNAL):
             assert verify(out).damages == (), fired
         else:
@@ -400,8 +400,8 @@ def killed(place, scenario: Scenario) -> int:
     out = place.fresh(scenario)
     copies = out.with_name(f"{out.name}-images")
     images = Images(out, copies)
-    _, error = attempt(lambda: scenario.do(out), images)
-    assert error is None
+    _, ended = attempt(lambda: scenario.do(out), images)
+    assert ended is None
     for image in images.copies:
         # Paths are those of the trial: a model folder that is compared has its own.
         shutil.rmtree(out)

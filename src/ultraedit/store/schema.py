@@ -140,7 +140,7 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
 
 def has_column(connection: sqlite3.Connection, table: str, column: str) -> bool:
     """Whether a table of a journal has a column, which an older one may lack."""
-    columns = connection.execute(f"PRAGMA table_info({table})")
+    columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
     return any(row["name"] == column for row in columns)
 
 
