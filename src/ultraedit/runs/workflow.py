@@ -91,6 +91,8 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
 def resume(path: Path, observer: Observer | None = None) -> RunResult | None:
     """Go on with a run that was interrupted, after its last whole turn.
 
+    A revert that was interrupted once its turn was recorded is scored and concluded.
+
     Args:
         path: Its folder.
         observer: Told how far the run is.
@@ -106,12 +108,14 @@ def resume(path: Path, observer: Observer | None = None) -> RunResult | None:
     folder = RunFolder.open(path)
     try:
         job = folder.journal.job()
-        config = make_config(dict(job.settings))
         if is_unfinished(folder.journal):
             reverted = finish_revert(folder, observer)
-            return None if reverted is None else RunResult(config, *reverted, folder.path)
+            if reverted is None:
+                return None
+            return RunResult(make_config(dict(job.settings)), *reverted, folder.path)
         if job.ended is not None:
             return None
+        config = make_config(dict(job.settings))
         if not (path / CONFIG).exists():  # its process was killed before it came to that
             values = {name: folder.journal.value(name) for name in DESCRIBED}
             folder.write_json(CONFIG, values)
