@@ -21,7 +21,16 @@ from ultraedit.runs import workflow
 from ultraedit.runs.revert import revert
 from ultraedit.runs.rollback import rollback
 from ultraedit.runs.verify import verify
-from ultraedit.store import JOURNAL, SEAL, Journal, RunFolder, digest, read_snapshot, seal_of
+from ultraedit.store import (
+    JOURNAL,
+    SEAL,
+    Journal,
+    RunFolder,
+    digest,
+    read_snapshot,
+    seal_of,
+    snapshots,
+)
 from ultraedit.store.schema import transaction
 from ultraedit.types import Carried
 
@@ -154,6 +163,68 @@ def test_one_ctrl_c_ends_the_run_after_the_turn_and_nothing_is_computed_again(
     journal.close()
     workflow.resume(folder)
     assert same(weights(folder), weights(run("whole")))
+
+
+def test_a_second_ctrl_c_while_the_last_turn_is_kept_loses_nothing(run, tmp_path, monkeypatch):
+    add_turn, write = Journal.add_turn, snapshots.write_snapshot
+    written = []
+
+    def pressing(self, change, snapshot=None, *, job):
+        if change.record.turn == 4:
+            signal.raise_signal(signal.SIGINT)
+        return add_turn(self, change, snapshot, job=job)
+
+    def pressing_again(path, carried):
+        write(path, carried)
+        written.append(path.name)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Journal, "add_turn", pressing)
+    monkeypatch.setattr(snapshots, "write_snapshot", pressing_again)
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped")
+    assert written == ["turn-000004.safetensors"]
+    monkeypatch.setattr(Journal, "add_turn", add_turn)
+    monkeypatch.setattr(snapshots, "write_snapshot", write)
+    folder = tmp_path / "stopped"
+    journal = Journal.open(folder / JOURNAL)
+    assert (journal.head(), journal.snapshot_of(4)) == (4, None)
+    journal.close()
+    workflow.resume(folder)
+    assert same(weights(folder), weights(run("whole")))
+    assert verify(folder).is_whole
+
+
+@pytest.mark.parametrize("part", ["restore", "rollback"])
+def test_a_turn_that_cannot_be_taken_back_is_taken_back_by_resume(run, tmp_path, monkeypatch, part):
+    norms = [max(e.record["norms"].values()) for e in Journal.open(run() / JOURNAL).turns()]
+    values = {
+        "guard": {"norm": (norms[3] + norms[4]) / 2},
+        "guard_action": "back",
+        "evaluate_every": 1,
+    }
+    whole = run("whole", **values)
+    owner, calls = (workflow, []) if part == "restore" else (RunFolder, [])
+    call = getattr(owner, part)
+
+    def failing(*arguments, **options):
+        calls.append(part)
+        if part == "rollback" or len(calls) == 2:  # the first one begins the run
+            raise StorageError("the disk is full")
+        return call(*arguments, **options)
+
+    monkeypatch.setattr(owner, part, failing)
+    with pytest.raises(StorageError, match="the disk is full"):
+        run("broken", **values)
+    monkeypatch.setattr(owner, part, call)
+    folder = tmp_path / "broken"
+    journal = Journal.open(folder / JOURNAL)
+    assert (journal.head(), journal.snapshot_of(5), journal.job().halted) == (5, None, None)
+    journal.close()
+    done = workflow.resume(folder)
+    assert done.summary["remarks"]["guard"].startswith("turn 5 was taken back")
+    assert same(weights(folder), weights(whole))
+    assert verify(folder).is_whole
 
 
 # The disk
