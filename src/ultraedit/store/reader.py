@@ -261,8 +261,9 @@ class JournalReader:
 
     def _rows(self, query: str, *values: Any) -> Iterator[sqlite3.Row]:
         with schema.explained(self.path):
-            for row in self._db.execute(query, values):  # noqa: UP028  # which would close the
-                yield row  # cursor of a reader that ends early, after the journal itself
+            # `yield from` would close the cursor of a reader that ends early, maybe after the journal.
+            for row in self._db.execute(query, values):  # noqa: UP028
+                yield row
 
 
 def _job(row: sqlite3.Row) -> Job:
