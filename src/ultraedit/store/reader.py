@@ -261,7 +261,7 @@ class JournalReader:
 
     def _rows(self, query: str, *values: Any) -> Iterator[sqlite3.Row]:
         with schema.explained(self.path):
-            # `yield from` would close the cursor of a reader that ends early, maybe after the journal.
+            # `yield from` would close the cursor of a reader that ends early, or after the journal.
             for row in self._db.execute(query, values):  # noqa: UP028
                 yield row
 
