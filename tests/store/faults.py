@@ -140,8 +140,8 @@ def attempt(
             work()
     except BaseException as error:  # also those that only `BaseException` is a name for
         ended = type(error)
-    if len(lines.fired) > 1:
-        gc.collect()  # what the second fault kept from being closed, as the end of a process would
+    if ended is not None:
+        gc.collect()  # what the fault kept from being closed, as the end of a process would
     return lines, ended
 
 

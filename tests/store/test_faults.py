@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import os
 import random
@@ -256,7 +257,9 @@ def place(tmp_path_factory):
             return replace(place.tiny, model=model)
 
         patch.setattr(opening.ModelSource, "load", load)
+        gc.freeze()  # every fault is followed by a collection, which need not look at torch
         yield place
+        gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
