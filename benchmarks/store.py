@@ -54,7 +54,7 @@ def measure(file: Path, dtype: str) -> dict[str, Any]:
     from ultraedit.runs.replay import restore
     from ultraedit.store import RunFolder
     from ultraedit.store.randomness import random_state
-    from ultraedit.types import turns
+    from ultraedit.types import Carried, turns
 
     keep_freed_memory()
     edits = read(f"zsre:{file}", limit=TURNS * EDITS_PER_TURN)
@@ -65,8 +65,8 @@ def measure(file: Path, dtype: str) -> dict[str, Any]:
         settings = {"snapshot_every": EVERY, "data_sha256": ""}
         folder = RunFolder.create(Path(place) / "run", {"random": random_state().hex()}, settings)
         timed = _Timed(folder)
-        run_turns(host, editor, turns(edits, EDITS_PER_TURN), timed)
-        timed.settle()
+        progress = run_turns(host, editor, turns(edits, EDITS_PER_TURN), timed)
+        timed.settle(Carried(host.weights.changes, progress.state))
         snapshots = [file for file in folder.journal.files() if file.turn is not None]
         seconds = [entry.record["seconds"] for entry in folder.journal.turns()]
         back_to = TURNS - 1
@@ -111,8 +111,8 @@ class _Timed:
     def checkpoint(self, record: Any) -> None:
         self._time(self._folder.checkpoint, record)
 
-    def settle(self) -> None:
-        self._time(self._folder.settle)
+    def settle(self, carried: Any) -> None:
+        self._time(self._folder.settle, carried)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from ultraedit.errors import StorageError
-from ultraedit.files import explained, write_bytes, write_text
+from ultraedit.files import explained, staged, write_bytes, write_text
 
 
 def test_a_text_is_written_as_it_is(tmp_path):
@@ -37,3 +37,26 @@ def test_a_missing_folder_is_named(tmp_path):
 def test_other_errors_pass_as_they_are(tmp_path):
     with pytest.raises(ValueError, match="other"), explained(tmp_path):
         raise ValueError("other")
+
+
+@pytest.mark.parametrize("call", ["rename", "replace"])
+@pytest.mark.parametrize("late", [False, True])
+def test_ctrl_c_between_two_renames_leaves_one_whole_folder(tmp_path, monkeypatch, call, late):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "weights").write_text("old")
+    real = getattr(os, call)
+
+    def pressed(*names):
+        monkeypatch.setattr(os, call, real)
+        if late:
+            real(*names)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, call, pressed)
+    with pytest.raises(KeyboardInterrupt), staged(folder) as stage:
+        stage.mkdir()
+        (stage / "weights").write_text("new")
+    replaced = call == "replace" and late
+    assert (folder / "weights").read_text() == ("new" if replaced else "old")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]

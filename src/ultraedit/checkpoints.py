@@ -108,18 +108,24 @@ class Checkpoints:
         )
         self._newest = newest
         self._first_turn = first_turn
-        size = schedule.score_newest or 0
-        behind = source.after(max(0, done - size)) if size and done else iter(())
-        self._last: deque[Edit] = deque(islice(behind, min(size, done)), maxlen=size)
+        self._last = self._read_last(done)
 
     def made(self, edits: Sequence[Edit]) -> None:
         """Take note of edits that were made."""
         self._last.extend(edits)
 
-    def unmade(self, count: int) -> None:
-        """Take note that the last so many edits were taken back."""
-        for _ in range(min(count, len(self._last))):
-            self._last.pop()
+    def stand_at(self, made: int) -> None:
+        """Take note that only so many edits of the job are made: the others were taken back.
+
+        Those in front of them were forgotten on the way and are read again.
+        """
+        self._last = self._read_last(made)
+
+    def _read_last(self, made: int) -> deque[Edit]:
+        """The newest of so many edits that are made, read from the source."""
+        size = self._schedule.score_newest or 0
+        behind = self._source.after(max(0, made - size)) if size and made else iter(())
+        return deque(islice(behind, min(size, made)), maxlen=size)
 
     def breach(self, found: Checked, before: Evaluation) -> str | None:
         """Why the guard does not let the model through; None if it does."""

@@ -122,17 +122,18 @@ def _put_in_place(stage: Path, target: Path, replace: bool) -> None:
     older one is put back if the second rename fails.
     """
     old = stage.with_suffix(REPLACED)
-    if replace and stage.is_dir() and target.is_dir():
-        os.rename(target, old)
     try:
+        if replace and stage.is_dir() and target.is_dir():
+            os.rename(target, old)
         os.replace(stage, target)
-    except OSError:
-        if old.is_dir():
+    except BaseException as error:  # Ctrl-C too, between any two of these statements
+        if old.is_dir() and not target.exists():
             os.rename(old, target)
+        if replace or not isinstance(error, OSError) or not target.is_dir():
             raise
-        if replace or not target.is_dir():
-            raise
-    _remove(old)
+    finally:
+        if target.exists():
+            _remove(old)
 
 
 def _sync(path: Path) -> None:

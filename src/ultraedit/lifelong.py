@@ -32,6 +32,10 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Names of two settings in glibc's ``malloc.h``."""
 
 
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C, once the turn at work is recorded: the model is what the record says."""
+
+
 @dataclass
 class Progress:
     """Where a run stands: what the next turn needs, and what it has cost so far."""
@@ -83,7 +87,8 @@ def run_turns(
     Raises:
         NumericalError: If a turn gives an update that is not finite. The weights are then those
             of the turn before.
-        KeyboardInterrupt: After Ctrl-C, once the turn at work is recorded.
+        Stopped: After Ctrl-C, once the turn at work is recorded.
+        KeyboardInterrupt: After a second one, at once: the model may hold a part of a turn.
     """
     progress = progress or Progress(editor.init(host))
     for turn in turns:
@@ -131,7 +136,8 @@ def _whole(turn: int) -> Iterator[None]:
     """Hold Ctrl-C back until a turn is applied and recorded; a second one ends it at once.
 
     Raises:
-        KeyboardInterrupt: After the body, if Ctrl-C was pressed in it.
+        Stopped: After the body, if Ctrl-C was pressed in it.
+        KeyboardInterrupt: Within it, if it was pressed twice.
     """
     usual = signal.getsignal(signal.SIGINT)
     if usual is not signal.default_int_handler:  # ignored, another's, or not the main thread's
@@ -156,7 +162,7 @@ def _whole(turn: int) -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, usual)
     if pressed:
-        raise KeyboardInterrupt
+        raise Stopped
 
 
 def synchronize() -> None:

@@ -180,7 +180,8 @@ def carry_out(
     start: Callable[[], Progress] | None = None,
     newest: Newest | None = None,
     watch: Watch | None = None,
-    take_back: Callable[[], Progress] | None = None,
+    take_back: Callable[[str], Progress] | None = None,
+    halted: str | None = None,
     recorder: Recorder | None = None,
     observer: Observer | None = None,
 ) -> EditResult:
@@ -203,7 +204,9 @@ def carry_out(
         newest: Where the last edit made of a prompt is looked up. None reads the source again.
         watch: What else is looked at whenever the model is scored, and the guard that may end it.
         take_back: Brings the model and its record to the turn before the last, where the guard is
-            to do that. None leaves the last turn as it is.
+            to do that, and records why. None leaves the last turn as it is.
+        halted: Why an earlier process took a turn back and would have made no more. The model is
+            then scored where it stands.
         recorder: Told of every turn and evaluation as it happens.
         observer: Told how far the job is.
 
@@ -261,23 +264,27 @@ def carry_out(
             made = progress.edits - earlier
             return checkpoints.edited(progress.turns, made, reference, free=True)
 
-    try:
-        make_all()
-        host.expect({})
-        after = check_last()
-        why = checkpoints.breach(after, before)
-    except Halted as halted:
-        host.expect({})
-        after, why = None, str(halted)
-    ended = None if why is None else f"ended after turn {progress.turns}: {why}"
-    if why is not None and take_back is not None and progress.turns == 1:
-        ended = f"ended after turn 1, since the first turn is not taken back: {why}"
-    elif why is not None and take_back is not None:
-        made = progress.edits
-        ended = f"turn {progress.turns} was taken back: {why}"
-        progress = take_back()
-        checkpoints.unmade(made - progress.edits)
-        after = None
+    def make_and_check() -> tuple[Checked | None, str | None]:
+        """What the last checkpoint saw, if it was made, and why the guard ends the job."""
+        try:
+            make_all()
+            host.expect({})
+            seen = check_last()
+            return seen, checkpoints.breach(seen, before)
+        except Halted as halt:
+            host.expect({})
+            return None, str(halt)
+
+    after, why = (None, None) if halted is not None else make_and_check()
+    ended = halted if why is None else f"ended after turn {progress.turns}: {why}"
+    if why is not None and take_back is not None:
+        if progress.turns > 1:
+            ended = f"turn {progress.turns} was taken back: {why}"
+            progress = take_back(ended)
+            checkpoints.stand_at(progress.edits - earlier)
+            after = None
+        else:
+            ended = f"ended after turn 1, since the first turn is not taken back: {why}"
     after = check_last() if after is None else after
     return EditResult(
         host=host,

@@ -221,7 +221,7 @@ def test_a_step_that_goes_too_far_is_halved(tmp_path):
         return rows
 
     editor = Anchored(
-        anchors=anchors_file(tmp_path), step_share=400.0, passes=20, written=0.0, form="plain"
+        anchors=anchors_file(tmp_path), step_share=8.0, passes=30, written=0.0, form="plain"
     )
     state = editor.init(host)
     host.trace_texts = traced

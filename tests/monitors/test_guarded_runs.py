@@ -15,6 +15,7 @@ from ultraedit.errors import ConfigError
 from ultraedit.runs import workflow
 from ultraedit.runs.opening import open_host
 from ultraedit.runs.replay import restore
+from ultraedit.runs.verify import verify
 from ultraedit.store import JOURNAL, Journal
 from ultraedit.types import Nobody
 
@@ -249,3 +250,85 @@ def test_with_wise_monitor_and_guard_see_its_memories(config, tmp_path):
     done = workflow.run(config(**values, guard={"norm": 0.99 * seen[1]}), tmp_path / "ended")
     assert done.summary["turns"] == 1
     assert f"weight is {seen[1]:.4g}, where" in done.summary["remarks"]["guard"]
+
+
+class Stops(Nobody):
+    """Ctrl-C at the so many-th stage of a name."""
+
+    def __init__(self, name, at):
+        self.name, self.left = name, at
+
+    def stage(self, name, total=None):
+        self.left -= name == self.name
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+def outcome(done):
+    times = ("edit_seconds", "edits_per_second", "peak_memory_bytes")
+    return {name: value for name, value in done.summary.items() if name not in times}
+
+
+@pytest.mark.parametrize("name", ["Asking the edited model", "Saving the edited model"])
+def test_a_run_that_is_stopped_after_its_turn_was_taken_back_is_finished_by_resume(
+    config, tmp_path, name
+):
+    values = {
+        "guard": {"norm": limit_of(config, tmp_path, 3)},
+        "guard_action": "back",
+        "save_model": True,
+        "score_newest": 3,
+    }
+    stages = Stages()
+    whole = workflow.run(config(**values), tmp_path / "whole", stages)
+    observer = Stops(name, stages.names.count(name))
+    with pytest.raises(KeyboardInterrupt):
+        workflow.run(config(**values), tmp_path / "stopped", observer)
+    journal = Journal.open(tmp_path / "stopped" / JOURNAL)
+    assert (journal.head(), journal.job().ended) == (2, None)
+    assert journal.job().halted.startswith("turn 3 was taken back: the largest")
+    journal.close()
+    assert verify(tmp_path / "stopped").damages == ()
+    done = workflow.resume(tmp_path / "stopped")
+    assert outcome(done) == outcome(whole)
+    assert done.summary["remarks"]["guard"].startswith("turn 3 was taken back: the largest")
+    assert (tmp_path / "stopped" / "summary.json").exists()
+    assert (tmp_path / "stopped" / "model").is_dir()
+    assert verify(tmp_path / "stopped").is_whole
+    assert workflow.resume(tmp_path / "stopped") is None
+
+
+class Stages(Nobody):
+    """Notes all stages."""
+
+    def __init__(self):
+        self.names = []
+
+    def stage(self, name, total=None):
+        self.names.append(name)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_the_newest_edits_are_scored_after_a_turn_was_taken_back(config, tmp_path, size):
+    values = {"guard": {"norm": limit_of(config, tmp_path, 3)}, "score_newest": size}
+    back = workflow.run(config(**values, guard_action="back"), tmp_path / "run").summary
+    short = workflow.run(config(limit=4, score_newest=size), tmp_path / "short").summary
+    assert back["newest"]["edits"] == size
+    assert back["newest"] == short["newest"]
+
+
+def test_an_addition_of_one_turn_is_taken_back_as_a_whole(config, place, tmp_path):
+    limit = limit_of(config, tmp_path, 3)
+    facts = (place / "facts.jsonl").read_text().splitlines()[4:6]
+    (tmp_path / "rest.jsonl").write_text("".join(f"{line}\n" for line in facts))
+    changes = {"data": str(tmp_path / "rest.jsonl"), "score_newest": 3}
+    values = {"guard": {"norm": limit}, "guard_action": "back", "limit": 4}
+    for name in ("whole", "stopped"):
+        workflow.run(config(**values), tmp_path / name)
+    done = workflow.append(tmp_path / "whole", changes)
+    assert (done.summary["turns"], done.summary["scored"], done.summary["newest"]) == (2, 0, None)
+    assert done.summary["remarks"]["guard"].startswith("turn 3 was taken back: the largest")
+    with pytest.raises(KeyboardInterrupt):
+        workflow.append(tmp_path / "stopped", changes, Stops("Writing the report", 1))
+    assert outcome(workflow.resume(tmp_path / "stopped")) == outcome(done)
+    assert verify(tmp_path / "stopped").is_whole

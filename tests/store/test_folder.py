@@ -34,7 +34,7 @@ def lines(path):
 
 
 def finish(held, number, size=4):
-    """Record a turn of one edit that has changed one weight."""
+    """Record a turn of one edit that has changed one weight. Returns what it carries on."""
     record = TurnRecord(
         turn=number,
         edits=1,
@@ -45,6 +45,7 @@ def finish(held, number, size=4):
     )
     carried = Carried({"ä": torch.full((size, size), float(number))}, {"n": torch.tensor(number)})
     held.turn(record, Turn(number, (EDIT,)), carried)
+    return carried
 
 
 @contextmanager
@@ -126,9 +127,9 @@ def test_snapshots_are_kept_every_so_many_turns_and_the_latest_beside_them(tmp_p
 
 def test_without_a_reason_to_hurry_only_the_end_is_kept(tmp_path):
     held = create(tmp_path / "run")
-    finish(held, 1)
+    carried = finish(held, 1)
     assert not (tmp_path / "run" / "state").exists()
-    held.settle()
+    held.settle(carried)
     assert [path.name for path in (tmp_path / "run" / "state").iterdir()] == [
         "turn-000001.safetensors"
     ]
@@ -174,6 +175,8 @@ def test_what_a_process_left_that_was_killed_before_it_began_is_no_run(tmp_path)
     (tmp_path / "run").mkdir()
     schema.create(tmp_path / "run" / JOURNAL).close()
     (tmp_path / "run" / ".lock").touch()
+    (tmp_path / "run" / "..holder.json.0123456789ab.partial").touch()
     with pytest.raises(ConfigError, match=r"No run was begun in .*Begin one with"):
         RunFolder.open(tmp_path / "run")
     create(tmp_path / "run").close()
+    assert not list((tmp_path / "run").glob("*.partial"))

@@ -18,7 +18,7 @@ from ultraedit.files import refuse_existing
 from ultraedit.host import ModelHost
 from ultraedit.models import LanguageModel, save
 from ultraedit.runs.opening import load_base, open_host
-from ultraedit.runs.replay import restore
+from ultraedit.runs.replay import problem_of, restore
 from ultraedit.runs.scoring import standing
 from ultraedit.settings import resolved_again
 from ultraedit.store import JOURNAL, Journal, read_snapshot
@@ -224,9 +224,11 @@ def _about(journal: Journal, changes: Mapping[str, Tensor]) -> Delta:
 def _changes(journal: Journal, observer: Observer) -> Mapping[str, Tensor]:
     """The change after the last turn, as it is asked about: its snapshot, or computed again."""
     head, editor = journal.head(), resolved_again(journal).editor
-    saved = journal.snapshot_before(head)
-    if saved is not None and saved.turn == head and not isinstance(editor, ViewingEditor):
-        return read_snapshot(journal.path.parent / saved.path).changes
+    saved = journal.snapshot_of(head)
+    if saved is not None and journal.digest(head) and not isinstance(editor, ViewingEditor):
+        carried = read_snapshot(journal.path.parent / saved.path)
+        if problem_of(journal, saved, carried) is None:
+            return carried.changes
     host, settings = open_host(journal, observer)
     progress = restore(host, settings.editor, journal, observer=observer)
     with host.viewed(settings.editor, progress.state):

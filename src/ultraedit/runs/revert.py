@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -16,14 +16,15 @@ from ultraedit.editors import find_editor
 from ultraedit.errors import ConfigError, NumericalError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.host import ModelHost
-from ultraedit.lifelong import MemoryRecorder, norms, peak_memory, run_turns
+from ultraedit.lifelong import MemoryRecorder, Progress, norms, peak_memory, run_turns
 from ultraedit.perplexity import Text, read_text
 from ultraedit.probes import Probing
+from ultraedit.runs.concluding import conclude, refuse_interrupted, summarize
 from ultraedit.runs.opening import open_host
 from ultraedit.runs.replay import restore
 from ultraedit.runs.scoring import standing
-from ultraedit.runs.workflow import conclude, refuse_interrupted, summarize
 from ultraedit.session import EditResult
+from ultraedit.settings import Settings
 from ultraedit.store import Journal, RunFolder, StoredEdit
 from ultraedit.store.randomness import random_state, restore_random_state
 from ultraedit.stream import Panel, whole
@@ -123,14 +124,9 @@ def find_edits(journal: Journal, names: Sequence[str], turn: int | None) -> list
 def _revert(folder: RunFolder, chosen: Sequence[StoredEdit], observer: Observer) -> Reverted:
     journal = folder.journal
     host, settings = open_host(journal, observer)
-    config = make_config(dict(journal.job().settings))
     rows = {each.row for each in chosen}
     removed = _Group(host, whole([each.edit for each in chosen]), 0, observer)
-    panel, left = standing(journal, without=rows), journal.holding() - len(rows)
-    kept = len(panel.edits)
-    text = read_text(host, config.perplexity)
-    probing = Probing(config.probe, host.language_model.tokenizer, panel.edits, config.seed)
-    remaining = _Group(host, panel, config.free_answers, observer, text, probing) if kept else None
+    remaining, left = _remaining(host, journal, rows, observer), journal.holding() - len(rows)
     progress = restore(host, settings.editor, journal, observer=observer)
     with host.viewed(settings.editor, progress.state):
         before = removed.score(), remaining.score() if remaining else None
@@ -151,39 +147,107 @@ def _revert(folder: RunFolder, chosen: Sequence[StoredEdit], observer: Observer)
     )
     folder.revert(record, tuple(sorted(rows)), Carried(host.weights.changes, progress.state))
     progress.turns, progress.edits = record.turn, record.total_edits
-    asked = time.perf_counter()
     with host.viewed(settings.editor, progress.state):
-        after = removed.score(), remaining.score() if remaining else None
+        gone = removed.score()
+    result = _conclude(folder, host, settings, progress, remaining, observer)
+    return Reverted(
+        record.turn,
+        tuple(chosen),
+        BeforeAndAfter(len(chosen), before[0].scores, gone.scores),
+        BeforeAndAfter(result.scored, before[1].scores, result.after.scores)
+        if before[1] and result
+        else None,
+    )
+
+
+def is_unfinished(journal: Journal) -> bool:
+    """Whether the last turn took edits out and its process ended before the results were there."""
+    head = journal.head()
+    return (
+        head > 0
+        and journal.turn(head).kind == "revert"
+        and journal.value("results_of") != head
+        and journal.job().ended is not None
+    )
+
+
+def finish_revert(
+    folder: RunFolder, observer: Observer
+) -> tuple[EditResult, dict[str, Any]] | None:
+    """Score a run whose last turn took edits out, and leave its results.
+
+    Args:
+        folder: The run, where `is_unfinished` holds.
+        observer: Told how far it is.
+
+    Returns:
+        The outcome and its summary; None if no edit remains.
+
+    Raises:
+        UltraEditError: If the folder or the model cannot be used.
+    """
+    journal = folder.journal
+    host, settings = open_host(journal, observer)
+    remaining = _remaining(host, journal, set(), observer)
+    progress = restore(host, settings.editor, journal, observer=observer)
+    result = _conclude(folder, host, settings, progress, remaining, observer)
+    if result is None:
+        return None
+    config = make_config(dict(journal.job().settings))
+    return result, summarize(config, settings, result, folder)
+
+
+def _remaining(
+    host: ModelHost, journal: Journal, without: Collection[int], observer: Observer
+) -> _Group | None:
+    """The edits that remain, asked of the unedited model, which the host must hold, if any do."""
+    config = make_config(dict(journal.job().settings))
+    panel = standing(journal, without=without)
+    if not panel.edits:
+        return None
+    text = read_text(host, config.perplexity)
+    probing = Probing(config.probe, host.language_model.tokenizer, panel.edits, config.seed)
+    return _Group(host, panel, config.free_answers, observer, text, probing)
+
+
+def _conclude(
+    folder: RunFolder,
+    host: ModelHost,
+    settings: Settings,
+    progress: Progress,
+    remaining: _Group | None,
+    observer: Observer,
+) -> EditResult | None:
+    """Score the edits that remain and leave the results of a revert; None if there are none."""
+    saved = (folder.path / "model").is_dir()
     folder.drop_results()
     folder.write_records()
-    saved = (folder.path / "model").is_dir()
-    if remaining is not None and after[1] is not None:
-        folder.checkpoint(
-            CheckpointRecord(
-                turn=record.turn,
-                edits=kept,
-                overruled=after[1].overruled,
-                seconds=time.perf_counter() - asked,
-                scores=after[1].scores,
-            )
-        )
-        result = EditResult(
-            *(host, settings.editor, remaining.base, after[1], (), progress, kept),
-            probed=probing.remarks,
-        )
-        summary = summarize(config, settings, result, folder)
-        conclude(folder, summary, result, observer, save_model=saved)
-    else:  # nothing is left to score
+    if remaining is None:
         if saved:
             with host.viewed(settings.editor, progress.state):
                 models.save(host.language_model, folder.path / "model")
         folder.seal()
-    return Reverted(
-        record.turn,
-        tuple(chosen),
-        BeforeAndAfter(len(chosen), before[0].scores, after[0].scores),
-        BeforeAndAfter(kept, before[1].scores, after[1].scores) if before[1] and after[1] else None,
+        return None
+    asked = time.perf_counter()
+    with host.viewed(settings.editor, progress.state):
+        after = remaining.score()
+    folder.checkpoint(
+        CheckpointRecord(
+            turn=progress.turns,
+            edits=remaining.size,
+            overruled=after.overruled,
+            seconds=time.perf_counter() - asked,
+            scores=after.scores,
+        )
     )
+    result = EditResult(
+        *(host, settings.editor, remaining.base, after, (), progress, remaining.size),
+        probed=remaining.remarks,
+    )
+    config = make_config(dict(folder.journal.job().settings))
+    summary = summarize(config, settings, result, folder)
+    conclude(folder, summary, result, observer, save_model=saved)
+    return result
 
 
 class _Group:
@@ -202,6 +266,16 @@ class _Group:
         self._host, self._panel, self._free = host, panel, free_answers
         self._observer, self._text, self._probing = observer, text, probing
         self.base: Evaluation = self._ask(None)
+
+    @property
+    def size(self) -> int:
+        """How many they are."""
+        return len(self._panel.edits)
+
+    @property
+    def remarks(self) -> Mapping[str, str]:
+        """By name of a probe what has to be said of it."""
+        return {} if self._probing is None else self._probing.remarks
 
     def score(self) -> Evaluation:
         """Ask the model as it stands."""

@@ -12,8 +12,8 @@ from ultraedit.files import sha256
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.report import format_count
 from ultraedit.runs.opening import ModelSource, open_host
-from ultraedit.runs.replay import restore
-from ultraedit.store import JOURNAL, SEAL, Journal, is_result, seal_of
+from ultraedit.runs.replay import problem_of, restore, wrong_norms
+from ultraedit.store import JOURNAL, SEAL, Journal, StoredFile, is_result, read_snapshot, seal_of
 from ultraedit.types import Nobody, Observer
 
 
@@ -72,6 +72,8 @@ def verify(path: Path, observer: Observer | None = None) -> Verified:
         found = seal or [Damage(JOURNAL, f"it cannot be read: {error}")]
         return Verified(1, tuple(found), "The weights were not compared.", tuple(notes))
     try:
+        if not damages:
+            damages += _foreign_snapshots(journal, observer)
         if damages:
             weights = "The weights were not compared, since files are damaged."
         else:
@@ -111,6 +113,29 @@ def _broken_files(journal: Journal, observer: Observer) -> Iterator[Damage]:
             yield Damage(file.path, "it is missing")
         except OSError as error:
             yield Damage(file.path, f"it cannot be read: {error.strerror or error}")
+
+
+def _foreign_snapshots(journal: Journal, observer: Observer) -> Iterator[Damage]:
+    """Snapshots whose bytes are those that were written, and that do not hold what their turn left.
+
+    Where a turn has no digest on record its norms are compared, which takes the model.
+    """
+    unnoted: list[tuple[StoredFile, int]] = []
+    for saved in journal.snapshots_before(journal.head()):
+        assert saved.turn is not None
+        problem = problem_of(journal, saved, read_snapshot(journal.path.parent / saved.path))
+        if problem is not None:
+            yield Damage(saved.path, problem)
+        elif journal.digest(saved.turn) is None:
+            unnoted.append((saved, saved.turn))
+    if not unnoted:
+        return
+    host, _ = open_host(journal, observer)
+    for saved, turn in unnoted:
+        host.weights.restore(read_snapshot(journal.path.parent / saved.path).changes)
+        problem = wrong_norms(host, journal, turn)
+        if problem is not None:
+            yield Damage(saved.path, problem)
 
 
 def _compare_weights(journal: Journal, observer: Observer) -> tuple[list[Damage], str]:

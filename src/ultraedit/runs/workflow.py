@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ from ultraedit.checkpoints import Schedule
 from ultraedit.config import RunConfig, make_config
 from ultraedit.editors import find_editor, make_editor
 from ultraedit.editors._trained import Trained
-from ultraedit.errors import ConfigError, DataError
+from ultraedit.errors import DataError
 from ultraedit.files import sha256
-from ultraedit.lifelong import Progress, keep_freed_memory
+from ultraedit.lifelong import Progress, Stopped, keep_freed_memory
 from ultraedit.monitors import Guard, make_watch
 from ultraedit.perplexity import read_text
+from ultraedit.runs.concluding import conclude, refuse_interrupted, summarize
 from ultraedit.runs.opening import open_host
 from ultraedit.runs.replay import restore
+from ultraedit.runs.revert import finish_revert, is_unfinished
 from ultraedit.second_moments import PROMPTS, check_corpus
 from ultraedit.session import EditResult, carry_out
 from ultraedit.settings import Settings, describe, resolve, resolved_again
@@ -29,6 +31,10 @@ from ultraedit.store import JOURNAL, Job, RunFolder
 from ultraedit.store.randomness import random_state
 from ultraedit.stream import FromFile, InMemory, Source
 from ultraedit.types import Carried, Nobody, Observer, write_rephrases
+
+CONFIG = "config.json"
+DESCRIBED = ("settings", "resolved", "versions", "machine", "started")
+"""What it holds, as `settings.describe` gives it; the journal has the same."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
         values["prompts"] = [edit.prompt for edit in islice(source.after(), PROMPTS)]
     folder = RunFolder.create(out, values, _job_settings(config))
     try:
-        folder.write_json("config.json", described)
+        folder.write_json(CONFIG, described)
         return _work(folder, config, settings, source, observer)
     except BaseException:
         if not folder.begun:
@@ -84,6 +90,8 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
 
 def resume(path: Path, observer: Observer | None = None) -> RunResult | None:
     """Go on with a run that was interrupted, after its last whole turn.
+
+    A revert that was interrupted once its turn was recorded is scored and concluded.
 
     Args:
         path: Its folder.
@@ -100,9 +108,17 @@ def resume(path: Path, observer: Observer | None = None) -> RunResult | None:
     folder = RunFolder.open(path)
     try:
         job = folder.journal.job()
+        if is_unfinished(folder.journal):
+            reverted = finish_revert(folder, observer)
+            if reverted is None:
+                return None
+            return RunResult(make_config(dict(job.settings)), *reverted, folder.path)
         if job.ended is not None:
             return None
         config = make_config(dict(job.settings))
+        if not (path / CONFIG).exists():  # its process was killed before it came to that
+            values = {name: folder.journal.value(name) for name in DESCRIBED}
+            folder.write_json(CONFIG, values)
         source = _same_edits(config, job, folder)
         return _work(folder, config, resolved_again(folder.journal), source, observer)
     finally:
@@ -132,12 +148,12 @@ def append(path: Path, changes: dict[str, Any], observer: Observer | None = None
         settings = resolved_again(folder.journal)
         stream.check(settings.editor, source)
         before = folder.journal.head()
-        folder.journal.begin_job(_job_settings(config))
+        folder.begin_job(_job_settings(config))
         try:
             return _work(folder, config, settings, source, observer)
         except BaseException:
-            if folder.journal.head() == before:
-                folder.journal.end_job()  # nothing was added: the run stands as it stood
+            if folder.journal.head() == before and folder.journal.job().halted is None:
+                folder.give_up_job()  # nothing was added: the run stands as it stood
             raise
     finally:
         folder.close()
@@ -164,20 +180,6 @@ def read_edits(config: RunConfig) -> Source:
     )
 
 
-def refuse_interrupted(folder: RunFolder) -> None:
-    """Check that a run is finished.
-
-    Raises:
-        ConfigError: If it is not.
-    """
-    if folder.journal.job().ended is None:
-        path, head = folder.path, folder.journal.head()
-        raise ConfigError(
-            f"{path} was interrupted after turn {head}. Finish it with `ultraedit run --resume "
-            f"{path}`, or end it there with `ultraedit rollback {path} --to-turn {head}`."
-        )
-
-
 def _work(
     folder: RunFolder,
     config: RunConfig,
@@ -197,12 +199,26 @@ def _work(
     if config.trunk and host.trunk is None:
         host.use_trunk(for_edits=False)  # a turn that is computed again has no trunk
     before = folder.before()
+    stands: Progress | None = None
 
-    def take_back() -> Progress:
+    def start() -> Progress:
+        """Bring the model to where the folder stands; later turns are added to what this gives."""
+        nonlocal stands
+        stands = restore(host, settings.editor, journal, observer=observer)
+        return stands
+
+    def take_back(why: str) -> Progress:
         """Bring the model and the folder to the turn before the last."""
+        nonlocal stands
+        stands = None  # until it is known again
         progress = restore(host, settings.editor, journal, journal.head() - 1, observer)
-        folder.rollback(progress.turns, Carried(host.weights.changes, progress.state))
+        folder.rollback(progress.turns, Carried(host.weights.changes, progress.state), why)
+        stands = progress
         return progress
+
+    def settle() -> None:
+        if stands is not None:
+            folder.settle(Carried(host.weights.changes, stands.state))
 
     try:
         watch = make_watch(host, config, source, observer, resumed=before is not None)
@@ -224,40 +240,24 @@ def _work(
             first_turn=journal.job().first_turn,
             before=before,
             asked=folder.keep_before,
-            start=lambda: restore(host, settings.editor, journal, observer=observer),
+            start=start,
             newest=journal.newest,
             watch=watch,
             take_back=take_back if config.guard_action == "back" else None,
+            halted=journal.job().halted,
             recorder=folder,
             observer=observer,
         )
+    except Stopped:
+        settle()
+        raise
     finally:
+        # Nothing is settled here: who was interrupted within a turn may hold a part of it.
         host.drop_trunk()
-        folder.settle()
+    settle()
     summary = summarize(config, settings, result, folder)
     conclude(folder, summary, result, observer, save_model=config.save_model)
     return RunResult(config, result, summary, folder.path)
-
-
-def conclude(
-    folder: RunFolder,
-    summary: dict[str, Any],
-    result: EditResult,
-    observer: Observer,
-    *,
-    save_model: bool,
-) -> None:
-    """Write the summary and the report, then the model, which may fill the disk."""
-    folder.write_json("summary.json", summary)
-    folder.answers(result.after.answers)
-    observer.stage("Writing the report")
-    report.write(folder.path)
-    if save_model:
-        observer.stage("Saving the edited model")
-        result.save(folder.path / "model")
-    folder.drop_before()
-    folder.seal()
-    folder.journal.end_job()
 
 
 def write_report(path: Path) -> None:
@@ -272,35 +272,11 @@ def write_report(path: Path) -> None:
         return
     folder = RunFolder.open(path)
     try:
+        folder.unseal()
         report.write(path)
         folder.seal()
     finally:
         folder.close()
-
-
-def summarize(
-    config: RunConfig, settings: Settings, result: EditResult, folder: RunFolder
-) -> dict[str, Any]:
-    """The run in one object: ``summary.json``."""
-    progress = result.progress
-    last = folder.journal.turn(folder.journal.head()).record
-    return {
-        "model": config.model,
-        "data": config.data,
-        "editor": config.editor,
-        "edits": progress.edits,
-        "scored": result.scored,
-        "turns": progress.turns,
-        "overruled": result.after.overruled,
-        "edit_seconds": progress.seconds,
-        "edits_per_second": progress.edits / progress.seconds,
-        "peak_memory_bytes": last["memory_bytes"],
-        "before": asdict(result.before.scores),
-        "after": asdict(result.after.scores),
-        "newest": None if result.newest is None else asdict(result.newest),
-        "resolved": describe(config, settings)["resolved"],
-        "remarks": result.remarks,
-    }
 
 
 def _job_settings(config: RunConfig) -> dict[str, Any]:
@@ -313,7 +289,8 @@ def _job_settings(config: RunConfig) -> dict[str, Any]:
         value = getattr(config, name)
         if value is not None and (path := Path(value).expanduser()).exists():
             located[name] = str(path.resolve())
-    return config.model_dump(mode="json") | located | {"data_sha256": sha256(spec.path)}
+    named = {"data_sha256": sha256(spec.path), "data_named": config.data}
+    return config.model_dump(mode="json") | located | named
 
 
 def _same_edits(config: RunConfig, job: Job, folder: RunFolder) -> Source:

@@ -4,7 +4,7 @@ from ultraedit.store.entries import Checkpoint, Entry, Job, StoredEdit, StoredFi
 from ultraedit.store.folder import SEAL, RunFolder, is_result, refuse_taken, seal_of
 from ultraedit.store.journal import Journal
 from ultraedit.store.schema import JOURNAL
-from ultraedit.store.snapshots import read_snapshot
+from ultraedit.store.snapshots import digest, read_snapshot
 
 __all__ = [
     "JOURNAL",
@@ -16,6 +16,7 @@ __all__ = [
     "RunFolder",
     "StoredEdit",
     "StoredFile",
+    "digest",
     "is_result",
     "read_snapshot",
     "refuse_taken",

@@ -21,6 +21,10 @@ class Job(NamedTuple):
     begun: str
     ended: str | None
     """When all of it was on the disk; None while it is at work, or if it was interrupted."""
+    halted: str | None = None
+    """Why a guard made no more of its turns, once it has taken one back."""
+    data: str | None = None
+    """Its facts as the user named them; the settings have the whole path. None if not noted."""
 
 
 class Entry(NamedTuple):

@@ -19,7 +19,7 @@ from typing import Any
 
 from ultraedit.errors import ConfigError, StorageError
 from ultraedit.evaluate import Evaluation
-from ultraedit.files import explained, sha256, staged, sweep, write_bytes, write_text
+from ultraedit.files import PARTIAL, explained, sha256, staged, sweep, write_bytes, write_text
 from ultraedit.store import snapshots
 from ultraedit.store.before import before_from_json, before_to_json
 from ultraedit.store.entries import StoredFile
@@ -51,7 +51,6 @@ class RunFolder:
         self.journal = journal
         self._lock = lock
         self._made: list[Path] = []
-        self._carried: tuple[int, Carried] | None = None
         self._saved_at = time.monotonic()
         self._cost = 0.0
 
@@ -76,6 +75,7 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
         lock = _claim(path, made)
         try:
+            sweep(path)
             journal = Journal.create(path / JOURNAL, values, settings)
         except BaseException:
             _remove(path, made)
@@ -106,12 +106,14 @@ class RunFolder:
 
     def close(self) -> None:
         """Let go of the folder. A journal that has a last word gets its seal."""
-        self.journal.close()
-        journal = self.path / JOURNAL
-        if journal.exists() and not journal.with_name(f"{JOURNAL}-wal").exists():
-            with suppress(OSError):
-                write_bytes(self.path / SEAL, seal_of(journal))
-        self._lock.release()
+        try:
+            self.journal.close()
+            journal = self.path / JOURNAL
+            if journal.exists() and not journal.with_name(f"{JOURNAL}-wal").exists():
+                with suppress(OSError):
+                    write_bytes(self.path / SEAL, seal_of(journal))
+        finally:
+            self._lock.release()
 
     @property
     def begun(self) -> bool:
@@ -123,6 +125,16 @@ class RunFolder:
         """Take the folder away again, with all folders that were made for it."""
         self.journal.close()
         _remove(self.path, self._made)
+
+    def begin_job(self, settings: Mapping[str, Any]) -> None:
+        """Note that a command begins to add turns, with its settings."""
+        self.journal.begin_job(settings, changing=RECORDS)
+
+    def give_up_job(self) -> None:
+        """Let the run stand as it stood before its newest job, which has made no turn."""
+        self._drop(self.journal.give_up_job())
+        self.write_records()
+        self.journal.add_file(self._stored(RECORDS, "result"))
 
     # What the run records
 
@@ -137,9 +149,8 @@ class RunFolder:
         since = time.monotonic() - self._saved_at
         due = role == "snapshot" or since > max(SOONEST, SHARE * self._cost)
         file = self._write_snapshot(turn.number, carried, role) if due else None
-        change = Change(record, turn.edits, random_state())
+        change = Change(record, turn.edits, random_state(), digest=snapshots.digest(carried))
         self._drop(self.journal.add_turn(change, file, job=job.id))
-        self._carried = None if due else (turn.number, carried)
         self._append({"kind": "turn"} | asdict(record))
 
     def revert(self, record: TurnRecord, reverted: tuple[int, ...], carried: Carried) -> None:
@@ -149,23 +160,36 @@ class RunFolder:
             StorageError: If it cannot be written. The turns before it stay as they are.
         """
         file = self._write_snapshot(record.turn, carried, "snapshot")
-        change = Change(record, (), random_state(), reverted)
+        change = Change(record, (), random_state(), reverted, snapshots.digest(carried))
         self._drop(self.journal.add_turn(change, file, job=None))
 
-    def settle(self) -> None:
+    def settle(self, carried: Carried) -> None:
         """Keep what the last turn carries on, so that who goes on from here replays nothing.
+
+        What is not what that turn is on record with, such as weights that a turn was applied to
+        which is not recorded, is not kept: who goes on from here computes the turns again.
+
+        Args:
+            carried: What the model and the editor hold now.
 
         Raises:
             StorageError: If it cannot be written. The run stays as it is and can be resumed.
         """
-        if self._carried is None:
-            return
-        turn, carried = self._carried
-        saved = self.journal.snapshot_before(turn)
-        if saved is None or saved.turn != turn:
-            file = self._write_snapshot(turn, carried, "latest")
-            self._drop(self.journal.add_snapshot(file, turn))
-        self._carried = None
+        turn = self.journal.head()
+        if turn and snapshots.digest(carried) == self.journal.digest(turn):
+            self._keep(turn, carried)
+
+    def _keep(self, turn: int, carried: Carried) -> None:
+        """Have a snapshot of a turn that stands, in the place of one that holds something else."""
+        digest = snapshots.digest(carried)
+        saved = self.journal.snapshot_of(turn)
+        if saved is not None:
+            with suppress(StorageError):
+                if snapshots.digest(snapshots.read_snapshot(self.path / saved.path)) == digest:
+                    return
+            self._drop(self.journal.drop_file(saved.path))
+        file = self._write_snapshot(turn, carried, "latest" if saved is None else saved.role)
+        self._drop(self.journal.add_snapshot(file, turn, digest))
 
     def checkpoint(self, record: CheckpointRecord) -> None:
         """Record an evaluation, unless it is on record.
@@ -213,21 +237,23 @@ class RunFolder:
     def _before_name(self) -> str:
         return f"{snapshots.FOLDER}/before-{self.journal.job().id}.json"
 
-    def rollback(self, turn: int, carried: Carried) -> None:
+    def rollback(self, turn: int, carried: Carried, halted: str | None = None) -> None:
         """Let the run stand at an earlier turn. Those after it stay on record, marked.
 
         Args:
             turn: The turn; 0 is the unedited model.
             carried: What that turn carried on.
+            halted: Why a guard takes turns back. The job is then still to be concluded; None ends
+                it, whatever it has left to do.
 
         Raises:
             StorageError: If it cannot be written. The run stays where it stood.
         """
         if turn:
-            self._carried = (turn, carried)
-            self.settle()
-        self._drop(self.journal.undo_after(turn))
-        self.drop_before()
+            self._keep(turn, carried)
+        self._drop(self.journal.undo_after(turn, halted))
+        if halted is None:
+            self.drop_before()
         self.write_records()
 
     def _write_snapshot(self, turn: int, carried: Carried, role: Any) -> StoredFile:
@@ -265,12 +291,16 @@ class RunFolder:
 
     def seal(self) -> None:
         """Note the hash of every result: from now on `verify` finds a change in any of them."""
-        self.journal.set_value("results_of", self.journal.head())
-        self.journal.set_results(
+        results = [
             self._stored(path.relative_to(self.path).as_posix(), "result")
             for path in sorted(self.path.rglob("*"))
             if path.is_file() and is_result(path.relative_to(self.path))
-        )
+        ]
+        self.journal.set_results(results, of=self.journal.head())
+
+    def unseal(self) -> None:
+        """Expect other results from now on: until `seal`, those that change are no damage."""
+        self.journal.drop_files("result")
 
     def drop_results(self) -> None:
         """Take away what tells of another state of the run: summary, report, answers."""
@@ -349,9 +379,12 @@ def _claim(path: Path, made: list[Path]) -> FolderLock:
 
 
 def _remove(path: Path, made: list[Path]) -> None:
-    """Empty a folder, and take it away with those around it that were made for it."""
+    """Empty a folder, and take it away with those around it that were made for it.
+
+    The journal goes last: a folder without one, with anything in it, could not be begun anew.
+    """
     if path.exists():
-        for child in path.iterdir():
+        for child in sorted(path.iterdir(), key=_is_leftover):
             shutil.rmtree(child) if child.is_dir() else child.unlink()
     with suppress(OSError):  # Another run may have put its own folder beside this one.
         for folder in made:
@@ -383,4 +416,5 @@ def refuse_taken(path: Path) -> None:
 
 def _is_leftover(path: Path) -> bool:
     """Whether a file is what a process leaves that was killed before its run began."""
-    return path.name.startswith(JOURNAL) or path.name in (LOCK, HOLDER)
+    half = path.name.startswith(f".{HOLDER}.") and path.name.endswith(PARTIAL)
+    return half or path.name.startswith(JOURNAL) or path.name in (LOCK, HOLDER)

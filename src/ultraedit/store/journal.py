@@ -34,6 +34,8 @@ class Change(NamedTuple):
     """Random state after it."""
     reverted: Sequence[int] = ()
     """Rows of the edits that it took out; none for a turn of edits."""
+    digest: str | None = None
+    """Of what it carries on, as `snapshots.digest` has it."""
 
 
 class Journal(JournalReader):
@@ -51,7 +53,8 @@ class Journal(JournalReader):
         Args:
             path: Where; there is no journal yet, or one without tables.
             values: What holds for the whole run, by name.
-            settings: Those of the first job, with the hash of its data as ``data_sha256``.
+            settings: Those of the first job, with the hash of its data as ``data_sha256`` and its
+                name as ``data_named``.
 
         Raises:
             StorageError: If it cannot be written.
@@ -75,7 +78,10 @@ class Journal(JournalReader):
             ConfigError: If it is none, or of a newer version of this program.
             StorageError: If it is damaged.
         """
-        return cls(schema.connect(path, write=write), path)
+        journal = cls(schema.connect(path, write=write), path)
+        if write:
+            schema.add_columns(journal._db, path)
+        return journal
 
     # What holds for the whole run
 
@@ -89,23 +95,50 @@ class Journal(JournalReader):
 
     # Jobs
 
-    def begin_job(self, settings: Mapping[str, Any]) -> Job:
-        """Note that a command begins to add turns."""
+    def begin_job(self, settings: Mapping[str, Any], *, changing: str) -> Job:
+        """Note that a command begins to add turns.
+
+        Args:
+            settings: Those of the job.
+            changing: Path of a result that grows with the turns. It is not checked until it is
+                noted again.
+        """
         with schema.transaction(self._db, self.path):
             self._add_job(settings)
+            self._drop_files("path = ?", changing)
         return self.job()
 
     def _add_job(self, settings: Mapping[str, Any]) -> None:
-        kept = {key: value for key, value in settings.items() if key != "data_sha256"}
+        apart = ("data_sha256", "data_named")
+        kept = {key: value for key, value in settings.items() if key not in apart}
         self._db.execute(
-            "INSERT INTO jobs (settings, data_sha256, first_turn, begun) VALUES (?, ?, ?, ?)",
-            (_dump(kept), settings["data_sha256"], self.head() + 1, _now()),
+            "INSERT INTO jobs (settings, data_sha256, data, first_turn, begun) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (
+                _dump(kept),
+                settings["data_sha256"],
+                settings.get("data_named"),
+                self.head() + 1,
+                _now(),
+            ),
         )
 
     def end_job(self) -> None:
         """Note that everything of the newest job is on the disk, or that it is given up."""
         with schema.transaction(self._db, self.path):
             self._end_job()
+
+    def give_up_job(self) -> list[str]:
+        """Note that the newest job has made no turn and will make none: what it asked is forgotten.
+
+        Returns:
+            Paths of files that are needless from now on.
+        """
+        newest = self.job().id
+        with schema.transaction(self._db, self.path):
+            self._db.execute("DELETE FROM checkpoints WHERE job = ?", (newest,))
+            self._end_job()
+            return self._drop_files("role = 'before'")
 
     def _end_job(self) -> None:
         newest = "(SELECT max(id) FROM jobs)"
@@ -131,8 +164,8 @@ class Journal(JournalReader):
         record = change.record
         with schema.transaction(self._db, self.path):
             turn = self._db.execute(
-                "INSERT INTO turns (job, number, kind, record, random, finished) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO turns (job, number, kind, record, random, finished, digest) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
                     job,
                     record.turn,
@@ -140,6 +173,7 @@ class Journal(JournalReader):
                     _dump(asdict(record)),
                     None if change.random == self._last_random() else change.random,
                     _now(),
+                    change.digest,
                 ),
             ).lastrowid
             self._db.executemany(
@@ -150,13 +184,28 @@ class Journal(JournalReader):
                 "INSERT INTO reverts (turn, edit) VALUES (?, ?)",
                 ((turn, edit) for edit in change.reverted),
             )
+            if change.reverted:
+                self._drop_files("role = 'result'")  # they tell of the turn before
             needless = [] if snapshot is None else self._add_snapshot(snapshot, record.turn)
         self._random = change.random
         return needless
 
-    def add_snapshot(self, snapshot: StoredFile, turn: int) -> list[str]:
-        """Note a snapshot of a turn that stands. Returns paths of those it has made needless."""
+    def add_snapshot(self, snapshot: StoredFile, turn: int, digest: str) -> list[str]:
+        """Note a snapshot of a turn that stands, as it carries on from now on.
+
+        Args:
+            snapshot: The file, written and synced.
+            turn: The turn.
+            digest: Of what the file holds. Where the turn was computed again on another machine, it
+                differs in the last digits from what the turn had.
+
+        Returns:
+            Paths of snapshots that this one has made needless.
+        """
         with schema.transaction(self._db, self.path):
+            self._db.execute(
+                "UPDATE turns SET digest = ? WHERE number = ? AND undone IS NULL", (digest, turn)
+            )
             return self._add_snapshot(snapshot, turn)
 
     def _add_snapshot(self, file: StoredFile, turn: int) -> list[str]:
@@ -173,8 +222,15 @@ class Journal(JournalReader):
             self._random = self.random_state(self.head())
         return self._random
 
-    def undo_after(self, turn: int) -> list[str]:
+    def undo_after(self, turn: int, halted: str | None = None) -> list[str]:
         """Roll back to a turn: those after it stay on record, but no longer stand.
+
+        The results that there are tell of another state from now on, and are no longer checked.
+
+        Args:
+            turn: The turn; 0 is the unedited model.
+            halted: Why the newest job makes no more turns, where it is not ended by this: its
+                results are still to be written. None ends it.
 
         Returns:
             Paths of snapshots that are needless from now on.
@@ -186,7 +242,12 @@ class Journal(JournalReader):
             )
             gone = "turn IN (SELECT id FROM turns WHERE undone IS NOT NULL)"
             needless = self._drop_files(gone)
-            self._end_job()
+            self._drop_files("role = 'result'")
+            if halted is None:
+                self._end_job()
+            else:
+                newest = "(SELECT max(id) FROM jobs)"
+                self._db.execute(f"UPDATE jobs SET halted = ? WHERE id = {newest}", (halted,))
         self._random = None
         return needless
 
@@ -231,14 +292,26 @@ class Journal(JournalReader):
         with schema.transaction(self._db, self.path):
             return self._drop_files("role = ?", role)
 
+    def drop_file(self, path: str) -> list[str]:
+        """Forget a file. Returns its path."""
+        with schema.transaction(self._db, self.path):
+            return self._drop_files("path = ?", path)
+
     def _drop_files(self, where: str, *values: Any) -> list[str]:
         paths = [row["path"] for row in self._all(f"SELECT path FROM files WHERE {where}", *values)]
         self._db.execute(f"DELETE FROM files WHERE {where}", values)
         return paths
 
-    def set_results(self, files: Iterable[StoredFile]) -> None:
-        """Note the files of the results, in the place of all that were noted before."""
+    def set_results(self, files: Iterable[StoredFile], of: int | None = None) -> None:
+        """Note the files of the results, in the place of all that were noted before.
+
+        Args:
+            files: The files.
+            of: The turn that they tell of; None leaves what is noted.
+        """
         with schema.transaction(self._db, self.path):
+            if of is not None:
+                self._set("results_of", of)
             self._drop_files("role = 'result'")
             for file in files:
                 self._add_file(file)

@@ -75,6 +75,15 @@ class JournalReader:
         )
         return None if row is None else row["random"]
 
+    def digest(self, turn: int) -> str | None:
+        """Digest of what a turn that stands carries on; None if it was never noted."""
+        with schema.explained(self.path):
+            known = schema.has_column(self._db, "turns", "digest")
+        row = (
+            self._one(f"SELECT digest FROM turns WHERE id = ({STANDING})", turn) if known else None
+        )
+        return None if row is None else row["digest"]
+
     def turns(self, *, undone: bool = False, last: int | None = None) -> list[Entry]:
         """The turns in their order.
 
@@ -221,10 +230,14 @@ class JournalReader:
             for row in rows
         ]
 
-    def snapshot_before(self, turn: int) -> StoredFile | None:
-        """The newest snapshot of a standing turn that is not after the given one."""
-        found = [f for f in self.files() if f.turn is not None and f.turn <= turn]
-        return max(found, key=lambda file: file.turn or 0, default=None)
+    def snapshots_before(self, turn: int) -> list[StoredFile]:
+        """The snapshots of standing turns that are not after the given one, newest first."""
+        saved = [f for f in self.files() if f.turn is not None and f.turn <= turn]
+        return sorted(saved, key=lambda file: file.turn or 0, reverse=True)
+
+    def snapshot_of(self, turn: int) -> StoredFile | None:
+        """The snapshot of a turn that stands; None if it has none."""
+        return next((file for file in self.files() if file.turn == turn), None)
 
     def damage(self) -> str | None:
         """What SQLite finds wrong with the file; None if nothing."""
@@ -248,7 +261,9 @@ class JournalReader:
 
     def _rows(self, query: str, *values: Any) -> Iterator[sqlite3.Row]:
         with schema.explained(self.path):
-            yield from self._db.execute(query, values)
+            # `yield from` would close the cursor of a reader that ends early, or after the journal.
+            for row in self._db.execute(query, values):  # noqa: UP028
+                yield row
 
 
 def _job(row: sqlite3.Row) -> Job:
@@ -259,6 +274,7 @@ def _job(row: sqlite3.Row) -> Job:
         row["first_turn"],
         row["begun"],
         row["ended"],
+        *(row[name] if name in row.keys() else None for name in ("halted", "data")),  # noqa: SIM118
     )
 
 

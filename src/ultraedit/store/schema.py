@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ultraedit.errors import ConfigError, StorageError
@@ -16,7 +16,13 @@ APPLICATION = 0x55454454
 """What tells a journal from other SQLite files: "UEDT"."""
 
 VERSION = 1
-"""Version of the tables below. A newer program reads an older journal, not the other way round."""
+"""Version of the tables below. A newer program reads an older journal, not the other way round.
+
+A column that may be NULL is no new version: programs that do not know it leave it alone, and an
+older journal gets it when it is opened for writing (`ADDED`)."""
+
+ADDED = (("jobs", "halted", "TEXT"), ("jobs", "data", "TEXT"), ("turns", "digest", "TEXT"))
+"""Columns that the first journals of this version did not have."""
 
 TABLES = """
 CREATE TABLE run (            -- what holds for the whole run
@@ -29,7 +35,9 @@ CREATE TABLE jobs (           -- one per command that added turns
     data_sha256 TEXT NOT NULL,
     first_turn INTEGER NOT NULL,
     begun TEXT NOT NULL,
-    ended TEXT                -- NULL until everything of it is on the disk
+    ended TEXT,               -- NULL until everything of it is on the disk
+    halted TEXT,              -- why a guard made no more of its turns, once it took one back
+    data TEXT                 -- its facts as the user named them, where settings have a whole path
 );
 CREATE TABLE turns (
     id INTEGER PRIMARY KEY,
@@ -39,7 +47,8 @@ CREATE TABLE turns (
     record TEXT NOT NULL,     -- JSON
     random BLOB,              -- state after the turn, NULL if that of the turn before
     finished TEXT NOT NULL,
-    undone TEXT               -- when it was rolled back
+    undone TEXT,              -- when it was rolled back
+    digest TEXT               -- of what it carries on, as snapshots.digest has it
 );
 CREATE UNIQUE INDEX standing_turns ON turns (number) WHERE undone IS NULL;
 CREATE TABLE edits (
@@ -129,6 +138,26 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
     return connection
 
 
+def has_column(connection: sqlite3.Connection, table: str, column: str) -> bool:
+    """Whether a table of a journal has a column, which an older one may lack."""
+    columns = connection.execute(f"PRAGMA table_info({table})").fetchall()
+    return any(row["name"] == column for row in columns)
+
+
+def add_columns(connection: sqlite3.Connection, path: Path) -> None:
+    """Give a journal of an earlier program the columns that came later, all of them or none.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    with explained(path):
+        missing = [each for each in ADDED if not has_column(connection, *each[:2])]
+    if missing:
+        with transaction(connection, path):
+            for table, column, kind in missing:
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+
+
 def is_blank(path: Path) -> bool:
     """Whether a database has no table yet, as one whose maker was killed.
 
@@ -190,10 +219,13 @@ def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
         StorageError: If they cannot be written.
     """
     with explained(path):
-        connection.execute("BEGIN IMMEDIATE")
         try:
+            connection.execute("BEGIN IMMEDIATE")
             yield
+            connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            # Whatever the instant: an open transaction would show its rows to this process alone.
+            if connection.in_transaction:
+                with suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
             raise
-        connection.execute("COMMIT")

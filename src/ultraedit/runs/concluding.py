@@ -1,0 +1,79 @@
+"""The end of a job: its summary, its report and its model, and whether it has come to that."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ultraedit import report
+from ultraedit.config import RunConfig
+from ultraedit.errors import ConfigError
+from ultraedit.session import EditResult
+from ultraedit.settings import Settings, describe
+from ultraedit.store import RunFolder
+from ultraedit.types import Observer
+
+
+def refuse_interrupted(folder: RunFolder) -> None:
+    """Check that a run is finished.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    if folder.journal.job().ended is None:
+        path, head = folder.path, folder.journal.head()
+        raise ConfigError(
+            f"{path} was interrupted after turn {head}. Finish it with `ultraedit run --resume "
+            f"{path}`, or end it there with `ultraedit rollback {path} --to-turn {head}`."
+        )
+
+
+def conclude(
+    folder: RunFolder,
+    summary: dict[str, Any],
+    result: EditResult,
+    observer: Observer,
+    *,
+    save_model: bool,
+) -> None:
+    """Write the summary and the report, then the model, which may fill the disk.
+
+    Whoever is interrupted here does it all again; the job is ended once everything is there.
+    """
+    folder.unseal()
+    folder.write_json("summary.json", summary)
+    folder.answers(result.after.answers)
+    observer.stage("Writing the report")
+    report.write(folder.path)
+    if save_model:
+        observer.stage("Saving the edited model")
+        result.save(folder.path / "model")
+    folder.drop_before()
+    folder.seal()
+    folder.journal.end_job()
+
+
+def summarize(
+    config: RunConfig, settings: Settings, result: EditResult, folder: RunFolder
+) -> dict[str, Any]:
+    """The run in one object: ``summary.json``."""
+    progress = result.progress
+    last = folder.journal.turn(folder.journal.head()).record
+    return {
+        # As the user named them, whoever has come to the end: settings on record have whole paths.
+        "model": folder.journal.value("settings")["model"],
+        "data": folder.journal.job().data or config.data,
+        "editor": config.editor,
+        "edits": progress.edits,
+        "scored": result.scored,
+        "turns": progress.turns,
+        "overruled": result.after.overruled,
+        "edit_seconds": progress.seconds,
+        "edits_per_second": progress.edits / progress.seconds,
+        "peak_memory_bytes": last["memory_bytes"],
+        "before": asdict(result.before.scores),
+        "after": asdict(result.after.scores),
+        "newest": None if result.newest is None else asdict(result.newest),
+        "resolved": describe(config, settings)["resolved"],
+        "remarks": result.remarks,
+    }
