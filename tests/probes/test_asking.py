@@ -116,7 +116,7 @@ def saying(monkeypatch):
     """Make the model answer every prompt with what a function says."""
 
     def say(answer):
-        def answered(self, prompts, limits, observer=None):
+        def answered(self, prompts, limits, observer=None, lines=None):
             return [answer(prompt) for prompt in prompts]
 
         monkeypatch.setattr(module.ModelHost, "answer", answered)

@@ -24,6 +24,7 @@ from ultraedit.data._rows import Row, shown
 from ultraedit.data._spec import DataSpec
 from ultraedit.data._stream import no_rows, resolve
 from ultraedit.errors import ConfigError, DataError
+from ultraedit.scripts import joined
 from ultraedit.types import Edit
 
 CountTokens = Callable[[str, str], int]
@@ -220,16 +221,14 @@ def appears(target: str, prompt: str) -> bool:
     Scripts that are written without spaces have no word boundaries, so there any place counts.
     """
     target, prompt = target.strip().casefold(), prompt.casefold()
-    if target not in prompt:
-        return False
-    before = r"(?<!\w)" if _is_word_edge(target[0]) else ""
-    after = r"(?!\w)" if _is_word_edge(target[-1]) else ""
-    return re.search(before + re.escape(target) + after, prompt) is not None
+    places = re.finditer(f"(?={re.escape(target)})", prompt)
+    return any(_stands_apart(prompt, at.start(), at.start() + len(target)) for at in places)
 
 
-def _is_word_edge(letter: str) -> bool:
-    # From U+2E80 on: Chinese, Japanese, Korean. Thai, Lao and Khmer stand lower and go without.
-    return letter.isalnum() and letter < "\u2e80"
+def _stands_apart(text: str, start: int, end: int) -> bool:
+    """Whether what is between two places of a text is of other words than what is around it."""
+    before, after = text[:start][-1:], text[end : end + 1]
+    return not joined(before, text[start]) and not joined(text[end - 1], after)
 
 
 def _parts(edit: Edit) -> Iterator[str]:

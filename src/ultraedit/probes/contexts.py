@@ -71,6 +71,7 @@ class FewShot:
             and question.target.strip()
             and question.prompt not in taken
             and len(_line(question)) <= LONGEST
+            and len(_line(question).splitlines()) == 1
         }
         self.examples = sorted(pool, key=lambda question: _lot(question, seed))[:_POOL]
 
@@ -105,7 +106,7 @@ def _with_answers(asked: Iterable[Asked]) -> Iterator[Asked]:
 
 
 def _line(question: Question) -> str:
-    return f"{question.prompt} {question.target}"
+    return f"{question.prompt.strip()} {(question.target or '').strip()}"
 
 
 def _lot(question: Question, seed: int) -> bytes:
