@@ -10,6 +10,13 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+BLANKS = (
+    " \t\u00a0\u1680\u202f\u205f\u3000"
+    "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+)
+"""White space inside a line. The end of a line is none: a prompt may end with one, since there
+the answer begins a line of its own."""
+
 _ALWAYS = (
     "\u037e\u0589\u061b\u061d-\u061f\u06d4\u0700-\u0702\u07f9\u0837\u0839\u083d\u083e\u0964\u0965"
     "\u0f0d-\u0f11\u104a\u104b\u1362\u1367\u1368\u166e\u1735\u1736\u17d4\u17d5\u1803\u1809"

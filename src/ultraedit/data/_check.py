@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from itertools import islice
@@ -23,6 +23,7 @@ from ultraedit.data._report import (
 from ultraedit.data._rows import Row, shown
 from ultraedit.data._spec import DataSpec
 from ultraedit.data._stream import no_rows, resolve
+from ultraedit.data._wording import Oddity, Wording
 from ultraedit.errors import ConfigError, DataError
 from ultraedit.scripts import joined
 from ultraedit.types import Edit
@@ -97,6 +98,8 @@ class _Tally:
         self._conflicts = _Cases()
         self._leaks = _Cases()
         self._too_long = _Cases()
+        self._wording = Wording()
+        self._odd: dict[Oddity, _Cases] = defaultdict(_Cases)
         self._coverage: Counter[str] = Counter()
         self._lengths = array("L")
 
@@ -115,6 +118,8 @@ class _Tally:
         self._compare(row, edit)
         if appears(edit.target, edit.prompt):
             self._leaks.add(row, edit)
+        for kind in self._wording.add(row.number, edit):
+            self._odd[kind].add(row, edit)
         self._measure(row, edit)
 
     def report(self, data: str, error: str | None) -> CheckReport:
@@ -133,6 +138,10 @@ class _Tally:
             duplicates=self._duplicates.finding(),
             conflicts=self._conflicts.finding(),
             target_in_prompt=self._leaks.finding(),
+            blank_at_end=self._odd["blank_at_end"].finding(),
+            blank_around_target=self._odd["blank_around_target"].finding(),
+            placeholder=self._odd["placeholder"].finding(),
+            wording=tuple(self._wording.sentences()),
             coverage=dict(self._coverage),
             tokens=self._token_lengths(),
         )

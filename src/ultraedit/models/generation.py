@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ultraedit.encoding import prompt_ids
 from ultraedit.errors import DataError
 from ultraedit.metrics import answer_lines
 from ultraedit.recall import recall_of
@@ -52,7 +53,7 @@ def generate(
         DataError: If a prompt fills the model's context, or has no token at all.
     """
     tokenizer = language_model.tokenizer
-    ids = [tokenizer(prompt)["input_ids"] for prompt in prompts]
+    ids: list[Sequence[int]] = [*prompt_ids(tokenizer, prompts)]
     for prompt, row in zip(prompts, ids, strict=True):
         _check(prompt, len(row), language_model.context_length)
     recall = recall_of(language_model.model)
