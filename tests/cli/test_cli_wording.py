@@ -1,8 +1,9 @@
-"""Blanks at the seam, ``{}`` in a prompt and an appended end token are said before they matter."""
+"""What is odd in facts is said before it matters, and what could act in them never does."""
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,6 +67,40 @@ def test_a_run_begins_with_it_and_is_the_run_of_plain_rows(cli, tiny, appends):
         for out in ("out", "plain")
     ]
     assert scores[0] == scores[1]
+
+
+def test_facts_that_would_act_are_shown_as_symbols_and_kept_as_they_are(cli, tiny):
+    rows = json.loads(json.dumps(FACTS[:2]))
+    rows[0] |= {
+        "prompt": "Who \x1b[2Jrules\0 \u202eit?",
+        "target": "A\x9bda\u2067",
+        "subject": "it",
+    }
+    rows[0]["locality"][0]["target"] = "The \x1b]0;x\x07Danube"
+    rows[0]["probes"] = {"my\x1b[31m probe": [{"prompt": "W\x1b[2J?", "target": "\u202eD"}]}
+    Path("acting.jsonl").write_text(lines(rows))
+    done = cli("edit", "acting.jsonl", "--model", tiny, "--out", "out", "--eta", "auto")
+    told = [done.stdout, done.stderr]
+    for command in (
+        ("show", "out", 1),
+        ("history", "out"),
+        ("find", "out", "rules"),
+        ("data", "check", "acting.jsonl", "--limit", 1),
+        ("data", "check", "acting.jsonl", "--json"),
+        ("report", "out"),
+        ("eval", "out"),
+        ("revert", "out", "--edit", 2),
+    ):
+        done = cli(*command)
+        told += [done.stdout, done.stderr]
+    told += [path.read_text("utf-8") for path in Path("out").rglob("*.md")]
+    told += [path.read_text("utf-8") for path in Path("out").rglob("*.html")]
+    acting = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+    assert [text for text in told if acting.search(text)] == []
+    assert "Who ␛[2Jrules␀ [U+202E]it?" in Path("out/report.html").read_text("utf-8")
+    kept = [json.loads(line) for line in Path("out/answers.jsonl").read_text("utf-8").splitlines()]
+    assert rows[0]["prompt"] in {each["prompt"] for each in kept}
+    assert rows[0]["target"] in {each["target"] for each in kept}
 
 
 def test_a_dry_run_and_an_evaluation_say_it_too(cli, appends):
