@@ -18,12 +18,12 @@ from ultraedit.types import Carried
 
 ROOT = Path(__file__).parent.parent
 
-QUICK = ("one-card", "trunk", "monitors", "doctor")
+QUICK = ("one-card", "trunk", "monitors", "doctor", "memit two-devices", "wise two-devices")
 SLOW = ("two-devices", "bfloat16", "elsewhere")
 
 
 def on_cards(*parts: str) -> dict[str, str | None]:
-    """The faults of some checks, in a process of its own, where torch's spare backend is renamed."""
+    """The faults of some checks, in a process of its own: a backend of torch is renamed."""
     pytest.importorskip("torch.utils.backend_registration")
     if not hasattr(torch.utils.backend_registration, "_setup_privateuseone_for_python_backend"):
         pytest.skip("this torch cannot pretend a device with gradients")

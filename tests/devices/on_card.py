@@ -31,6 +31,7 @@ from ultraedit.monitors.locality import Locality
 from ultraedit.types import Question
 
 CARD = torch.device("card", 0)
+OWN = str(Path("src", "ultraedit"))
 ASKED = [
     replace(edit, rephrases=(f"{edit.prompt}?",), locality=(Question("Where is it?", "Paris"),))
     for edit in EDITS[:2]
@@ -187,7 +188,7 @@ def main() -> None:
     chosen = sys.argv[1:]
     faults: dict[str, str | None] = {}
     for name, check in checks():
-        if chosen and not any(part in name.split() for part in chosen):
+        if chosen and not {name, *name.split()} & set(chosen):
             continue
         try:
             with cards():
@@ -195,9 +196,7 @@ def main() -> None:
             faults[name] = None
         except Exception as error:
             frames = traceback.extract_tb(error.__traceback__)[::-1]
-            own = [
-                f"{Path(f.filename).name}:{f.lineno}" for f in frames if "ultraedit" in f.filename
-            ]
+            own = [f"{Path(f.filename).name}:{f.lineno}" for f in frames if OWN in f.filename]
             faults[name] = f"{type(error).__name__}: {str(error)[:300]} at {' < '.join(own[:4])}"
     print(json.dumps(faults, indent=1))
 
