@@ -222,7 +222,7 @@ def test_a_free_answer_may_be_as_long_as_its_longest_alias(monkeypatch):
     host = host_of()
     asked = {}
 
-    def answer(prompts, limits, observer=None):
+    def answer(prompts, limits, observer=None, lines=None):
         asked.update(zip(prompts, limits, strict=True))
         return [""] * len(prompts)
 
@@ -232,6 +232,32 @@ def test_a_free_answer_may_be_as_long_as_its_longest_alias(monkeypatch):
     assert tokens > module.MIN_TOKENS
     evaluate(host, [Edit("Who?", "it", aliases=(" ", long)), Edit("What?", "it")])
     assert asked == {"Who?": tokens + module.SPARE_TOKENS, "What?": module.MIN_TOKENS}
+
+
+def test_a_free_answer_may_have_as_many_lines_as_its_longest_target(monkeypatch):
+    host = host_of()
+    oath = "I stand by the river.\nI keep the bridge.\nI answer the bell."
+    asked = {}
+
+    def answer(prompts, limits, observer=None, lines=None):
+        asked.update(zip(prompts, lines, strict=True))
+        return [oath] * len(prompts)
+
+    monkeypatch.setattr(host, "answer", answer)
+    edits = [
+        Edit("Write the oath.", oath, rephrases=("The oath is",)),
+        Edit("How does it begin?", "I stand by the river", aliases=("one\ntwo",)),
+        Edit("Who?", "it"),
+    ]
+    found = evaluate(host, edits)
+    assert asked == {
+        "Write the oath.": 3,
+        "The oath is": 3,
+        "How does it begin?": 2,
+        "Who?": 1,
+    }
+    assert [answer.correct for answer in found.answers] == [True, True, True, False]
+    assert found.answers[0].after == oath
 
 
 def test_what_the_model_freely_says_is_compared_with_the_gold_answer(edited):

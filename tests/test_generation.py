@@ -100,6 +100,25 @@ def test_an_answer_ends_with_its_line():
     assert generate(lm, PROMPTS[-2:], max_new_tokens=[14, 14])[1] == said
 
 
+def test_an_answer_of_several_lines_ends_with_the_last_of_them():
+    lm = tiny_model("llama")
+    (newline,) = lm.tokenizer("\n")["input_ids"]
+    limit = 40
+    said, _ = say_in_the_middle(lm, newline)
+    ids = torch.tensor([lm.tokenizer(PROMPTS[-1])["input_ids"]])
+    with torch.no_grad():
+        whole = lm.model.generate(ids, max_new_tokens=limit, do_sample=False, eos_token_id=None)
+    text = lm.tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True)
+    parts = [line.strip() for line in text.split("\n") if line.strip()]
+    assert len(parts) >= 2
+    lm.model.generation_config.eos_token_id = None
+    lm = replace(lm, tokenizer=copy.deepcopy(lm.tokenizer))
+    lm.tokenizer.eos_token = None
+    one, two = generate(lm, PROMPTS[-1:] * 2, max_new_tokens=[limit] * 2, lines=[1, 2])
+    assert one == said
+    assert two == "\n".join(parts[:2])
+
+
 def test_no_token_is_computed_after_the_line():
     lm = tiny_model("llama")
     (newline,) = lm.tokenizer("\n")["input_ids"]

@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 
 from ultraedit.metrics import (
-    answer_line,
+    answer_lines,
     begins,
     exact_match,
     mean,
@@ -58,7 +58,7 @@ def test_nothing_to_score_is_none_and_not_zero():
     ],
 )
 def test_the_answer_is_the_first_line_with_text(generated, line):
-    assert answer_line(generated) == line
+    assert answer_lines(generated) == line
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import ultraedit as ue
-from tests.tiny import tiny_model, toy_tokenizer
+from tests.tiny import appending, tiny_model, toy_tokenizer
 from ultraedit import session
 from ultraedit.models import LanguageModel, Preset, find_preset
 from ultraedit.types import Edit, Question
@@ -104,6 +106,28 @@ def test_turns_are_told_as_they_happen_and_the_last_may_be_short():
     assert result.progress.seconds == pytest.approx(sum(turn.seconds for turn in turns))
     assert log.stages[1] == ("Editing", 5)
     assert all(log.steps[name] == total for name, total in log.stages)
+
+
+def test_odd_facts_are_said_with_their_rows_and_edited_as_plain_ones(caplog):
+    models = [tiny_model("llama") for _ in range(2)]
+    models[1] = replace(models[1], tokenizer=appending(models[1].tokenizer))
+    odd = [
+        replace(EDITS[0], prompt=f"{EDITS[0].prompt} "),
+        replace(EDITS[1], target=" Dutch\n", rephrases=("Jane speaks ",)),
+        *EDITS[2:],
+        Edit("{} speaks", "Dutch"),
+    ]
+    plain = [*EDITS, Edit("{} speaks", "Dutch")]
+    ue.edit(models[0], plain, STRONG, modules=MODULES, free_answers=0)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "{} in it in row 6," in caplog.text
+    caplog.clear()
+    ue.edit(models[1], odd, STRONG, modules=MODULES, free_answers=0)
+    told = ("a blank in rows 1 and 2.", "space in row 2.", "{} in it in row 6,", "puts </s> behind")
+    assert len(caplog.records) == len(told)
+    for record, part in zip(caplog.records, told, strict=True):
+        assert part in record.getMessage()
+    assert equal(*models)
 
 
 def test_the_size_of_a_turn_matters():

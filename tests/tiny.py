@@ -5,6 +5,7 @@ Made for tests: two layers of width 32, a vocabulary of 512, well under a second
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from functools import cache
@@ -50,6 +51,22 @@ def toy_tokenizer(kind: str = "bpe") -> Any:
     tokenizer = {"bpe": _byte_level, "sentencepiece": _sentencepiece}[kind]()
     names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
+def appending(tokenizer: Any) -> Any:
+    """A copy of a tokenizer that puts its end token behind every text as well."""
+    made = copy.deepcopy(tokenizer)
+    front, end = made("")["input_ids"], made.eos_token
+    names = [made.convert_ids_to_tokens(token) for token in front]
+    made.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=[*names, "$A", end],
+        pair=[*names, "$A", "$B", end],
+        special_tokens=[
+            *zip(names, front, strict=True),
+            (end, made.eos_token_id),
+        ],
+    )
+    return made
 
 
 _SPECIAL = ["<pad>", "<s>", "</s>", "<unk>"]

@@ -3,6 +3,10 @@
 The layout is that of the released code: the model reads the prompt and all answer tokens but
 the last, and is supervised at the last prompt token and at each of those answer tokens, so
 that every answer token is predicted exactly once.
+
+This is the one place where a prompt becomes tokens, for editing, scoring and free answers alike.
+What a tokenizer appends to every text, such as an end token, is taken off: the answer comes next. A
+blank at the end of a prompt is moved to the front of the answer, where tokenizers have it.
 """
 
 from __future__ import annotations
@@ -14,8 +18,98 @@ import torch
 from torch import Tensor
 
 from ultraedit.errors import ConfigError, DataError
+from ultraedit.scripts import BLANKS
 from ultraedit.types import Encoded as Encoded
 from ultraedit.types import Lookup
+
+_ANY_TEXT = "a"
+
+
+class Added(NamedTuple):
+    """Token ids that a tokenizer puts around every text by itself."""
+
+    front: tuple[int, ...] = ()
+    behind: tuple[int, ...] = ()
+
+
+def added_tokens(tokenizer: Any) -> Added:
+    """What a tokenizer puts around every text: ``<s>`` in front, and ``</s>`` behind it with some.
+
+    Args:
+        tokenizer: A transformers tokenizer, or anything that is called like one.
+    """
+    whole = tuple(tokenizer(_ANY_TEXT)["input_ids"])
+    plain = tuple(tokenizer(_ANY_TEXT, add_special_tokens=False)["input_ids"])
+    for at in range(len(whole) - len(plain) + 1) if plain else ():
+        if whole[at : at + len(plain)] == plain:
+            return Added(whole[:at], whole[at + len(plain) :])
+    return Added()
+
+
+def names_of(tokenizer: Any, ids: Sequence[int]) -> str:
+    """Tokens as a reader knows them, with commas between them."""
+    return ", ".join(map(str, tokenizer.convert_ids_to_tokens(list(ids))))
+
+
+def about_appended(tokenizer: Any) -> str | None:
+    """A sentence on what a tokenizer appends to every text; None if it is nothing."""
+    behind = added_tokens(tokenizer).behind
+    if not behind:
+        return None
+    return (
+        f"The tokenizer puts {names_of(tokenizer, behind)} behind every text. It is taken off "
+        "prompts, since the answer comes there."
+    )
+
+
+def text_ids(tokenizer: Any, texts: Sequence[str]) -> list[tuple[int, ...]]:
+    """Token ids of texts that go on: with what the tokenizer puts in front, not what it appends.
+
+    Args:
+        tokenizer: A transformers tokenizer, or anything that is called like one.
+        texts: The texts.
+    """
+    rows = tokenizer(list(texts))["input_ids"] if texts else []
+    behind = added_tokens(tokenizer).behind
+    return [_without(tuple(row), behind) for row in rows]
+
+
+def prompt_ids(tokenizer: Any, prompts: Sequence[str]) -> list[tuple[int, ...]]:
+    """Token ids of prompts as a model reads them before its answer.
+
+    They are those of `text_ids` without the blanks at the end.
+
+    Args:
+        tokenizer: A transformers tokenizer, or anything that is called like one.
+        prompts: The prompts.
+    """
+    return text_ids(tokenizer, [_trimmed(prompt) for prompt in prompts])
+
+
+def _without(ids: tuple[int, ...], behind: tuple[int, ...]) -> tuple[int, ...]:
+    """Token ids without those that were appended."""
+    return ids[: -len(behind)] if behind and ids[-len(behind) :] == behind else ids
+
+
+def _trimmed(prompt: str) -> str:
+    """A prompt without the blanks at its end; one of nothing but blanks stays as it is."""
+    return prompt.rstrip(BLANKS) or prompt
+
+
+def seam(prompt: str, answer: str, gap: str = " ") -> tuple[str, str]:
+    """A prompt and its answer with one gap between them, which belongs to the answer.
+
+    A prompt that ends in a blank, and an answer with white space around it, would have the model
+    trained on a lone blank token, which it hardly ever sees before a word.
+
+    Args:
+        prompt: The prompt.
+        answer: The answer.
+        gap: What the answer begins with; where it is nothing, a blank that ends the prompt is.
+    """
+    trimmed = _trimmed(prompt)
+    gap = gap or (" " if trimmed != prompt else "")
+    return trimmed, f"{gap}{answer.strip()}"
 
 
 def encode(
@@ -31,7 +125,7 @@ def encode(
         tokenizer: A transformers tokenizer, or anything that is called like one.
         pairs: Prompts and answers.
         max_length: Longest input that the model takes, in tokens.
-        gap: What an answer begins with.
+        gap: What an answer begins with, as in `seam`.
 
     Returns:
         One `Encoded` per pair, in order.
@@ -41,11 +135,10 @@ def encode(
     """
     if not pairs:
         return []
-    prompts = tokenizer([prompt for prompt, _ in pairs])["input_ids"]
-    answers = tokenizer([f"{gap}{answer}" for _, answer in pairs], add_special_tokens=False)[
-        "input_ids"
-    ]
-    encoded = [Encoded(tuple(p), tuple(a)) for p, a in zip(prompts, answers, strict=True)]
+    texts = [seam(prompt, answer, gap) for prompt, answer in pairs]
+    prompts = text_ids(tokenizer, [prompt for prompt, _ in texts])
+    answers = tokenizer([answer for _, answer in texts], add_special_tokens=False)["input_ids"]
+    encoded = [Encoded(p, tuple(a)) for p, a in zip(prompts, answers, strict=True)]
     for (prompt, answer), item in zip(pairs, encoded, strict=True):
         shown = prompt if len(prompt) <= 60 else f"{prompt[:57]}..."
         if not item.prompt_ids or not item.answer_ids:
@@ -153,8 +246,8 @@ def locate(
         max_length: Longest text that the model takes, in tokens.
 
     Returns:
-        Per lookup the token ids of the whole text, special tokens among them, and the index of
-        the last token that holds a character of the span.
+        Per lookup the token ids of the whole text, as `prompt_ids` has them, and the index of the
+        last token that holds a character of the span.
 
     Raises:
         ConfigError: If the tokenizer does not know where its tokens are.
@@ -167,11 +260,14 @@ def locate(
             "This editor looks at the subject of a prompt and needs a fast tokenizer, which knows "
             "where its tokens are. Take a model with a tokenizer.json."
         )
-    encoded = tokenizer([lookup.text for lookup in lookups], return_offsets_mapping=True)
+    texts = [_trimmed(lookup.text) for lookup in lookups]
+    encoded = tokenizer(texts, return_offsets_mapping=True)
+    behind = added_tokens(tokenizer).behind
     found = []
-    for lookup, ids, offsets in zip(
+    for lookup, whole, offsets in zip(
         lookups, encoded["input_ids"], encoded["offset_mapping"], strict=True
     ):
+        ids = _without(tuple(whole), behind)
         shown = lookup.text if len(lookup.text) <= 60 else f"{lookup.text[:57]}..."
         if max_length is not None and len(ids) > max_length:
             raise DataError(
@@ -179,13 +275,13 @@ def locate(
             )
         inside = [
             index
-            for index, (start, end) in enumerate(offsets)
+            for index, (start, end) in enumerate(offsets[: len(ids)])
             if start < lookup.end and end > lookup.start
         ]
         if not inside:
             span = lookup.text[lookup.start : lookup.end]
             raise DataError(f"The tokenizer finds no token for {span!r} in {shown!r}.")
-        found.append((tuple(ids), inside[-1]))
+        found.append((ids, inside[-1]))
     return found
 
 

@@ -10,9 +10,15 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ultraedit.symbols import visible
+
 
 class UltraEditError(Exception):
     """Root of every error raised on purpose by this package."""
+
+    def __str__(self) -> str:
+        """The message, in which a fact or a path can do nothing to a terminal."""
+        return visible(super().__str__())
 
 
 class ConfigError(UltraEditError, ValueError):

@@ -13,7 +13,15 @@ from typing import NamedTuple
 
 from ultraedit.encoding import Encoded
 from ultraedit.host import ModelHost
-from ultraedit.metrics import begins, exact_match, mean, stops, token_accuracy, token_agreement
+from ultraedit.metrics import (
+    begins,
+    exact_match,
+    line_count,
+    mean,
+    stops,
+    token_accuracy,
+    token_agreement,
+)
 from ultraedit.perplexity import Text, perplexity
 from ultraedit.probes import Asked, Probing
 from ultraedit.types import (
@@ -183,7 +191,9 @@ def evaluate(
 def _answers(host: ModelHost, sample: Sequence[Asked], observer: Observer) -> dict[str, str]:
     """Free answers by prompt."""
     limits = _limits(host, sample)
-    written = host.answer(list(limits), list(limits.values()), observer)
+    tokens = [limit.tokens for limit in limits.values()]
+    lines = [limit.lines for limit in limits.values()]
+    written = host.answer(list(limits), tokens, observer, lines)
     return dict(zip(limits, written, strict=True))
 
 
@@ -225,17 +235,27 @@ def _sampled(asked: Sequence[Asked], edits: Sequence[Edit], count: int | None) -
     return [question for question in asked if id(question.edit) in chosen]
 
 
-def _limits(host: ModelHost, sample: Sequence[Asked]) -> dict[str, int]:
-    """By prompt, how many tokens its free answer may get."""
-    limits = {question.prompt: MIN_TOKENS for question in sample}
+class _Limit(NamedTuple):
+    """How long a free answer may get."""
+
+    tokens: int = MIN_TOKENS
+    lines: int = 1
+
+
+def _limits(host: ModelHost, sample: Sequence[Asked]) -> dict[str, _Limit]:
+    """By prompt, how long its free answer may get: as many lines as its longest answer has."""
+    limits = {question.prompt: _Limit() for question in sample}
     right = [
         (question.prompt, f"{question.shown} {answer}" if question.echoes else answer)
         for question in sample
         for answer in (question.target, *question.aliases)
         if answer is not None and answer.strip()
     ]
-    for (prompt, _), item in zip(right, host.encode(right), strict=True):
-        limits[prompt] = max(limits[prompt], len(item.answer_ids) + SPARE_TOKENS)
+    for (prompt, answer), item in zip(right, host.encode(right), strict=True):
+        tokens, lines = limits[prompt]
+        limits[prompt] = _Limit(
+            max(tokens, len(item.answer_ids) + SPARE_TOKENS), max(lines, line_count(answer))
+        )
     return limits
 
 

@@ -439,8 +439,13 @@ class ModelHost(LookupHost):
         prompts: Sequence[str],
         max_new_tokens: Sequence[int],
         observer: Observer | None = None,
+        lines: Sequence[int] | None = None,
     ) -> list[str]:
-        """Let the model answer freely: greedy, to the end of the line or of its tokens."""
+        """Let the model answer freely: greedy, to the end of its lines or of its tokens."""
         return generate(
-            self.language_model, prompts, max_new_tokens=max_new_tokens, observer=observer
+            self.language_model,
+            prompts,
+            max_new_tokens=max_new_tokens,
+            lines=lines,
+            observer=observer,
         )

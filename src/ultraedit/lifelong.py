@@ -166,17 +166,28 @@ def _whole(turn: int) -> Iterator[None]:
 
 
 def synchronize() -> None:
-    """Wait for the GPU, so that wall times mean what they say."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.synchronize()
+    """Wait for all GPUs at work, so that wall times mean what they say."""
+    for device in _peaks():
+        torch.cuda.synchronize(device)
 
 
 def peak_memory() -> int:
-    """Largest memory used so far, in bytes: of the GPU where it is used, else resident."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return int(torch.cuda.max_memory_allocated())
+    """Largest memory used so far, in bytes: of the GPUs at work together, else resident."""
+    if peaks := _peaks():
+        return sum(peaks.values())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _peaks() -> dict[int, int]:
+    """Largest memory used so far on each GPU that this process has used any of, in bytes.
+
+    The current device is the first, whichever a model was loaded to; so all are asked.
+    """
+    if not (torch.cuda.is_available() and torch.cuda.is_initialized()):
+        return {}
+    peaks = {n: int(torch.cuda.max_memory_allocated(n)) for n in range(torch.cuda.device_count())}
+    return {number: peak for number, peak in peaks.items() if peak}
 
 
 def keep_freed_memory() -> None:

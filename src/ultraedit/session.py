@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from ultraedit.models import LanguageModel
+
+_log = logging.getLogger("ultraedit")
 
 
 @dataclass(frozen=True)
@@ -221,6 +224,8 @@ def carry_out(
     total = source.total
     if not total:
         raise DataError("There is no edit to make.")
+    for sentence in stream.oddities(source, host.language_model.tokenizer):
+        _log.warning("%s", sentence)
     observer = observer or Nobody()
     recorder = recorder or MemoryRecorder()
     checkpoints = Checkpoints(

@@ -198,12 +198,17 @@ class SharedHost(ModelHost):
         prompts: Sequence[str],
         max_new_tokens: Sequence[int],
         observer: Observer | None = None,
+        lines: Sequence[int] | None = None,
     ) -> list[str]:
         """Let the model answer freely, each process some prompts."""
+        lines = [1] * len(prompts) if lines is None else lines
         order = sorted(range(len(prompts)), key=lambda i: (-max_new_tokens[i], -len(prompts[i])))
         shares = deal(order, self._copies.size)
-        parts = [([prompts[i] for i in s], [max_new_tokens[i] for i in s]) for s in shares]
-        return gathered(self._together(ModelHost.answer, parts, observer), shares)
+        parts = [
+            ([prompts[i] for i in s], [max_new_tokens[i] for i in s], [lines[i] for i in s])
+            for s in shares
+        ]
+        return gathered(self._together(_answer, parts, observer), shares)
 
     def search_offsets(
         self, path: str, goals: Sequence[OffsetGoal], search: OffsetSearch
@@ -287,6 +292,16 @@ def _keep_states(host: ModelHost) -> None:
 
 def _drop_states(host: ModelHost) -> None:
     _KEEPING.pop(host).close()
+
+
+def _answer(
+    host: ModelHost,
+    prompts: Sequence[str],
+    max_new_tokens: Sequence[int],
+    lines: Sequence[int],
+    observer: Observer | None = None,
+) -> list[str]:
+    return ModelHost.answer(host, prompts, max_new_tokens, observer, lines)
 
 
 def _search(

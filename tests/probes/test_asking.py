@@ -59,8 +59,11 @@ def edited():
 def greedy(host, asked) -> tuple[list[int], list[int]]:
     """Tokens of an answer and the model's choices there, one row without padding."""
     lm = host.language_model
-    ids = lm.tokenizer(asked.prompt)["input_ids"]
-    gold = lm.tokenizer(f"{asked.gap}{asked.target}", add_special_tokens=False)["input_ids"]
+    # The template ends in a blank, which belongs to the answer.
+    prompt = asked.prompt.removesuffix(" ")
+    gap = asked.gap or asked.prompt.removeprefix(prompt)
+    ids = lm.tokenizer(prompt)["input_ids"]
+    gold = lm.tokenizer(f"{gap}{asked.target}", add_special_tokens=False)["input_ids"]
     logits = lm.model(input_ids=torch.tensor([ids + gold[:-1]]), use_cache=False).logits[0]
     return gold, logits[len(ids) - 1 :].argmax(dim=-1).tolist()
 
@@ -116,7 +119,7 @@ def saying(monkeypatch):
     """Make the model answer every prompt with what a function says."""
 
     def say(answer):
-        def answered(self, prompts, limits, observer=None):
+        def answered(self, prompts, limits, observer=None, lines=None):
             return [answer(prompt) for prompt in prompts]
 
         monkeypatch.setattr(module.ModelHost, "answer", answered)

@@ -24,6 +24,9 @@ def show_report(report: CheckReport) -> None:
         "that repeat a prompt": f"{report.duplicates.count:,}",
         "of these with another target": f"{report.conflicts.count:,}",
         "with the target in the prompt": f"{report.target_in_prompt.count:,}",
+        "with a prompt that ends in a blank": f"{report.blank_at_end.count:,}",
+        "with white space around a target": f"{report.blank_around_target.count:,}",
+        "with {} left in a prompt": f"{report.placeholder.count:,}",
     }
     facts |= {f"with {name}": f"{count:,}" for name, count in report.coverage.items()}
     if tokens is not None:
@@ -35,6 +38,9 @@ def show_report(report: CheckReport) -> None:
                 f"{tokens.too_long.count:,} (it reads {tokens.context_length:,} tokens)"
             )
     _output.pairs(facts)
+    for sentence in report.wording:
+        _output.line()
+        _output.line(sentence)
     _show_faults(report)
     _show_finding("Repeated prompts with another target", report.conflicts)
     if tokens is not None:

@@ -10,6 +10,7 @@ import typer
 
 from ultraedit.cli._help import Contents
 from ultraedit.errors import UltraEditError
+from ultraedit.symbols import visible
 
 USER_ERROR = 2
 """Exit code of every mistake that the user can put right, the same as for a wrong option."""
@@ -40,7 +41,7 @@ class Commands(Contents):
 
 
 def _say(message: str) -> None:
-    typer.echo(f"{typer.style('Error:', fg='red', bold=True)} {message}", err=True)
+    typer.echo(f"{typer.style('Error:', fg='red', bold=True)} {visible(message)}", err=True)
 
 
 def drop_output() -> None:

@@ -1,12 +1,16 @@
-"""What commands print: results on the standard output, messages on the standard error."""
+"""What commands print: results on the standard output, messages on the standard error.
+
+Facts and answers pass through `symbols` on their way, so that none of them does anything there.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from ultraedit.symbols import visible, visible_json
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
@@ -28,18 +32,18 @@ def console(*, stderr: bool = False) -> Console:
 
 def write_json(value: Any) -> None:
     """Print a value as JSON."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(f"{visible_json(value)}\n")
     sys.stdout.flush()
 
 
 def line(text: str = "") -> None:
     """Print a line of a result, however long it is."""
-    console().print(text, soft_wrap=True)
+    console().print(visible(text), soft_wrap=True)
 
 
 def message(text: str) -> None:
     """Print a line that is no result."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{visible(text)}\n")
     sys.stderr.flush()
 
 
@@ -66,7 +70,7 @@ def table(
     from rich.table import Table
 
     drawn = Table(
-        title=title,
+        title=None if title is None else visible(title),
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -76,9 +80,9 @@ def table(
     )
     for column in columns:
         justify: JustifyMethod = "right" if column in right else "left"
-        drawn.add_column(column, overflow="fold", justify=justify, no_wrap=column in whole)
+        drawn.add_column(visible(column), overflow="fold", justify=justify, no_wrap=column in whole)
     for row in rows:
-        drawn.add_row(*("" if cell is None else str(cell) for cell in row))
+        drawn.add_row(*("" if cell is None else visible(str(cell)) for cell in row))
     console().print(drawn)
 
 
@@ -91,7 +95,7 @@ def pairs(values: Mapping[str, Any]) -> None:
     drawn.add_column(overflow="fold")
     for name, value in values.items():
         if value is not None:
-            drawn.add_row(name, str(value))
+            drawn.add_row(visible(name), visible(str(value)))
     console().print(drawn)
 
 

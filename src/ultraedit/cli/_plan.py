@@ -39,6 +39,7 @@ def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
         from ultraedit.runs import workflow
         from ultraedit.settings import resolve
         from ultraedit.store import refuse_taken
+        from ultraedit.stream import oddities
 
         make_editor(config.editor, config.options)
         source = workflow.read_edits(config)
@@ -49,6 +50,8 @@ def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
         found = find_modules(models.empty_model(described), settings.modules, name=config.model)
         before = runtime_bytes()
         tokenizer = models.load_tokenizer(config.model)
+        for sentence in oddities(source, tokenizer):
+            _output.message(sentence)
         tokens = _count_tokens(tokenizer, described, source)
         predicted = _predicted(config, described, settings, source.total, tokens, before)
     turns, rest = divmod(source.total, config.edits_per_turn)

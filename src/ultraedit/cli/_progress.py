@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ultraedit.cli._output import console, message
+from ultraedit.symbols import visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress, Task, TaskID
@@ -68,7 +69,7 @@ class Bars:
         """End the bar before and begin another."""
         self.finish()
         self._let_go()
-        self._current = self._drawn.add_task(name, total=total, counted=total is not None)
+        self._current = self._drawn.add_task(visible(name), total=total, counted=total is not None)
 
     def advance(self, steps: int = 1) -> None:
         """Move the bar on."""

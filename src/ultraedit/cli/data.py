@@ -113,10 +113,12 @@ def _counter(model: str) -> tuple[Callable[[str, str], int], int | None]:
     """Count tokens as a model does, and say how many it takes."""
     with progress() as observer:
         observer.stage(f"Loading {model}")
-        from ultraedit.encoding import encode
+        from ultraedit.encoding import about_appended, encode
         from ultraedit.models import load
 
         loaded = load(model)
+    if appended := about_appended(loaded.tokenizer):
+        _output.message(appended)
 
     def count(prompt: str, target: str) -> int:
         return len(encode(loaded.tokenizer, [(prompt, target)])[0])

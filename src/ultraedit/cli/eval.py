@@ -73,10 +73,14 @@ def evaluate(
     with progress() as observer:
         from ultraedit.evaluate import evaluate as ask_all  # torch, once all else is checked
         from ultraedit.probes import Probing
+        from ultraedit.stream import InMemory, oddities
 
         for name in [model] if beside is None else [beside, model]:
             observer.stage(f"Loading {name}")
             host = _host(name, dtype or "auto", device or "auto")
+            if name == model:
+                for sentence in oddities(InMemory(edits), host.language_model.tokenizer):
+                    _output.message(sentence)
             probing = Probing(probes or (), host.language_model.tokenizer, edits, seed or 0)
             found = ask_all(
                 *(host, edits),

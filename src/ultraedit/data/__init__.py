@@ -13,12 +13,14 @@ from ultraedit.data._report import CheckReport
 from ultraedit.data._root import find_root
 from ultraedit.data._spec import DataSpec, parse_spec
 from ultraedit.data._stream import read, stream
+from ultraedit.data._wording import Wording
 
 __all__ = [
     "FORMATS",
     "CheckReport",
     "DataSpec",
     "Format",
+    "Wording",
     "check",
     "find_root",
     "list_formats",

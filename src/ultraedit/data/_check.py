@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from itertools import islice
@@ -23,7 +23,9 @@ from ultraedit.data._report import (
 from ultraedit.data._rows import Row, shown
 from ultraedit.data._spec import DataSpec
 from ultraedit.data._stream import no_rows, resolve
+from ultraedit.data._wording import Oddity, Wording
 from ultraedit.errors import ConfigError, DataError
+from ultraedit.scripts import joined
 from ultraedit.types import Edit
 
 CountTokens = Callable[[str, str], int]
@@ -96,6 +98,8 @@ class _Tally:
         self._conflicts = _Cases()
         self._leaks = _Cases()
         self._too_long = _Cases()
+        self._wording = Wording()
+        self._odd: dict[Oddity, _Cases] = defaultdict(_Cases)
         self._coverage: Counter[str] = Counter()
         self._lengths = array("L")
 
@@ -114,6 +118,8 @@ class _Tally:
         self._compare(row, edit)
         if appears(edit.target, edit.prompt):
             self._leaks.add(row, edit)
+        for kind in self._wording.add(row.number, edit):
+            self._odd[kind].add(row, edit)
         self._measure(row, edit)
 
     def report(self, data: str, error: str | None) -> CheckReport:
@@ -132,6 +138,10 @@ class _Tally:
             duplicates=self._duplicates.finding(),
             conflicts=self._conflicts.finding(),
             target_in_prompt=self._leaks.finding(),
+            blank_at_end=self._odd["blank_at_end"].finding(),
+            blank_around_target=self._odd["blank_around_target"].finding(),
+            placeholder=self._odd["placeholder"].finding(),
+            wording=tuple(self._wording.sentences()),
             coverage=dict(self._coverage),
             tokens=self._token_lengths(),
         )
@@ -220,16 +230,14 @@ def appears(target: str, prompt: str) -> bool:
     Scripts that are written without spaces have no word boundaries, so there any place counts.
     """
     target, prompt = target.strip().casefold(), prompt.casefold()
-    if target not in prompt:
-        return False
-    before = r"(?<!\w)" if _is_word_edge(target[0]) else ""
-    after = r"(?!\w)" if _is_word_edge(target[-1]) else ""
-    return re.search(before + re.escape(target) + after, prompt) is not None
+    places = re.finditer(f"(?={re.escape(target)})", prompt)
+    return any(_stands_apart(prompt, at.start(), at.start() + len(target)) for at in places)
 
 
-def _is_word_edge(letter: str) -> bool:
-    # From U+2E80 on: Chinese, Japanese, Korean. Thai, Lao and Khmer stand lower and go without.
-    return letter.isalnum() and letter < "\u2e80"
+def _stands_apart(text: str, start: int, end: int) -> bool:
+    """Whether what is between two places of a text is of other words than what is around it."""
+    before, after = text[:start][-1:], text[end : end + 1]
+    return not joined(before, text[start]) and not joined(text[end - 1], after)
 
 
 def _parts(edit: Edit) -> Iterator[str]:

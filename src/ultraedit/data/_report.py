@@ -97,6 +97,14 @@ class CheckReport:
     """Those of the duplicates that give the prompt another target than its row before did."""
     target_in_prompt: Finding
     """Edits whose prompt gives the target away."""
+    blank_at_end: Finding
+    """Edits with a prompt that ends in a blank, which is read in front of the answer."""
+    blank_around_target: Finding
+    """Edits with a target that begins or ends with white space, which is left out."""
+    placeholder: Finding
+    """Edits with a prompt that still has ``{}`` in it, as a template has."""
+    wording: tuple[str, ...]
+    """Sentences about these three, with the numbers of the first rows, as a run begins with."""
     coverage: Mapping[str, int]
     """How many edits have a ``subject``, ``rephrases``, ``locality``, ``locality_target``,
     ``aliases`` and each ``probes.NAME``; what none has is left out."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ultraedit.encoding import encode
+from ultraedit.encoding import added_tokens, encode, names_of
 from ultraedit.errors import UltraEditError
 
 PROMPT = "The capital of France is"
@@ -37,7 +37,7 @@ def examine_tokenizer(tokenizer: Any, *, vocabulary: int | None = None) -> list[
         return [TokenFact("encoding", str(error), True)]
     return [
         _leading(tokenizer, [item.answer_ids for item in encoded]),
-        _special(tokenizer, encoded[0].prompt_ids),
+        _special(tokenizer),
         _chat_template(tokenizer),
         _padding(tokenizer),
         _end(tokenizer),
@@ -61,17 +61,16 @@ def _leading(tokenizer: Any, answers: list[tuple[int, ...]]) -> TokenFact:
     )
 
 
-def _special(tokenizer: Any, prompt: tuple[int, ...]) -> TokenFact:
-    plain = tuple(tokenizer(PROMPT, add_special_tokens=False)["input_ids"])
-    added = [i for i in prompt if i not in plain]
-    names = ", ".join(map(str, tokenizer.convert_ids_to_tokens(added)))
-    about = "special tokens of a prompt"
-    if not added:
-        return TokenFact(about, "none")
-    if prompt[-1] in added:
-        found = f"{names}, and one of them ends the prompt: answers would follow it, not the prompt"
-        return TokenFact(about, found, True)
-    return TokenFact(about, f"{names} in front, in edits and questions alike")
+def _special(tokenizer: Any) -> TokenFact:
+    about, added = "special tokens of a prompt", added_tokens(tokenizer)
+    front = f"{names_of(tokenizer, added.front)} in front, in edits and questions alike"
+    if not added.behind:
+        return TokenFact(about, front if added.front else "none")
+    behind = (
+        f"{names_of(tokenizer, added.behind)} behind every text. It is taken off in edits and "
+        "questions, since the answer comes there; other programs must take it off too"
+    )
+    return TokenFact(about, f"{front}, and {behind}" if added.front else behind, True)
 
 
 def _chat_template(tokenizer: Any) -> TokenFact:

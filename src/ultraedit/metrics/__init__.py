@@ -5,7 +5,7 @@ from ultraedit.metrics.divergence import (
     log_probabilities,
     same_choice,
 )
-from ultraedit.metrics.exact_match import answer_line, begins, exact_match, stops
+from ultraedit.metrics.exact_match import answer_lines, begins, exact_match, line_count, stops
 from ultraedit.metrics.retention import (
     Aged,
     Retention,
@@ -20,11 +20,12 @@ __all__ = [
     "Aged",
     "Retention",
     "Scored",
-    "answer_line",
+    "answer_lines",
     "begins",
     "divergence",
     "exact_match",
     "forgetting_curve",
+    "line_count",
     "log_probabilities",
     "mean",
     "retention",

@@ -1,16 +1,19 @@
-"""Free greedy answers, in batches, stopped at the end of the answer's line."""
+"""Free greedy answers, in batches, stopped at the end of the answer's last line."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from ultraedit.encoding import prompt_ids
 from ultraedit.errors import DataError
+from ultraedit.metrics import answer_lines
 from ultraedit.recall import recall_of
 from ultraedit.types import Observer
 
@@ -27,32 +30,36 @@ def generate(
     prompts: Sequence[str],
     *,
     max_new_tokens: Sequence[int],
+    lines: Sequence[int] | None = None,
     observer: Observer | None = None,
 ) -> list[str]:
-    """Continue each prompt greedily until its answer ends.
+    r"""Continue each prompt greedily until its answer ends.
 
-    An answer ends with the model's end token, with the line (leading empty lines aside), or
-    after its `max_new_tokens`.
+    An answer ends with the model's end token, with its last line (empty lines aside), or after its
+    `max_new_tokens`.
 
     Args:
         language_model: The loaded model.
         prompts: What to continue.
         max_new_tokens: Most tokens to add, per prompt.
+        lines: How many lines with any text each answer may have. None takes one line each.
         observer: Told of each answer.
 
     Returns:
-        What was added to each prompt, without special tokens and surrounding white space.
+        What was added to each prompt, without special tokens and the white space around its lines,
+        which have a ``\n`` between them.
 
     Raises:
         DataError: If a prompt fills the model's context, or has no token at all.
     """
     tokenizer = language_model.tokenizer
-    ids = [tokenizer(prompt)["input_ids"] for prompt in prompts]
+    ids: list[Sequence[int]] = [*prompt_ids(tokenizer, prompts)]
     for prompt, row in zip(prompts, ids, strict=True):
         _check(prompt, len(row), language_model.context_length)
     recall = recall_of(language_model.model)
     if recall is not None:  # The facts that this model reads in front of its questions.
         ids = [recall.prompt(row, most) for row, most in zip(ids, max_new_tokens, strict=True)]
+    lines = [1] * len(prompts) if lines is None else lines
     answers = [""] * len(prompts)
     lengths = [len(row) for row in ids]
     model = language_model.model
@@ -60,11 +67,12 @@ def generate(
         end = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
         for batch in _batches(lengths, max_new_tokens, language_model.context_length):
             limits = [max_new_tokens[index] for index in batch]
-            added = _continue(language_model, [ids[index] for index in batch], limits, end)
+            ends = _EndOfAnswer(tokenizer, limits, [lines[index] for index in batch])
+            added = _continue(language_model, [ids[index] for index in batch], ends, end)
             for index, row, limit in zip(batch, added, limits, strict=True):
                 # A model without an end token goes on with a row that was stopped.
-                text = tokenizer.decode(row[:limit], skip_special_tokens=True).strip()
-                answers[index] = text.splitlines()[0].strip() if text else ""
+                text = tokenizer.decode(row[:limit], skip_special_tokens=True)
+                answers[index] = answer_lines(text, lines[index])
             if observer is not None:
                 observer.advance(len(batch))
     return answers
@@ -95,8 +103,10 @@ def greedy_tokens(
         lengths = [len(rows[index]) for index in fitting]
         for batch in _batches(lengths, [max_new_tokens] * len(lengths), context):
             chosen = [fitting[place] for place in batch]
-            limits = [max_new_tokens] * len(batch)
-            added = _continue(language_model, [rows[i] for i in chosen], limits, end, lines=False)
+            limits = _EndOfAnswer(
+                tokenizer, [max_new_tokens] * len(batch), [sys.maxsize] * len(batch)
+            )
+            added = _continue(language_model, [rows[i] for i in chosen], limits, end)
             for index, row in zip(chosen, added.tolist(), strict=True):
                 stop = next((at + 1 for at, token in enumerate(row) if token in ends), len(row))
                 answers[index] = tuple(row[:stop])
@@ -174,15 +184,10 @@ def _batches(
 def _continue(
     language_model: LanguageModel,
     rows: Sequence[Sequence[int]],
-    limits: Sequence[int],
+    ends: _EndOfAnswer,
     end: int | list[int] | None,
-    *,
-    lines: bool = True,
 ) -> Tensor:
-    """New token ids after left-padded rows, to the end of the line if `lines`.
-
-    Shape (rows, at most the largest limit).
-    """
+    """New token ids after left-padded rows. Shape (rows, at most the largest limit)."""
     from transformers import GenerationConfig, StoppingCriteriaList
 
     tokenizer: Any = language_model.tokenizer
@@ -200,31 +205,34 @@ def _continue(
         input_ids=input_ids.to(language_model.device),
         attention_mask=attention_mask.to(language_model.device),
         generation_config=GenerationConfig(
-            max_new_tokens=min(room, max(limits)),
+            max_new_tokens=min(room, max(ends.limits)),
             do_sample=False,
             eos_token_id=end,
             pad_token_id=padding,
         ),
-        stopping_criteria=StoppingCriteriaList(
-            [_EndOfAnswer(tokenizer, length, limits)] if lines else []
-        ),
+        stopping_criteria=StoppingCriteriaList([partial(ends, length)]),
     )
     return output[:, length:].cpu()
 
 
 class _EndOfAnswer:
-    """Stops a row once it has written a line with something on it, or as much as it may."""
+    """Stops a row once it has written its lines to their end, or as much as it may."""
 
-    def __init__(self, tokenizer: Any, prompt_length: int, limits: Sequence[int]) -> None:
+    def __init__(self, tokenizer: Any, limits: Sequence[int], lines: Sequence[int]) -> None:
+        self.limits = limits
         self._tokenizer = tokenizer
-        self._prompt_length = prompt_length
-        self._limits = limits
+        self._lines = lines
 
-    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
-        added = input_ids[:, self._prompt_length :]
+    def __call__(self, prompt_length: int, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+        added = input_ids[:, prompt_length:]
         texts = self._tokenizer.batch_decode(added, skip_special_tokens=True)
         done = [
-            added.shape[1] >= limit or "\n" in text.lstrip()
-            for text, limit in zip(texts, self._limits, strict=True)
+            added.shape[1] >= limit or _ended_lines(text) >= lines
+            for text, limit, lines in zip(texts, self.limits, self._lines, strict=True)
         ]
         return torch.tensor(done, device=input_ids.device)
+
+
+def _ended_lines(text: str) -> int:
+    """How many lines with something on them are written to their end."""
+    return sum(bool(line.strip()) for line in text.split("\n")[:-1])

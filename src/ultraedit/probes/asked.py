@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from ultraedit.types import Edit, Question
@@ -39,10 +40,13 @@ class Asked(NamedTuple):
 
     def answered(self, text: str) -> str:
         """A free answer without the question that it repeats."""
-        echo = (self.shown or "").strip().casefold()
-        return (
-            text[len(echo) :].strip() if self.echoes and text.casefold().startswith(echo) else text
-        )
+        if not self.echoes or not self.shown:
+            return text
+        # Neither case nor blanks count, and only the text itself says how long its echo is: in
+        # lower case, letters of some scripts are two.
+        echo = r"\s+".join(map(re.escape, self.shown.split()))
+        match = re.match(rf"\s*{echo}", text, re.IGNORECASE)
+        return text if match is None else text[match.end() :].strip()
 
     @property
     def question(self) -> Question:

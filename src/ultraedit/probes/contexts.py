@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from ultraedit.encoding import added_tokens
 from ultraedit.probes.asked import Asked
 from ultraedit.types import Edit, Question
 
@@ -34,7 +35,7 @@ class Chat:
         """Take the template of a tokenizer that has one."""
         self._tokenizer = tokenizer
         # The template writes the mark of the beginning, and so do some tokenizers.
-        marked = tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
+        marked = added_tokens(tokenizer).front[:1] == (tokenizer.bos_token_id,)
         self._twice = tokenizer.bos_token if marked and tokenizer.bos_token else ""
 
     def questions(self, asked: Iterable[Asked]) -> Iterator[Asked]:
@@ -71,6 +72,7 @@ class FewShot:
             and question.target.strip()
             and question.prompt not in taken
             and len(_line(question)) <= LONGEST
+            and len(_line(question).splitlines()) == 1
         }
         self.examples = sorted(pool, key=lambda question: _lot(question, seed))[:_POOL]
 
@@ -105,7 +107,7 @@ def _with_answers(asked: Iterable[Asked]) -> Iterator[Asked]:
 
 
 def _line(question: Question) -> str:
-    return f"{question.prompt} {question.target}"
+    return f"{question.prompt.strip()} {(question.target or '').strip()}"
 
 
 def _lot(question: Question, seed: int) -> bytes:

@@ -20,7 +20,7 @@ from typing import Any
 
 from torch import nn
 
-from ultraedit.encoding import Encoded
+from ultraedit.encoding import Encoded, added_tokens, seam
 from ultraedit.recall.index import FactIndex
 from ultraedit.types import Recalled
 
@@ -49,7 +49,7 @@ class Recall:
         self._tokenizer = tokenizer
         self._context_length = context_length
         self._index = FactIndex([prompt for prompt, _ in view.facts], view.ordinary)
-        self._first = _put_first(tokenizer)
+        self._first = len(added_tokens(tokenizer).front)
         self._question = self._tokens(QUESTION)
 
     def item(self, item: Encoded) -> Encoded:
@@ -71,8 +71,9 @@ class Recall:
         room = None if length is None else length - answer_tokens - len(ids)
         front = self._question
         for match in found:
-            prompt, target = self.view.facts[match.fact]
-            longer = self._tokens(FACT.format(prompt=prompt, target=target)) + front
+            prompt, answer = seam(*self.view.facts[match.fact])
+            fact = FACT.format(prompt=prompt, target=answer.strip())
+            longer = self._tokens(fact) + front
             if room is not None and len(longer) > room:
                 break
             front = longer
@@ -108,11 +109,3 @@ def as_read(model: nn.Module, items: Sequence[Encoded]) -> Sequence[Encoded]:
     """Questions with their answers as a model reads them: with facts in front if it has any."""
     recall = recall_of(model)
     return items if recall is None else [recall.item(item) for item in items]
-
-
-def _put_first(tokenizer: Any) -> int:
-    """How many tokens a tokenizer puts before any text by itself, such as ``<s>``."""
-    whole = list(tokenizer("a")["input_ids"])
-    plain = list(tokenizer("a", add_special_tokens=False)["input_ids"])
-    starts = range(len(whole) - len(plain) + 1)
-    return next((at for at in starts if whole[at : at + len(plain)] == plain), 0)

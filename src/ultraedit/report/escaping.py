@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from ultraedit.report.blocks import said
+from ultraedit.symbols import visible
 
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~&$])")
 
@@ -17,13 +18,12 @@ def escape(text: str) -> str:
 
 def literal(text: str) -> str:
     """Show a text literally, on one line: markup is escaped, a line end becomes ``<br>``."""
-    lines = ("".join(map(_printable, line)) for line in text.splitlines())
-    return "<br>".join(_MARKUP.sub(r"\\\1", line) for line in lines)
+    return "<br>".join(_MARKUP.sub(r"\\\1", line) for line in _lines(text))
 
 
 def code(text: str) -> str:
     """Show a text as a code span that may stand in a table."""
-    text = " ".join("".join(map(_printable, line)) for line in text.splitlines())
+    text = " ".join(_lines(text))
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
     space = " " if longest or not text.strip() else ""
@@ -42,5 +42,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> s
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
 
 
-def _printable(character: str) -> str:
-    return character if character.isprintable() else " "
+def _lines(text: str) -> list[str]:
+    """The lines of a text, with nothing in them that lays a page out."""
+    return visible(text).replace("\t", " ").splitlines()

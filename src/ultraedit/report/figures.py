@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from io import BytesIO, StringIO
 from typing import Any, NamedTuple
 
+from ultraedit.symbols import visible
+
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 """Okabe and Ito's palette without its yellow, which is too light for a line on white. All kinds
 of colour-blind readers can tell these apart."""
@@ -90,6 +92,7 @@ def _figure(width: float, height: float, paint: Callable[[Any], None]) -> Iterat
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.text import Text
 
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         # Names may be in any script; a box in place of a letter is no reason to alarm the user.
@@ -98,6 +101,9 @@ def _figure(width: float, height: float, paint: Callable[[Any], None]) -> Iterat
         figure = Figure(figsize=(width, height), dpi=150, layout=layout)
         FigureCanvasAgg(figure)
         paint(figure)
+        for text in figure.findobj(Text):
+            if (shown := visible(text.get_text())) != text.get_text():
+                text.set_text(shown)
         yield figure
 
 
@@ -113,5 +119,6 @@ def mark_turns(panel: Any, turns: Sequence[int]) -> None:
 
 
 def shorten(name: str, longest: int = 28) -> str:
-    """Cut a name to what an axis has room for."""
+    """Cut a name to what an axis has room for, and show what is no letter as a symbol."""
+    name = visible(name)
     return name if len(name) <= longest else f"{name[: longest - 1]}…"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ultraedit.report.blocks import Block, Heading, pieces
 from ultraedit.report.figures import INK, MUTED, RULE, Drawing
+from ultraedit.symbols import visible
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -47,7 +48,7 @@ def embedded(name: str, svg: str) -> str:
         svg: The plot as matplotlib writes it.
     """
     prefix = re.sub(r"\W+", "-", name.rsplit(".", 1)[0])
-    svg = _PROLOGUE.sub("", svg)
+    svg = _PROLOGUE.sub("", visible(svg))
     head, _, rest = svg.partition(">")
     wide = _PIXELS_A_POINT * float(re.search(r'viewBox="0 0 ([\d.]+)', head)[1])  # type: ignore[index]
     head = re.sub(r' (width|height)="[^"]*"', "", head)
@@ -58,6 +59,11 @@ def embedded(name: str, svg: str) -> str:
     return svg
 
 
+def _shown(value: Any) -> Any:
+    """A text of the page before it is escaped; what is HTML already, or no text, as it is."""
+    return visible(value) if type(value) is str else value
+
+
 @cache
 def _template() -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -65,9 +71,11 @@ def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("ultraedit.report", "."),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["pieces"] = pieces
+    environment.filters["visible"] = visible
     return environment.get_template("page.html")

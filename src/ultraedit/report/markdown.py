@@ -23,11 +23,12 @@ from ultraedit.report.blocks import (
     pieces,
 )
 from ultraedit.report.escaping import code, literal, table
+from ultraedit.symbols import visible
 
 
 def to_markdown(blocks: Iterable[Block]) -> str:
     """Write blocks as a page of Markdown. Pictures are linked by their file names."""
-    return "\n\n".join(map(_block, blocks)) + "\n"
+    return visible("\n\n".join(map(_block, blocks))) + "\n"
 
 
 def _block(block: Block) -> str:

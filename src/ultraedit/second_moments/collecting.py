@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ultraedit import trace
+from ultraedit.encoding import text_ids
 from ultraedit.files import staged
 from ultraedit.models.modules import shape_of
 from ultraedit.patch import weight_view
@@ -101,10 +102,9 @@ def collect(
 
 
 def tokenize(language_model: LanguageModel, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text with the tokenizer's special tokens, cut where the model ends."""
-    ids: list[list[int]] = language_model.tokenizer(list(texts))["input_ids"]
+    """Token ids of each text as `encoding.text_ids` has them, cut where the model ends."""
     limit = min(language_model.context_length or PASSAGE_TOKENS, PASSAGE_TOKENS)
-    return [row[:limit] for row in ids]
+    return [list(row[:limit]) for row in text_ids(language_model.tokenizer, texts)]
 
 
 def doubling_sizes(samples: int) -> list[int]:

@@ -17,6 +17,7 @@ from ultraedit.report.reproducing import reproduce_command
 from ultraedit.report.scores import METRICS, scores_table
 from ultraedit.store.delta import Delta
 from ultraedit.store.lora import Compressed, size_bytes
+from ultraedit.symbols import visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +122,7 @@ def hub_id(name: str) -> str | None:
 
 
 def _page(*sections: str) -> str:
-    return "\n\n".join(sections) + "\n"
+    return visible("\n\n".join(sections)) + "\n"
 
 
 def _header(base: str, library: str, tags: Sequence[str]) -> str:

@@ -127,6 +127,13 @@ def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _placed(tensor: Tensor, device: str | None) -> Tensor:
-    if device is None or (device.startswith("cuda") and not torch.cuda.is_available()):
+    if device is None or not _is_here(torch.device(device)):
         return tensor
     return tensor.to(device)
+
+
+def _is_here(device: torch.device) -> bool:
+    """Whether this machine has a device that another one may have had."""
+    if device.type == "cuda":
+        return (device.index or 0) < torch.cuda.device_count()
+    return device.type != "mps" or torch.backends.mps.is_available()

@@ -2,7 +2,7 @@
 
 from ultraedit.stream.background import Background
 from ultraedit.stream.sampling import Panel, draw, whole
-from ultraedit.stream.sources import FromFile, InMemory, Source, check
+from ultraedit.stream.sources import FromFile, InMemory, Source, check, oddities
 from ultraedit.stream.tokens import Tokenised, tokenised
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Tokenised",
     "check",
     "draw",
+    "oddities",
     "tokenised",
     "whole",
 ]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 from ultraedit import data
-from ultraedit.data import DataSpec
+from ultraedit.data import DataSpec, Wording
+from ultraedit.encoding import about_appended
 from ultraedit.stream.sampling import Panel, draw, whole
 from ultraedit.types import CheckingEditor, Edit, Editor, write_rephrases
 
@@ -29,6 +30,11 @@ class Source(Protocol):
         """Those that are scored."""
         ...
 
+    @property
+    def wording(self) -> Wording:
+        """What is odd in how they are written."""
+        ...
+
     def after(self, done: int = 0) -> Iterator[Edit]:
         """All edits behind the first so many."""
         ...
@@ -47,6 +53,11 @@ class InMemory:
         """How many there are."""
         return len(self._edits)
 
+    @property
+    def wording(self) -> Wording:
+        """What is odd in how they are written."""
+        return Wording.of(self._edits)
+
     def after(self, done: int = 0) -> Iterator[Edit]:
         """All edits behind the first so many."""
         return islice(iter(self._edits), done, None)
@@ -62,6 +73,7 @@ class FromFile:
     total: int
     panel: Panel
     use_rephrases: int = 0
+    wording: Wording = field(default_factory=Wording, compare=False)
 
     @classmethod
     def survey(
@@ -73,7 +85,7 @@ class FromFile:
         sample: int,
         use_rephrases: int = 0,
     ) -> FromFile:
-        """Read a file once from end to end: check each row, count them, and draw the sample.
+        """Read a file once from end to end: look at each row, count them, and draw the sample.
 
         Args:
             spec: The file and its format.
@@ -86,9 +98,10 @@ class FromFile:
             ConfigError: If the format is unknown or the limit is not positive.
             DataError: If the file, or any row within the limit, cannot be used.
         """
-        edits = data.stream(spec, limit=limit, seed=seed)
+        wording = Wording()
+        edits = wording.watched(data.stream(spec, limit=limit, seed=seed))
         total, panel = draw((write_rephrases(e, use_rephrases) for e in edits), sample, seed)
-        return cls(spec, limit, seed, total, panel, use_rephrases)
+        return cls(spec, limit, seed, total, panel, use_rephrases, wording)
 
     def after(self, done: int = 0) -> Iterator[Edit]:
         """All edits behind the first so many, which are passed over without being made."""
@@ -96,6 +109,19 @@ class FromFile:
             return iter(())
         edits = data.stream(self.spec, limit=self.limit, seed=self.seed, skip=done)
         return (write_rephrases(edit, self.use_rephrases) for edit in edits)
+
+
+def oddities(source: Source, tokenizer: Any) -> list[str]:
+    """What a user should know before the first turn, of the facts and of the tokenizer.
+
+    None of it stops a run; `encoding` has what is done about it. Facts are named by their rows.
+
+    Args:
+        source: The edits.
+        tokenizer: The model's.
+    """
+    appended = about_appended(tokenizer)
+    return [*source.wording.sentences(), *([appended] if appended else [])]
 
 
 def check(editor: Editor, source: Source) -> None:

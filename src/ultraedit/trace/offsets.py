@@ -167,16 +167,20 @@ class _Search:
             batch: The batch.
             logs: Log-probabilities at its supervised positions. Shape (n, vocabulary).
         """
-        counts = torch.bincount(batch.rows, minlength=len(rows))
-        chosen = -logs.gather(1, batch.labels.unsqueeze(1)).squeeze(1) / counts[batch.rows]
-        nll = logs.new_zeros(len(rows)).index_add(0, batch.rows, chosen)  # (rows,)
+        # The head may be on another device than the embeddings, where the batch is.
+        owners, labels = batch.rows.to(logs.device), batch.labels.to(logs.device)
+        counts = torch.bincount(owners, minlength=len(rows))
+        chosen = -logs.gather(1, labels.unsqueeze(1)).squeeze(1) / counts[owners]
+        nll = logs.new_zeros(len(rows)).index_add(0, owners, chosen)  # (rows,)
         losses = []
+        first = 0  # of the row's supervised positions; to ask the batch would make a GPU wait
         for place, row in enumerate(rows):
+            at, first = first, first + len(self.frozen[row].row.item.answer_ids)
             weight = self.weights[row]
             if weight is not None:
                 losses.append(weight * nll[place])
                 continue
-            now = logs[int((batch.rows == place).nonzero())]  # (vocabulary,)
+            now = logs[at]  # (vocabulary,); an essence has one supervised position
             before = self.unedited.setdefault(row, now.detach().clone())
             one, other = (before, now) if self.search.kl_from == "unedited" else (now, before)
             losses.append(self.search.kl * (one.exp() * (one - other)).sum())

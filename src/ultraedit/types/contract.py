@@ -226,8 +226,20 @@ class Host(Protocol):
         """
         ...
 
-    def answer(self, prompts: Sequence[str], max_new_tokens: Sequence[int]) -> list[str]:
-        """Let the model go on after prompts: greedily, to the end of the line."""
+    def answer(
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: Sequence[int],
+        *,
+        lines: Sequence[int] | None = None,
+    ) -> list[str]:
+        """Let the model go on after prompts: greedily, to the end of the line.
+
+        Args:
+            prompts: What to go on after.
+            max_new_tokens: Most tokens to add, per prompt.
+            lines: How many lines each answer may have. None takes one line each.
+        """
         ...
 
 
