@@ -22,6 +22,7 @@ from ultraedit.linalg import PRECISE_ROWS
 from ultraedit.models import empty_model, find_modules
 from ultraedit.models.language_model import intermediate_size, text_config
 from ultraedit.models.modules import shape_of
+from ultraedit.models.quantized import refuse_quantized
 from ultraedit.models.streaming import lowest_layer, stays_in_file
 from ultraedit.trace.dry import Cost, dry_run
 from ultraedit.trace.signals import MAX_LOGITS, max_tokens
@@ -156,9 +157,10 @@ def plan(
             `models.load_streamed`.
 
     Raises:
-        ConfigError: If a pattern matches nothing that can be edited, or there is nothing to
-            stream.
+        ConfigError: If a pattern matches nothing that can be edited, the weights are quantized in
+            a way that cannot be, or there is nothing to stream.
     """
+    refuse_quantized(config, name)
     model = empty_model(config, dtype)
     modules = find_modules(model, patterns, name=name)
     below = stays_in_file(model, lowest_layer(model, list(modules))) if streamed else []
