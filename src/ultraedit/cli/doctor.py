@@ -85,7 +85,12 @@ def examine(
     preset, cause = _preset(config, modules)
     fault = quantized_fault(config)
     possible = preset is not None and fault is None
-    planned = _plan(config, preset, precision, where, name) if preset and possible else None
+    planned = None
+    if preset is not None and possible:
+        try:
+            planned = _plan(config, preset, precision, where, name)
+        except ConfigError as error:
+            cause = str(error)  # the edit says more, where it can be tried
     room = free_bytes(where)
     peak = 0 if planned is None else planned["peak_bytes"]
     tokens, smoke = _tokens(config, name), None
