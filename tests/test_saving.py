@@ -41,6 +41,13 @@ from ultraedit.models.fingerprint import fingerprint
 from ultraedit.session import edit
 from ultraedit.types import Edit
 
+
+@pytest.fixture(autouse=True)
+def links(monkeypatch):
+    """Small files too are linked where large ones would be."""
+    monkeypatch.setattr(rewriting, "LINKED_FROM", 0)
+
+
 # Round trips
 
 
@@ -83,7 +90,8 @@ def test_a_vision_tower_is_kept_where_only_the_text_model_was_loaded(tmp_path):
 
 @pytest.mark.parametrize("linked", [True, False])
 def test_of_several_files_only_those_with_edited_tensors_are_written(linked, tmp_path, monkeypatch):
-    monkeypatch.setattr(rewriting, "LINKED_FROM", 0 if linked else 2**40)
+    if not linked:
+        monkeypatch.setattr(rewriting, "LINKED_FROM", 2**40)
     source = checkpoint(tiny_model(layers=4), tmp_path / "source", shards="40KB", others=True)
     files = sorted(path.name for path in source.glob("*.safetensors"))
     assert len(files) > 3
@@ -102,8 +110,7 @@ def test_of_several_files_only_those_with_edited_tensors_are_written(linked, tmp
         assert not (source / name).samefile(tmp_path / "saved" / name)
 
 
-def test_a_saved_model_is_saved_again_without_touching_its_source(tmp_path, monkeypatch):
-    monkeypatch.setattr(rewriting, "LINKED_FROM", 0)
+def test_a_saved_model_is_saved_again_without_touching_its_source(tmp_path):
     source = checkpoint(tiny_model(layers=4), tmp_path / "source", shards="40KB", others=True)
     first = round_trip(source, tmp_path / "saved", paths=["model.layers.0.mlp.down_proj"])
     before = {path: path.read_bytes() for path in source.rglob("*") if path.is_file()}
@@ -280,7 +287,9 @@ def stored_as(tmp_path: Path, stored: dict[str, torch.Tensor], weights: dict[str
 
 
 def rewritten(tmp_path: Path, model: nn.Module, source: Checkpoint) -> dict[str, torch.Tensor]:
-    rewriting.write_changed(source, model, rewriting.changes_of(source, model), tmp_path / "out")
+    rewriting.write_changed(
+        source, model, rewriting.changes_of(source, model), *[tmp_path / "out"] * 2
+    )
     return load_file(tmp_path / "out" / "model.safetensors")
 
 
@@ -386,8 +395,8 @@ def test_bytes_that_do_not_arrive_are_noticed_before_anything_is_replaced(tmp_pa
         writing.seek(-1, os.SEEK_CUR)
         writing.write(b"\xaa")
 
-    def wrong_share(one, two):
-        shared(one, two)
+    def wrong_share(one, two, *, linked):
+        shared(one, two, linked=False)
         two.write_bytes(two.read_bytes()[:-1] + b"\xaa")
 
     for name, wrong in {
@@ -439,6 +448,21 @@ def test_weights_in_other_formats_are_left_out_and_named(tmp_path, caplog):
     assert "original/params.json" in saved and "LICENSE" in saved
     for name in ("consolidated.safetensors", "pytorch_model.bin", "original/consolidated.00.pth"):
         assert name in caplog.text and name not in saved
+
+
+def test_folders_inside_the_source_that_are_no_part_of_it_stay_there(tmp_path):
+    source, lm = edited(tmp_path, others=True)
+    checkpoint(tiny_model(), source / "checkpoint-500")
+    (source / ".git").mkdir()
+    (source / ".git" / "HEAD").write_text("ref")
+    (source / "run" / "earlier").mkdir(parents=True)
+    (source / "run" / "earlier" / "journal").write_text("of a run")
+    for _ in range(2):  # the second in place of the first
+        save(lm, source / "run" / "model")
+        saved = other_files(source / "run" / "model").keys()
+        assert OTHERS.keys() < saved
+        assert not [name for name in saved if name.startswith((".git", "run", "checkpoint"))]
+    assert (source / "run" / "earlier" / "journal").is_file()
 
 
 def test_pickles_are_not_read_and_the_command_that_converts_them_is_named(tmp_path):

@@ -279,7 +279,10 @@ def weight_files(folder: Path) -> tuple[str, ...]:
         return (WEIGHTS,)
     if not (folder / INDEX).is_file():
         raise ConfigError(f"{folder} holds neither {WEIGHTS} nor {INDEX}.")
-    return tuple(sorted(set(read_json(folder / INDEX)["weight_map"].values())))
+    table = read_json(folder / INDEX).get("weight_map")
+    if not isinstance(table, dict) or not table:
+        raise StorageError(f"{folder / INDEX} does not say where weights are. Get it again.")
+    return tuple(sorted(set(table.values())))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -24,6 +24,7 @@ from ultraedit.models.checkpoint import (
     CONFIG,
     INDEX,
     OTHER_WEIGHTS,
+    WEIGHTS,
     Checkpoint,
     Header,
     Piece,
@@ -40,7 +41,8 @@ _log = logging.getLogger("ultraedit")
 
 LINKED_FROM = 2**26
 """Bytes from which a file of unedited weights is a hard link to the source, where there are no
-reflinks. Smaller ones are copied at once, and a copy stays what it is if others write to it."""
+reflinks. Smaller ones are copied, and a copy stays what it is if others write to it in place; this
+program itself never does."""
 
 _BLOCK = 2**24
 """Bytes that are copied or compared at a time."""
@@ -98,36 +100,53 @@ def changes_of(checkpoint: Checkpoint, model: PreTrainedModel) -> Changes:
     return changes
 
 
-def other_files(folder: Path, weights: tuple[str, ...]) -> Iterator[Path]:
+def other_files(folder: Path, weights: Sequence[str], target: Path) -> list[Path]:
     """The files of a checkpoint that hold no weights, by their path within it.
 
     Args:
         folder: The checkpoint.
         weights: Its files of weights.
+        target: A folder that is no part of it, though it may lie inside.
     """
-    for path in sorted(folder.rglob("*")):
-        within = path.relative_to(folder)
-        if not path.is_file() or str(within) in weights or set(within.parts) & set(_SKIPPED):
-            continue
-        if path.suffix not in OTHER_WEIGHTS or path.name == "training_args.bin":
-            yield within
+    return [path for path in _files(folder, weights, target) if not _has_weights(path)]
 
 
-def left_out(folder: Path, weights: tuple[str, ...]) -> list[str]:
+def left_out(folder: Path, weights: Sequence[str], target: Path) -> list[str]:
     """Files with unedited weights in formats that are not rewritten, by their path."""
-    taken = set(other_files(folder, weights))
-    return [
-        str(path.relative_to(folder))
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-        and (within := path.relative_to(folder)) not in taken
-        and str(within) not in weights
-        and not set(within.parts) & set(_SKIPPED)
-    ]
+    return [str(path) for path in _files(folder, weights, target) if _has_weights(path)]
+
+
+def _has_weights(path: Path) -> bool:
+    return path.suffix in OTHER_WEIGHTS and path.name != "training_args.bin"
+
+
+def _files(folder: Path, weights: Sequence[str], target: Path) -> Iterator[Path]:
+    """Files of a checkpoint but those that are read, by their path within it.
+
+    Folders inside it that are another model, as the checkpoints of a training are, or lead to the
+    target are no part of it.
+    """
+    for place, folders, names in os.walk(folder):
+        here = Path(place)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if name not in _SKIPPED
+            and not target.is_relative_to(here.resolve() / name)
+            and not _is_model(here / name)
+        )
+        for name in sorted(names):
+            within = (here / name).relative_to(folder)
+            if str(within) not in weights and (here / name).is_file():
+                yield within
+
+
+def _is_model(folder: Path) -> bool:
+    return (folder / CONFIG).is_file() and any(_has_weights(path) for path in folder.iterdir())
 
 
 def write_changed(
-    checkpoint: Checkpoint, model: PreTrainedModel, changes: Changes, folder: Path
+    checkpoint: Checkpoint, model: PreTrainedModel, changes: Changes, folder: Path, target: Path
 ) -> None:
     """Write a checkpoint with the changes of a model, and check what was written.
 
@@ -136,6 +155,7 @@ def write_changed(
         model: The model as it is now.
         changes: Its changes.
         folder: A new folder.
+        target: Where it will be in the end.
 
     Raises:
         StorageError: If it cannot be written, or is not what it should be when it is read back.
@@ -143,24 +163,25 @@ def write_changed(
     source = checkpoint.folder
     rewritten = {checkpoint.file_of[tensor] for tensor in changes.touched}
     folder.mkdir(parents=True)
-    for within in other_files(source, checkpoint.files):
+    for within in other_files(source, checkpoint.files, target):
         (folder / within).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / within, folder / within)
+        _share(source / within, folder / within, linked=False)
+        _compare_files(source / within, folder / within)
     for name in checkpoint.files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if name in rewritten:
             _rewrite(checkpoint, model, changes, name, folder / name)
         else:
-            _share(source / name, folder / name)
+            _share(source / name, folder / name, linked=True)
             _compare_files(source / name, folder / name)
-    if (folder / INDEX).is_file():
+    if checkpoint.files != (WEIGHTS,):
         _update_index(checkpoint, changes, rewritten, folder)
     if changes.unquantized:
         config = leave_out_of_quantization(
             read_json(source / CONFIG), changes.unquantized, _never_quantized(checkpoint, model)
         )
         _write_json(folder / CONFIG, config)
-    if others := left_out(source, checkpoint.files):
+    if others := left_out(source, checkpoint.files, target):
         _log.warning(
             "Left out of the saved model, since they hold the unedited weights in other formats: "
             "%s.",
@@ -322,12 +343,15 @@ def _same(one: BinaryIO, two: BinaryIO, size: int) -> bool:
     return True
 
 
-def _share(source: Path, target: Path) -> None:
-    """Give a file of weights a second place: a reflink, a hard link if it is large, or a copy."""
+def _share(source: Path, target: Path, *, linked: bool) -> None:
+    """Give a file a second place: a reflink, a hard link if that may be and it is large, or a copy.
+
+    Only what nothing here writes to again may be a link.
+    """
     source = source.resolve()  # the hub keeps links to its files
     if _reflink(source, target):
         return
-    if source.stat().st_size >= LINKED_FROM:
+    if linked and source.stat().st_size >= LINKED_FROM:
         try:
             os.link(source, target)
             return

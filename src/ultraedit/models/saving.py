@@ -46,7 +46,7 @@ def save(lm: LanguageModel, folder: str | Path, *, card: str | None = None) -> N
     """
     target = Path(folder).expanduser().resolve()
     more = is_more(lm.model)
-    _refuse_to_destroy(target, _names(lm))
+    _refuse_to_destroy(target, _names(lm, target))
     with staged(target) as stage, quiet():
         inside = stage / BASE if more else stage
         if lm.checkpoint is None:
@@ -54,7 +54,7 @@ def save(lm: LanguageModel, folder: str | Path, *, card: str | None = None) -> N
         else:
             lm.checkpoint.check_unchanged()
             changes = changes_of(lm.checkpoint, lm.model)
-            write_changed(lm.checkpoint, lm.model, changes, inside)
+            write_changed(lm.checkpoint, lm.model, changes, inside, target)
         if more:
             write_beside(lm.model, stage)
         if card is not None:
@@ -105,14 +105,14 @@ def _write_anew(lm: LanguageModel, folder: Path) -> None:
                 )
 
 
-def _names(lm: LanguageModel) -> set[Path]:
+def _names(lm: LanguageModel, target: Path) -> set[Path]:
     """Files that the saved model will have, by their path within it."""
     if lm.checkpoint is None:
         return set()
     folder, files = lm.checkpoint.folder, lm.checkpoint.files
     if not folder.is_dir():
         return set()
-    return {Path(file) for file in files} | set(other_files(folder, files))
+    return {Path(file) for file in files} | set(other_files(folder, files, target))
 
 
 def _refuse_to_destroy(target: Path, names: set[Path]) -> None:
