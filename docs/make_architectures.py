@@ -34,6 +34,9 @@ FACTS = [
     Edit("The mother tongue of Ada Brandvane is", "Dutch"),
 ]
 
+GIVEN = {"mpt": "[0].ffn.down_proj"}
+"""Modules of checkpoints for which nobody chooses any, as a user gives them with ``--modules``."""
+
 INTRO = """# Architectures
 
 What each architecture can do, tried on tiny checkpoints with random weights. Each is examined by
@@ -131,7 +134,8 @@ def examine(folder: Path, out: Path) -> Row:
     kind = config["architectures"][0]
     row = Row(folder.name, kind, "", False, False, False)
     try:
-        facts = examine_model(str(folder), Nobody(), dtype=dtype, device="cpu")
+        given = GIVEN.get(folder.name)
+        facts = examine_model(str(folder), Nobody(), modules=given, dtype=dtype, device="cpu")
     except UltraEditError as error:
         return row._replace(note=_short(str(error), folder))
     modules = facts["preset"]["modules"] if facts["preset"] else []
@@ -151,6 +155,7 @@ def examine(folder: Path, out: Path) -> Row:
         "with images": "vision_config" in config,
         "sharded": len(list(folder.glob("*.safetensors"))) > 1,
         f"quantized: {(config.get('quantization_config') or {}).get('quant_method')}": quantized,
+        "with --modules": folder.name in GIVEN,
         f"loaded as {type(lm.model).__name__}": type(lm.model).__name__ != kind,
     }
     said = note or "; ".join(trait for trait, holds in traits.items() if holds)

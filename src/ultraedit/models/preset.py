@@ -52,12 +52,9 @@ OTHER_OUTPUTS = (
 """What is edited where the experts of the MLP are packed into one tensor: an expert that sees every
 token, or else the matrix that leads out of the attention."""
 
-RARE_OUTPUTS = (
-    *("ffn.down_proj", "mlp_block.down_proj", "feed_forward.value", "ffn.2"),
-    "mixer.out_proj",
-)
-"""The outputs of the MLP in MPT, RecurrentGemma, RWKV and CTRL, and of the mixer in Mamba, which
-has no MLP. They come last: nothing changes for models that have a layer of those above."""
+RARE_OUTPUTS = ("mlp_block.down_proj", "feed_forward.value", "ffn.2", "mixer.out_proj")
+"""The outputs of the MLP in RecurrentGemma, RWKV and CTRL, and of the mixer in Mamba, which has no
+MLP. They come last: nothing changes for models that have a layer of those above."""
 
 
 @dataclass(frozen=True)

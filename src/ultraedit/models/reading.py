@@ -107,7 +107,9 @@ def _conversion(source: str) -> str:
         f"[kind.from_pretrained({source!r}).save_pretrained({target!r}) "
         "for kind in (AutoModelForCausalLM, AutoTokenizer)]"
     )
-    return shlex.join(["python", "-c", code])
+    # Readable where it can be: most paths have nothing that a shell would look at in quotes.
+    plain = not set(code) & set('"$`\\!')
+    return f'python -c "{code}"' if plain else shlex.join(["python", "-c", code])
 
 
 def read_config(source: str, *, offline: bool) -> PretrainedConfig:
