@@ -36,7 +36,7 @@ from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.errors import ConfigError, StorageError
 from ultraedit.host import ModelHost
 from ultraedit.models import load, rewriting, save
-from ultraedit.models.checkpoint import Checkpoint, Piece
+from ultraedit.models.checkpoint import Checkpoint, Piece, read_header
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.session import edit
 from ultraedit.types import Edit
@@ -170,6 +170,22 @@ def test_an_edited_tensor_keeps_its_precision_unless_that_would_lose_edits(
     name = "model.layers.1.mlp.down_proj.weight"
     assert tensors(tmp_path / "saved")[name].dtype == kept
     assert tensors(tmp_path / "saved")["model.norm.weight"].dtype == stored
+
+
+def test_wider_numbers_are_aligned_behind_others_of_odd_sizes(tmp_path):
+    stored = {
+        "a.weight": torch.randn(3).to(torch.bfloat16),
+        "b.weight": torch.randn(2, 5).to(torch.bfloat16),
+        "c.mask": torch.ones(3, dtype=torch.uint8),
+        "d.weight": torch.randn(5, 3).to(torch.bfloat16),
+    }
+    model, source = stored_as(tmp_path, stored, {"d.weight": stored["d.weight"].float()})
+    model.get_parameter("d.weight").mul_(1 + 2**-12)
+    written = rewritten(tmp_path, model, source)
+    assert torch.equal(written["d.weight"], model.get_parameter("d.weight"))
+    headers = read_header(tmp_path / "out" / "model.safetensors")[0]
+    assert headers["d.weight"].start % 4 == headers["b.weight"].start % 2 == 0
+    assert all(same(written[name], stored[name]) for name in ("a.weight", "b.weight", "c.mask"))
 
 
 # Quantized checkpoints
@@ -450,19 +466,24 @@ def test_weights_in_other_formats_are_left_out_and_named(tmp_path, caplog):
         assert name in caplog.text and name not in saved
 
 
-def test_folders_inside_the_source_that_are_no_part_of_it_stay_there(tmp_path):
+def test_folders_inside_the_source_that_are_no_part_of_it_stay_there(tmp_path, caplog):
     source, lm = edited(tmp_path, others=True)
     checkpoint(tiny_model(), source / "checkpoint-500")
     (source / ".git").mkdir()
     (source / ".git" / "HEAD").write_text("ref")
     (source / "run" / "earlier").mkdir(parents=True)
     (source / "run" / "earlier" / "journal").write_text("of a run")
-    for _ in range(2):  # the second in place of the first
-        save(lm, source / "run" / "model")
-        saved = other_files(source / "run" / "model").keys()
+    for target in [source / "run" / "model"] * 2:  # the second in place of the first
+        save(lm, target)
+        saved = other_files(target).keys()
         assert OTHERS.keys() < saved
         assert not [name for name in saved if name.startswith((".git", "run", "checkpoint"))]
     assert (source / "run" / "earlier" / "journal").is_file()
+    shutil.rmtree(source / "run")
+    with caplog.at_level(logging.WARNING, "ultraedit"):
+        save(lm, source / "inside")
+    assert not caplog.records
+    assert OTHERS.keys() < other_files(source / "inside").keys()
 
 
 def test_pickles_are_not_read_and_the_command_that_converts_them_is_named(tmp_path):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ultraedit.errors import StorageError
+from ultraedit.files import PARTIAL, REPLACED
 from ultraedit.models.checkpoint import (
     CONFIG,
     INDEX,
@@ -132,6 +134,7 @@ def _files(folder: Path, weights: Sequence[str], target: Path) -> Iterator[Path]
             name
             for name in folders
             if name not in _SKIPPED
+            and not name.endswith((PARTIAL, REPLACED))
             and not target.is_relative_to(here.resolve() / name)
             and not _is_model(here / name)
         )
@@ -238,14 +241,21 @@ def _rewrite(
     metadata = json.loads(head[8:]).get("__metadata__")
     kept = {tensor: header for tensor, header in old.items() if tensor not in changes.dropped}
     # Only the sizes are needed for the header, so no more than one edited tensor is in memory.
+    sizes = {tensor: (header.dtype, header.end - header.start) for tensor, header in kept.items()}
+    for tensor in changes.pieces.keys() & kept.keys():
+        value = new_value(checkpoint, model, changes, tensor)
+        sizes[tensor] = _NAMES[value.dtype], value.numel() * value.element_size()
+        del value
+    order = list(kept)
+    if {
+        tensor: (header.dtype, header.end - header.start) for tensor, header in old.items()
+    } != sizes:
+        # As safetensors does it: behind wider numbers every number is aligned.
+        order.sort(key=lambda tensor: -_width(sizes[tensor][0]))
     new, place = {}, 0
-    for tensor, header in kept.items():
-        dtype, shape, size = header.dtype, header.shape, header.end - header.start
-        if tensor in changes.pieces:
-            value = new_value(checkpoint, model, changes, tensor)
-            dtype, shape, size = _NAMES[value.dtype], tuple(value.shape), _size(value)
-            del value
-        new[tensor] = Header(dtype, shape, place, place + size)
+    for tensor in order:
+        dtype, size = sizes[tensor]
+        new[tensor] = Header(dtype, kept[tensor].shape, place, place + size)
         place += size
     with source.open("rb") as reading, target.open("wb") as writing:
         writing.write(head if new == old else _header(new, metadata))
@@ -299,8 +309,10 @@ def _raw(tensor: Tensor) -> Tensor:
     return tensor.contiguous().view(-1).view(torch.uint8)
 
 
-def _size(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
+def _width(dtype: str) -> int:
+    """Bits of a number by the name of its dtype, such as F8_E4M3; 8 for BOOL."""
+    bits = re.search(r"\d+", dtype)
+    return 8 if bits is None else int(bits[0])
 
 
 def _write_tensor(tensor: Tensor, file: BinaryIO) -> None:
