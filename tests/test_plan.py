@@ -154,3 +154,62 @@ def test_a_spread_model_needs_more_of_the_smaller_cards():
     found = cards(card)
     assert found[8] == 3
     assert found[16] == found[24] == found[80] == 1
+
+
+@pytest.mark.parametrize("kind", ["BloomConfig", "OPTConfig", "MixtralConfig"])
+def test_models_that_take_other_masks_or_pack_experts_are_planned_too(kind):
+    import transformers
+
+    sizes = {"vocab_size": 512, "hidden_size": 32, "num_attention_heads": 4}
+    own = {
+        "BloomConfig": {"n_layer": 3, "n_head": 4},
+        "OPTConfig": {"num_hidden_layers": 3, "ffn_dim": 48, "word_embed_proj_dim": 32},
+        "MixtralConfig": {
+            "num_hidden_layers": 3,
+            "intermediate_size": 48,
+            "num_key_value_heads": 2,
+            "num_local_experts": 4,
+        },
+    }
+    config = getattr(transformers, kind)(**(sizes | own[kind]))
+    kinds = {group.kind for group in models.describe_modules(models.empty_model(config))}
+    output = next(
+        name for name in ("mlp.dense_4h_to_h", "fc2", "self_attn.o_proj") if name in kinds
+    )
+    full, half = (
+        planned(config, [f"layers.[1].{output}"], dtype=dtype, timed=False)
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert full.flops == half.flops > 0
+    # Losses are in float32 either way.
+    assert half.batch < full.batch <= 2 * half.batch
+
+
+def test_a_config_that_cannot_be_run_is_explained():
+    config = ARCHITECTURES["llama"](4)
+    config.num_key_value_heads = 3
+    with pytest.raises(ConfigError, match=r"LlamaForCausalLM with this config cannot be run"):
+        planned(config)
+
+
+def test_layers_of_different_widths_are_planned_by_the_widest():
+    from transformers import Gemma3nTextConfig
+
+    config = Gemma3nTextConfig(
+        vocab_size=512,
+        vocab_size_per_layer_input=512,
+        hidden_size=32,
+        intermediate_size=[48, 64, 48],
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        laurel_rank=4,
+        hidden_size_per_layer_input=8,
+        altup_num_inputs=2,
+        num_kv_shared_layers=0,
+        activation_sparsity_pattern=[0.5, 0.0, 0.0],
+    )
+    assert models.language_model.intermediate_size(config) == 64
+    assert models.find_preset(config, None).modules == ("layers.[0-1].mlp.down_proj",)
+    assert planned(config, ["layers.[1].mlp.down_proj"]).edited_parameters == 64 * 32

@@ -134,7 +134,7 @@ _IDS: dict[str, Any] = {
 # Larger than the usual 0.02, so that the argmax at each position is well apart from the rest.
 _COMMON: dict[str, Any] = {**_IDS, "initializer_range": 0.1}
 
-_MODERN: dict[str, Any] = {
+MODERN: dict[str, Any] = {
     **_COMMON,
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -142,6 +142,7 @@ _MODERN: dict[str, Any] = {
     "num_key_value_heads": 2,
     "max_position_embeddings": 256,
 }
+"""Settings that most configs of today share."""
 
 _OLD: dict[str, Any] = {
     **_COMMON,
@@ -169,25 +170,25 @@ def _gpt2(layers: int) -> Any:
 def _mistral(layers: int) -> Any:
     from transformers import MistralConfig
 
-    return MistralConfig(num_hidden_layers=layers, **_MODERN)
+    return MistralConfig(num_hidden_layers=layers, **MODERN)
 
 
 def _llama(layers: int) -> Any:
     from transformers import LlamaConfig
 
-    return LlamaConfig(num_hidden_layers=layers, **_MODERN)
+    return LlamaConfig(num_hidden_layers=layers, **MODERN)
 
 
 def _qwen2(layers: int) -> Any:
     from transformers import Qwen2Config
 
-    return Qwen2Config(num_hidden_layers=layers, **_MODERN)
+    return Qwen2Config(num_hidden_layers=layers, **MODERN)
 
 
 def _phi3(layers: int) -> Any:
     from transformers import Phi3Config
 
-    return Phi3Config(num_hidden_layers=layers, **_MODERN)
+    return Phi3Config(num_hidden_layers=layers, **MODERN)
 
 
 def _gemma3(layers: int) -> Any:
@@ -199,7 +200,7 @@ def _gemma3(layers: int) -> Any:
         query_pre_attn_scalar=8,
         sliding_window=32,
         layer_types=["sliding_attention"] * (layers - 1) + ["full_attention"],
-        **_MODERN,
+        **MODERN,
     )
 
 

@@ -140,8 +140,12 @@ def _sync(path: Path) -> None:
     """Wait until a file, or all files of a folder, are on the disk."""
     for file in path.rglob("*") if path.is_dir() else [path]:
         if file.is_file():
-            with file.open("rb+") as handle:
-                os.fsync(handle.fileno())
+            # Only Windows wants to write what it syncs; a file may be read-only, or another's too.
+            handle = os.open(file, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
 
 def _remove(path: Path) -> None:

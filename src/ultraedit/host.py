@@ -21,6 +21,7 @@ from ultraedit.models.fingerprint import fingerprint
 from ultraedit.models.generation import generate, greedy_tokens
 from ultraedit.models.modules import shape_of
 from ultraedit.models.offload import held, is_offloaded, refuse_absent
+from ultraedit.models.saving import require_savable
 from ultraedit.patch import EditedWeights
 from ultraedit.recall import as_read
 from ultraedit.types import (
@@ -77,8 +78,8 @@ class ModelHost(LookupHost):
                 editor asks for them.
 
         Raises:
-            ConfigError: If a pattern matches nothing that can be edited, or the model is one
-                with memories or facts beside its weights.
+            ConfigError: If a pattern matches nothing that can be edited or saved again, or the
+                model is one with memories or facts beside its weights.
         """
         if patterns is not None:
             require_plain(language_model)
@@ -89,6 +90,7 @@ class ModelHost(LookupHost):
             else find_modules(language_model.model, patterns, name=language_model.name)
         )
         refuse_absent(self._modules)
+        require_savable(language_model, self._modules)
         self.weights = self._edited(self._modules, master)
         self._statistics = statistics
         self._moments: dict[str, SecondMoment] = {}

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import nn
 
+from ultraedit.errors import ConfigError
 from ultraedit.lifelong import synchronize
 from ultraedit.linalg import PRECISE_ROWS
 from ultraedit.models import empty_model, find_modules
 from ultraedit.models.language_model import intermediate_size, text_config
 from ultraedit.models.modules import shape_of
+from ultraedit.models.quantized import refuse_quantized
 from ultraedit.models.streaming import lowest_layer, stays_in_file
 from ultraedit.trace.dry import Cost, dry_run
 from ultraedit.trace.signals import MAX_LOGITS, max_tokens
@@ -156,14 +158,15 @@ def plan(
             `models.load_streamed`.
 
     Raises:
-        ConfigError: If a pattern matches nothing that can be edited, or there is nothing to
-            stream.
+        ConfigError: If a pattern matches nothing that can be edited, the weights are quantized in
+            a way that cannot be, or there is nothing to stream.
     """
+    refuse_quantized(config, name)
     model = empty_model(config, dtype)
     modules = find_modules(model, patterns, name=name)
     below = stays_in_file(model, lowest_layer(model, list(modules))) if streamed else []
     shapes = [shape_of(module) for module in modules.values()]
-    edits, cost = _batch(model, modules, workload, device)
+    edits, cost = _batch(model, config, modules, workload, device)
     rows = workload.edits_per_turn * workload.answer_tokens
     edited = sum(shape.d_in * shape.d_out for shape in shapes)
     layers = [_bytes(layer) for layer in below]
@@ -236,6 +239,7 @@ def runtime_bytes() -> int:
 
 def _batch(
     model: PreTrainedModel,
+    config: PretrainedConfig,
     modules: Mapping[str, nn.Module],
     workload: Workload,
     device: torch.device,
@@ -249,7 +253,17 @@ def _batch(
         MAX_LOGITS // vocabulary // answers,
     )
     edits = max(1, edits)
-    return edits, dry_run(model, modules, edits, workload.tokens, answers)
+    dtype = model.dtype
+    try:
+        return edits, dry_run(model, modules, edits, workload.tokens, answers)
+    except ConfigError:
+        if dtype == torch.bfloat16:
+            raise
+    # Without numbers the products of packed experts are known in bfloat16 alone.
+    model = empty_model(config, torch.bfloat16)
+    modules = find_modules(model, list(modules))
+    cost = dry_run(model, modules, edits, workload.tokens, answers)
+    return edits, cost._replace(bytes=cost.bytes * dtype.itemsize // torch.bfloat16.itemsize)
 
 
 def _copy_bytes(dtype: torch.dtype, master: Master) -> int:

@@ -19,6 +19,7 @@ from ultraedit.config import RunConfig, of_editor
 from ultraedit.editors import base_of, find_editor, make_editor
 from ultraedit.editors._seeds import OPTIONS
 from ultraedit.models.hardware import choose_device, choose_dtype
+from ultraedit.models.quantized import refuse_quantized
 from ultraedit.second_moments import provider
 from ultraedit.session import choose_preset
 from ultraedit.types import Editor
@@ -68,8 +69,12 @@ def resolve(
         edits: How many edits the run will make, for editors that ask; None where nobody knows.
 
     Raises:
-        ConfigError: If there is no such preset, or its values do not suit the editor.
+        ConfigError: If there is no such preset, its values do not suit the editor, or the weights
+            of the model are quantized in a way that cannot be edited.
     """
+    refuse_quantized(
+        model.config if isinstance(model, models.LanguageModel) else model, config.model
+    )
     editor = base_of(config.editor, config.options) or config.editor
     if config.preset is not None:
         preset = models.load_preset(config.preset, editor)

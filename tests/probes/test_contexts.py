@@ -7,6 +7,7 @@ from copy import deepcopy
 import pytest
 
 from tests.tiny import toy_tokenizer
+from ultraedit.doctor import examine_tokenizer
 from ultraedit.evaluate import questions
 from ultraedit.probes import Chat, FewShot
 from ultraedit.probes.contexts import LONGEST, SHOTS
@@ -105,3 +106,37 @@ def test_no_example_is_edited_or_without_an_answer_or_long():
     few = FewShot(edits, 0)
     assert few.examples == []
     assert list(few.questions(questions(edits)[0])) == []
+
+
+THINKING = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}<|assistant|>"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think></think>{% endif %}"
+)
+"""As that of Qwen3: the model thinks unless the variable is false."""
+
+ALWAYS = "{{ messages[0].content }}<|assistant|><think>"
+"""As that of DeepSeek-R1, which has no variable."""
+
+
+def rendered(template, **how):
+    tokenizer = deepcopy(toy_tokenizer())
+    tokenizer.chat_template = template
+    return tokenizer, Chat(tokenizer, **how)._rendered("Who?")
+
+
+def test_a_chat_is_rendered_without_thinking_unless_asked():
+    assert rendered(THINKING)[1] == "<|user|>Who?<|assistant|><think></think>"
+    assert rendered(THINKING, thinking=True)[1] == "<|user|>Who?<|assistant|>"
+    assert rendered(ALWAYS)[1] == "Who?<|assistant|><think>\n\n</think>\n\n"
+    assert rendered(ALWAYS, thinking=True)[1] == "Who?<|assistant|><think>"
+    assert rendered(TEMPLATE)[1] == rendered(TEMPLATE, thinking=True)[1]
+
+
+def test_doctor_says_which_templates_have_thinking():
+    for template, said in (
+        (THINKING, "with thinking, which the probe chat turns off by enable_thinking"),
+        (ALWAYS, "with thinking in every reply, which the probe chat closes at once"),
+        (TEMPLATE, "there is one. Facts are written and asked as plain text"),
+    ):
+        facts = {each.about: each.found for each in examine_tokenizer(rendered(template)[0])}
+        assert said in facts["chat template"]

@@ -76,17 +76,25 @@ def examine(
     from ultraedit import models
     from ultraedit.models.hardware import choose_device, choose_dtype, free_bytes
     from ultraedit.models.inventory import inventory, quantisation
+    from ultraedit.models.quantized import quantized_fault
 
     config = models.load_config(name)
     where = choose_device(device or "auto")
     precision = choose_dtype(dtype or "auto", where)
     places = inventory(models.empty_model(config))
     preset, cause = _preset(config, modules)
-    planned = None if preset is None else _plan(config, preset, precision, where, name)
+    fault = quantized_fault(config)
+    possible = preset is not None and fault is None
+    planned = None
+    if preset is not None and possible:
+        try:
+            planned = _plan(config, preset, precision, where, name)
+        except ConfigError as error:
+            cause = str(error)  # the edit says more, where it can be tried
     room = free_bytes(where)
     peak = 0 if planned is None else planned["peak_bytes"]
     tokens, smoke = _tokens(config, name), None
-    if preset is not None and (room is None or peak <= room):
+    if preset is not None and possible and (room is None or peak <= room):
         observer.stage(f"Loading {name}")
         try:
             loaded = models.load(name, dtype=dtype or "auto", device=device or "auto")
@@ -105,7 +113,7 @@ def examine(
         peak=peak,
         room=room,
         data=data,
-        cause=cause,
+        cause=fault or cause,
     )
     return {
         "model": _model_facts(config, name),

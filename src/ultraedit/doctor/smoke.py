@@ -52,11 +52,9 @@ def smoke_test(model: LanguageModel, modules: Sequence[str]) -> Smoke:
         modules: Patterns of the modules to edit.
     """
     begun = time.perf_counter()
-    fault = logits_fault(model) or modules_fault(model, modules)
-    if fault is not None:
-        return Smoke(fault)
     try:
-        return _edit(model, modules, begun)
+        fault = logits_fault(model) or modules_fault(model, modules)
+        return Smoke(fault) if fault is not None else _edit(model, modules, begun)
     except UltraEditError as error:
         return Smoke(str(error))
 
@@ -86,8 +84,12 @@ def _edit(model: LanguageModel, modules: Sequence[str], begun: float) -> Smoke:
 def logits_fault(model: LanguageModel) -> str | None:
     """Why the answers of a model cannot be used; None if they can."""
     ids = model.tokenizer("One two three", return_tensors="pt")["input_ids"]
-    with torch.no_grad():
-        logits = model.model(ids.to(model.device)).logits
+    try:
+        with torch.no_grad():
+            logits = model.model(ids.to(model.device)).logits
+    except (RuntimeError, ValueError, IndexError) as error:
+        cause = (str(error) or type(error).__name__).splitlines()[0]
+        return f"it cannot be run, also unedited: {cause.rstrip('.')}. Does its config fit it?"
     if bool(torch.isfinite(logits).all()):
         return None
     return "some logits are not finite: are the weights whole?"

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ultraedit.encoding import added_tokens, encode, names_of
 from ultraedit.errors import UltraEditError
+from ultraedit.models.chat import always_thinks, thinking_switches
 
 PROMPT = "The capital of France is"
 
@@ -74,11 +75,16 @@ def _special(tokenizer: Any) -> TokenFact:
 
 
 def _chat_template(tokenizer: Any) -> TokenFact:
-    if getattr(tokenizer, "chat_template", None):
-        found = "there is one. Facts are written and asked as plain text, without it"
-    else:
-        found = "none. Facts are written and asked as plain text"
-    return TokenFact("chat template", found)
+    if not getattr(tokenizer, "chat_template", None):
+        return TokenFact("chat template", "none. Facts are written and asked as plain text")
+    kind = "there is one"
+    if switches := thinking_switches(tokenizer):
+        kind += f" with thinking, which the probe chat turns off by {' and '.join(switches)}"
+    elif always_thinks(tokenizer):
+        kind += " with thinking in every reply, which the probe chat closes at once"
+    return TokenFact(
+        "chat template", f"{kind}. Facts are written and asked as plain text, without it"
+    )
 
 
 def _padding(tokenizer: Any) -> TokenFact:

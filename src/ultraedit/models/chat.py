@@ -6,6 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from jinja2 import TemplateError
+
+from ultraedit.encoding import added_tokens
+
 OFF: Mapping[str, Any] = {"enable_thinking": False, "thinking": False, "thinking_budget": 0}
 """Variables by which templates let a caller turn thinking off, with the value that does so."""
 
@@ -36,8 +40,8 @@ def begins_twice(tokenizer: Any) -> str:
 
     A rendered question is tokenized like any other text, so one of the two has to go.
     """
-    begin = getattr(tokenizer, "bos_token", None)
-    marked = tokenizer("")["input_ids"][:1] == [tokenizer.bos_token_id]
+    begin = tokenizer.bos_token
+    marked = added_tokens(tokenizer).front[:1] == (tokenizer.bos_token_id,)
     return str(begin) if marked and begin else ""
 
 
@@ -49,7 +53,7 @@ def reply_end(tokenizer: Any) -> int | None:
     said = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARKER}]
     try:
         text = str(tokenizer.apply_chat_template(said, tokenize=False))
-    except Exception:  # Templates are programs, and may refuse or fail as they please.
+    except TemplateError:  # A template may refuse what it is given, such as an assistant's turn.
         return None
     ids = tokenizer(text.rpartition(_MARKER)[2], add_special_tokens=False)["input_ids"]
     special = set(tokenizer.all_special_ids)

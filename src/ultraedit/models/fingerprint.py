@@ -51,7 +51,7 @@ def fingerprint(model: nn.Module) -> str:
     # By names without duplicates a model would change its own with the tying of its weights.
     named = sorted(model.named_parameters(remove_duplicate=False))
     known: dict[int, bytes] = {}
-    digest = hashlib.sha256()
+    joined = hashlib.sha256()
     for name, weight in named:
         read = offloaded_weight(model, name) if weight.is_meta else weight
         if read is None:
@@ -60,19 +60,19 @@ def fingerprint(model: nn.Module) -> str:
                 "identified. Load the model with its weights."
             )
         if id(weight) not in known:
-            known[id(weight)] = _digest(read.detach())
-        digest.update(name.encode() + b"\0" + known[id(weight)])
+            known[id(weight)] = digest(read.detach())
+        joined.update(name.encode() + b"\0" + known[id(weight)])
     router = router_of(model)
     for memory in () if router is None else router.memories:
-        digest.update(f"{memory.threshold!r}\0".encode() + _digest(memory.weight))
+        joined.update(f"{memory.threshold!r}\0".encode() + digest(memory.weight))
     recall = recall_of(model)
     if recall is not None:
-        digest.update(repr(recall.view).encode())
-    return f"sha256:{digest.hexdigest()}"
+        joined.update(repr(recall.view).encode())
+    return f"sha256:{joined.hexdigest()}"
 
 
-def _digest(weight: Tensor) -> bytes:
-    """Hash of one weight's shape, dtype, sample and sum."""
+def digest(weight: Tensor) -> bytes:
+    """Hash of one weight's shape, dtype, sample and sum, as `fingerprint` joins them."""
     flat = weight.contiguous().view(-1)
     if flat.storage_offset() * flat.element_size() % _WORD:
         flat = flat.clone()  # Integers can be read only where their size divides the address.

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ultraedit.errors import ConfigError
-from ultraedit.files import sha256, staged
+from ultraedit.errors import ConfigError, StorageError
+from ultraedit.files import sha256, staged, write_text
 from ultraedit.models.cache import cache_dir
 from ultraedit.models.quiet import quiet
 from ultraedit.models.reading import readable
@@ -43,6 +44,7 @@ def unpacked(path: Path) -> tuple[Path, str]:
     if not folder.is_dir():
         _log.info("Converting %s once, which takes about a minute; kept in %s.", path.name, folder)
         _convert(path, folder)
+    _add_older_names(folder / "config.json")  # also where an older version made the folder
     return folder, digest
 
 
@@ -77,6 +79,30 @@ def forget_quantization(model: PreTrainedModel) -> None:
             if name in vars(owner):
                 delattr(owner, name)
     model.is_quantized = False
+
+
+def _add_older_names(path: Path) -> None:
+    """Write the settings of rotary embeddings also by the names of transformers 4.
+
+    transformers 5 has them in ``rope_parameters``, which 4 does not read: it would take its default
+    base. Both read such a file alike.
+    """
+    config = json.loads(path.read_text("utf-8"))
+    added = {key: value for key, value in _older_names(config).items() if key not in config}
+    if added:
+        with suppress(StorageError):  # a cache of another user still serves this program
+            write_text(path, json.dumps(config | added, indent=2, sort_keys=True) + "\n")
+
+
+def _older_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    rope = config.get("rope_parameters") or {}
+    by_kind = {kind: value for kind, value in rope.items() if isinstance(value, dict)}
+    whole = by_kind.get("full_attention", {}) if by_kind else rope
+    names = {key: whole[key] for key in ("rope_theta", "partial_rotary_factor") if key in whole}
+    if whole.get("rope_type", "default") != "default":
+        names["rope_scaling"] = {key: value for key, value in whole.items() if key not in names}
+    local = by_kind.get("sliding_attention", {}).get("rope_theta")
+    return names if local is None else names | {"rope_local_base_freq": local}
 
 
 def _sha256(path: Path) -> str:

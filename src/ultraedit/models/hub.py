@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
 from ultraedit.errors import ConfigError
+from ultraedit.models.checkpoint import CONFIG, OTHER_WEIGHTS
+
+_log = logging.getLogger("ultraedit")
 
 _TIMEOUT_SECONDS = 10
 
@@ -40,3 +46,26 @@ def check_hub(hub_id: str) -> bool:
         raise ConfigError(
             f"the Hugging Face Hub cannot be reached, and {hub_id!r} was not downloaded before"
         ) from error
+
+
+def fetch_other_files(hub_id: str) -> None:
+    """Download what a model has beside its weights, such as its license and its image processor.
+
+    transformers downloads only what it reads, and a saved model keeps all that its source has.
+    """
+    from huggingface_hub import snapshot_download
+
+    weights = [f"*{ending}" for ending in OTHER_WEIGHTS]
+    try:
+        snapshot_download(hub_id, ignore_patterns=weights)
+    except Exception as error:
+        # As in `check_hub`; what the model itself needs is asked for again, and missed there.
+        _log.warning("Not all small files of %s could be downloaded: %s", hub_id, error)
+
+
+def snapshot(hub_id: str) -> Path | None:
+    """The folder of the local cache with a model that was downloaded; None if there is none."""
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(hub_id, CONFIG)
+    return Path(config).parent if isinstance(config, str) else None

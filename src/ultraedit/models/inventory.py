@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import nn
 
+from ultraedit.models.language_model import text_config
 from ultraedit.models.modules import (
     decoder_path,
     is_linear,
@@ -82,11 +83,18 @@ def inventory(model: PreTrainedModel) -> list[Place]:
 
 def quantisation(config: PretrainedConfig) -> str | None:
     """How the weights of a model are quantised, such as ``gptq``; None if they are not."""
-    found = getattr(config, "quantization_config", None)
-    if found is None:
+    known = quantization_config(config)
+    if known is None:
         return None
-    method = found.get("quant_method") if isinstance(found, dict) else found.quant_method
+    method = known.get("quant_method") if isinstance(known, dict) else known.quant_method
     return str(getattr(method, "value", method))
+
+
+def quantization_config(config: PretrainedConfig) -> Any:
+    """What a config says of how its weights are quantized, as transformers looks for it."""
+    places = (config, text_config(config))
+    known = (getattr(place, "quantization_config", None) for place in places)
+    return next((each for each in known if each is not None), None)
 
 
 def _split(path: str, inside: bool) -> tuple[int, str, int | None]:

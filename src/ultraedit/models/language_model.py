@@ -11,6 +11,8 @@ import torch
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+    from ultraedit.models.checkpoint import Checkpoint
+
 
 @dataclass(frozen=True, eq=False)
 class LanguageModel:
@@ -27,6 +29,10 @@ class LanguageModel:
 
     sha256: str | None = None
     """Hash of the GGUF file, where `source` is one."""
+
+    checkpoint: Checkpoint | None = None
+    """The files that it was loaded from, which a saved model is a change of. None for one that was
+    made in memory."""
 
     @property
     def config(self) -> PretrainedConfig:
@@ -65,11 +71,14 @@ def text_config(config: PretrainedConfig) -> PretrainedConfig:
 
 
 def intermediate_size(config: PretrainedConfig) -> int:
-    """Width of the MLP. GPT-2 and GPT-J leave it out where it is four times the hidden size."""
+    """Width of the MLP, the largest where layers differ in it, as those of Gemma-3n may.
+
+    GPT-2 and GPT-J leave it out where it is four times the hidden size.
+    """
     for name in ("intermediate_size", "n_inner"):
         width = getattr(config, name, None)
         if width is not None:
-            return int(width)
+            return max(map(int, width)) if isinstance(width, (list, tuple)) else int(width)
     return 4 * int(config.hidden_size)
 
 

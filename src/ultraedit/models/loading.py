@@ -11,15 +11,20 @@ from typing import TYPE_CHECKING, Any
 from ultraedit.errors import ConfigError
 from ultraedit.models.aliases import ALIASES
 from ultraedit.models.beside import attach_beside
+from ultraedit.models.checkpoint import Checkpoint
 from ultraedit.models.hardware import choose_device, choose_dtype
+from ultraedit.models.hub import fetch_other_files, snapshot
 from ultraedit.models.language_model import LanguageModel
 from ultraedit.models.reading import read, read_config, read_tokenizer
 from ultraedit.models.resolve import Source, install_hint, resolve
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _log = logging.getLogger("ultraedit")
+
+ADAPTER = "adapter_config.json"
+"""File of a folder from which transformers loads a model of another place, with an adapter."""
 
 
 def load(
@@ -58,6 +63,7 @@ def load(
     source = resolve(name)
     if not source.offline:
         _log.info("Loading %s from the Hugging Face Hub.", source.origin)
+        fetch_other_files(source.location)
     with _hinting(name, source):
         model, tokenizer = read(
             source.location,
@@ -66,10 +72,26 @@ def load(
             device_map=device_map,
             offline=source.offline,
         )
-    found = LanguageModel(model, tokenizer, name=name, source=source.origin, sha256=source.sha256)
+    loaded = LanguageModel(
+        model,
+        tokenizer,
+        name=name,
+        source=source.origin,
+        sha256=source.sha256,
+        checkpoint=_checkpoint(source, model),
+    )
     if source.beside is not None:
-        attach_beside(found, Path(source.beside))
-    return found
+        attach_beside(loaded, Path(source.beside))
+    return loaded
+
+
+def _checkpoint(source: Source, model: PreTrainedModel) -> Checkpoint | None:
+    """The files that a model was read from; None where transformers put it together from others."""
+    place = Path(source.location).expanduser()
+    folder = place if place.is_dir() else snapshot(source.location)
+    if folder is None or (folder / ADAPTER).is_file():
+        return None
+    return Checkpoint(folder, model)
 
 
 def load_config(name: str) -> PretrainedConfig:

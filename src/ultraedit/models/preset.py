@@ -52,6 +52,10 @@ OTHER_OUTPUTS = (
 """What is edited where the experts of the MLP are packed into one tensor: an expert that sees every
 token, or else the matrix that leads out of the attention."""
 
+RARE_OUTPUTS = ("mlp_block.down_proj", "feed_forward.value", "ffn.2", "mixer.out_proj")
+"""The outputs of the MLP in RecurrentGemma, RWKV and CTRL, and of the mixer in Mamba, which has no
+MLP. They come last: nothing changes for models that have a layer of those above."""
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -247,7 +251,8 @@ def _by_relative_depth(
     whole = model.model if isinstance(model, LanguageModel) else empty_model(model)
     groups = describe_modules(whole)
     kinds = {group.kind for group in groups}
-    kind = next((kind for kind in (*MLP_OUTPUTS, *OTHER_OUTPUTS) if kind in kinds), None)
+    known = (*MLP_OUTPUTS, *OTHER_OUTPUTS, *RARE_OUTPUTS)
+    kind = next((kind for kind in known if kind in kinds), None)
     if kind is None:
         raise ConfigError(
             "There is no preset for this model, and none of its layers is known to lead out of an "

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
 
 from ultraedit.errors import ConfigError
+from ultraedit.models.quantized import dequantizing
 from ultraedit.models.quiet import quiet
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+PICKLES = "pytorch_model*.bin"
+"""Names of the files with pickled weights that older uploads have."""
 
 
 def read(
@@ -42,6 +48,8 @@ def read(
     options: dict[str, Any] = {"local_files_only": offline, "trust_remote_code": False}
     # On a CPU there is nothing to place, and on a GPU the weights go there without a stop.
     placement = device_map or (None if device.type == "cpu" else {"": device})
+    unpack = dequantizing(read_config(source, offline=offline))
+    _refuse_pickles(source)
     with readable(source, "a causal language model"), quiet():
         model, report = AutoModelForCausalLM.from_pretrained(
             source,
@@ -50,6 +58,7 @@ def read(
             use_safetensors=True,
             output_loading_info=True,
             **options,
+            **unpack,
         )
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
     missing = sorted(report["missing_keys"])
@@ -59,7 +68,48 @@ def read(
             f"{missing[0]}. Give a complete model; adapters must be merged into one first."
         )
     model.requires_grad_(False)
+    if unpack:
+        _cast_leftovers(model, dtype)
     return model.eval(), tokenizer
+
+
+def _cast_leftovers(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Cast what a float8 checkpoint does not quantize, which transformers leaves as it is stored.
+
+    Weights that a model keeps in float32 stay so.
+    """
+    for weight in model.parameters():
+        if weight.dtype in (torch.bfloat16, torch.float16) and not weight.is_meta:
+            weight.data = weight.data.to(dtype)
+
+
+def _refuse_pickles(source: str) -> None:
+    """Check that a folder does not hold its weights as pickles alone.
+
+    Raises:
+        ConfigError: If it does, with the command that converts them.
+    """
+    folder = Path(source)
+    pickles = sorted(folder.glob(PICKLES)) if folder.is_dir() else []
+    if pickles and not any(folder.glob("*.safetensors")):
+        raise ConfigError(
+            f"{source} has its weights in {pickles[0].name}, a pickle, which can run code when it "
+            "is read and so is not read here. If you trust its author, convert it with "
+            f"`{_conversion(source)}` and give the new folder."
+        )
+
+
+def _conversion(source: str) -> str:
+    """A command that writes a model with pickled weights as safetensors, in a new folder."""
+    target = f"{source.rstrip('/')}-safetensors"
+    code = (
+        "from transformers import AutoModelForCausalLM, AutoTokenizer; "
+        f"[kind.from_pretrained({source!r}).save_pretrained({target!r}) "
+        "for kind in (AutoModelForCausalLM, AutoTokenizer)]"
+    )
+    # Readable where it can be: most paths have nothing that a shell would look at in quotes.
+    plain = not set(code) & set('"$`\\!')
+    return f'python -c "{code}"' if plain else shlex.join(["python", "-c", code])
 
 
 def read_config(source: str, *, offline: bool) -> PretrainedConfig:

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from ultraedit.encoding import added_tokens
+from ultraedit.models.chat import begins_twice, render_question
 from ultraedit.probes.asked import Asked
 from ultraedit.types import Edit, Question
 
@@ -31,12 +31,15 @@ class Chat:
 
     name = "chat"
 
-    def __init__(self, tokenizer: Any) -> None:
-        """Take the template of a tokenizer that has one."""
-        self._tokenizer = tokenizer
-        # The template writes the mark of the beginning, and so do some tokenizers.
-        marked = added_tokens(tokenizer).front[:1] == (tokenizer.bos_token_id,)
-        self._twice = tokenizer.bos_token if marked and tokenizer.bos_token else ""
+    def __init__(self, tokenizer: Any, *, thinking: bool = False) -> None:
+        """Take the template of a tokenizer that has one.
+
+        Args:
+            tokenizer: The tokenizer.
+            thinking: Whether a reply begins with thoughts, where the template has it so.
+        """
+        self._tokenizer, self._thinking = tokenizer, thinking
+        self._twice = begins_twice(tokenizer)
 
     def questions(self, asked: Iterable[Asked]) -> Iterator[Asked]:
         """The questions inside the template. A reply begins without a space."""
@@ -45,10 +48,8 @@ class Chat:
             yield in_context(self.name, each, prompt)._replace(gap="", echoes=True)
 
     def _rendered(self, prompt: str) -> str:
-        text = self._tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
-        )
-        return str(text).removeprefix(self._twice)
+        text = render_question(self._tokenizer, prompt, thinking=self._thinking)
+        return text.removeprefix(self._twice)
 
 
 class FewShot:

@@ -163,7 +163,8 @@ class _Stub(nn.Module):
         self._wrap = wrap
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self._wrap(_hidden(args, kwargs) if self._states is None else self._states)
+        # A copy of what is given: the block above may write to it in place.
+        return self._wrap(_hidden(args, kwargs) if self._states is None else self._states.clone())
 
     def __getattr__(self, name: str) -> Any:
         """Some models ask a block for its kind of attention."""
@@ -186,7 +187,8 @@ def _replace(states: Tensor) -> Callable[..., tuple[tuple[Any, ...], dict[str, A
     def replace(
         _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return ((states, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": states})
+        given = states.clone()  # the block may write to it in place
+        return ((given, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": given})
 
     return replace
 

@@ -7,7 +7,7 @@ its own code in no time and in no memory.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
+from ultraedit.errors import ConfigError
 from ultraedit.trace.signals import Record, cross_entropy_gradient, head_at
 
 
@@ -43,25 +44,48 @@ def dry_run(
 
     Returns:
         What that takes, keys and gradients included.
+
+    Raises:
+        ConfigError: If the model cannot be run without numbers.
     """
     meta = torch.device("meta")
     starts = torch.arange(rows).unsqueeze(1) * length + (length - answers)
     positions = (starts + torch.arange(answers)).flatten()
-    labels = torch.zeros(len(positions), dtype=torch.long, device=meta)
-    record = Record(modules)
-    record.positions = positions
-    with record.attached(), torch.enable_grad(), FlopCounterMode(display=False) as counter:
-        live = _LiveBytes(model)
-        with live:
-            _one_batch(model, rows, length, positions, labels)
-    return Cost(counter.get_total_flops(), live.peak)
-
-
-def _one_batch(model: nn.Module, rows: int, length: int, positions: Tensor, labels: Tensor) -> None:
-    meta = torch.device("meta")
     ids = torch.zeros(rows, length, dtype=torch.long, device=meta)
-    # Ready-made: to make one, transformers would look at numbers.
-    mask = torch.ones(rows, 1, length, length, dtype=torch.bool, device=meta)
+    failed: Exception | None = None
+    for mask in _masks(rows, length):
+        record = Record(modules)
+        record.positions = positions
+        try:
+            with record.attached(), torch.enable_grad(), FlopCounterMode(display=False) as counter:
+                live = _LiveBytes(model)
+                with live:
+                    _one_batch(model, ids, mask, positions)
+        except Exception as error:
+            # Which error a model raises that does not take a mask is its own affair.
+            failed = failed or error
+        else:
+            return Cost(counter.get_total_flops(), live.peak)
+    cause = (str(failed) or type(failed).__name__).splitlines()[0].rstrip(".")
+    raise ConfigError(
+        f"A {type(model).__name__} with this config cannot be run without its weights: {cause}."
+    ) from failed
+
+
+def _masks(rows: int, length: int) -> Iterator[Tensor | None]:
+    """Masks that let every token through, in the forms that models take.
+
+    The first is ready-made: to make one, most models would look at numbers. Those with ALiBi, and
+    those without attention, want a mark per token; OPT wants none at all.
+    """
+    meta = torch.device("meta")
+    yield torch.ones(rows, 1, length, length, dtype=torch.bool, device=meta)
+    yield torch.ones(rows, length, dtype=torch.long, device=meta)
+    yield None
+
+
+def _one_batch(model: nn.Module, ids: Tensor, mask: Tensor | None, positions: Tensor) -> None:
+    labels = torch.zeros(len(positions), dtype=torch.long, device=ids.device)
     with head_at(model, positions):
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[0]
     torch.autograd.backward(logits, cross_entropy_gradient(logits, labels))

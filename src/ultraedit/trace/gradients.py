@@ -104,8 +104,9 @@ class _Layers:
         if not output.requires_grad:
             # The lowest layer: the graph starts here, at its output.
             output = output.detach().requires_grad_()
-        self.seen[path] = (args[0].detach(), output)
-        return output
+        # The model gets a copy and we keep copies: some, as Falcon, write to outputs in place.
+        self.seen[path] = (args[0].detach().clone(), output)
+        return output.clone()
 
     def gradients(self, loss: Tensor) -> dict[str, Tensor]:
         """Gradients of a loss at the weights. At least float32, shape (d_in, d_out)."""

@@ -162,7 +162,7 @@ class HeldRows:
                 if isinstance(module.bias, Tensor):
                     output = output + module.bias
             outputs.append(output.requires_grad_())
-            return outputs[-1]
+            return output.clone()  # some models, as Falcon, write to outputs in place
 
         handle = self._module.register_forward_hook(weigh)
         try:

@@ -87,9 +87,14 @@ class Upper:
             One `Frozen` per row, in order.
         """
         frozen: dict[int, Frozen] = {}
-        seen: list[Any] = []
+        seen: list[Tensor] = []
         layer = self._blocks.list[self._number]
-        handle = layer.register_forward_hook(lambda *args: seen.append(args[-1]))
+
+        def note(_: nn.Module, __: Any, output: Any) -> None:
+            # A copy: a layer above may write to it in place.
+            seen.append((output[0] if isinstance(output, tuple) else output).clone())
+
+        handle = layer.register_forward_hook(note)
         try:
             for indices, batch in batches(self.model, [row.item for row in rows]):
                 record = _Recording()
@@ -100,8 +105,7 @@ class Upper:
                         past_key_values=record,
                         use_cache=False,
                     )
-                output = seen.pop()
-                hidden = output[0] if isinstance(output, tuple) else output
+                hidden = seen.pop()
                 for place, index in enumerate(indices):
                     frozen[index] = self._cut(rows[index], place, hidden, record.layers)
         finally:

@@ -198,11 +198,14 @@ class Record:
 
     def _forward(self, path: str, _: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
         self.keys[path].append(self._rows(path, args[0].detach()))
+        start = output
         if not output.requires_grad:
             # The lowest edited layer: the graph starts here, at its output.
-            output = output.detach().requires_grad_()
-        output.register_hook(lambda grad: self.grads[path].append(self._rows(path, grad)))
-        return output
+            start = output.detach().requires_grad_()
+        # A hook is told of the gradient at the value that it was registered on, also where the
+        # model, as Falcon does, adds to the output in place.
+        start.register_hook(lambda grad: self.grads[path].append(self._rows(path, grad)))
+        return start.clone() if start.is_leaf else start
 
     def _rows(self, path: str, values: Tensor) -> Tensor:
         flat = values.reshape(-1, values.shape[-1])
