@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ultraedit.errors import ConfigError
+from ultraedit.export.changes import edited_model, read_delta
 from ultraedit.models import load, load_config
-from ultraedit.runs.export import edited_model, read_delta
 from ultraedit.store import JOURNAL
 from ultraedit.store.delta import Delta, apply_delta, load_delta
 from ultraedit.store.diff import ModuleDiff, diff_changes, diff_models

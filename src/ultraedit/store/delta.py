@@ -56,6 +56,12 @@ class Delta:
     version: str = ""
     """Version of this package that made it. The one at work, unless given."""
 
+    facts: str = ""
+    """Hash of the facts that hold; empty in files of older versions."""
+
+    scores: str = ""
+    """Teacher-forced scores after the last turn, as JSON; empty where it was not scored."""
+
     source: str = "the delta"
     """What messages call it: its path, where it comes from a file."""
 
@@ -75,6 +81,9 @@ class Delta:
 
 _ABOUT = tuple(f.name for f in fields(Delta) if f.name not in ("changes", "source"))
 """The fields that the header holds as texts."""
+
+_LATER = ("facts", "scores")
+"""Those that the files of older versions lack."""
 
 
 def save_delta(delta: Delta, path: Path) -> None:
@@ -130,10 +139,10 @@ def _read_header(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
             f"{header.get('version', 'of another version')}; this version reads format {FORMAT}. "
             "Run `pip install --upgrade ultraedit`."
         )
-    missing = [name for name in (*_ABOUT, "sha256") if name not in header]
+    missing = [name for name in (*_ABOUT, "sha256") if name not in (*header, *_LATER)]
     if missing:
         raise DataError(f"The header of the delta {path} has no {missing[0]!r}. Export it again.")
-    about: dict[str, Any] = {name: header[name] for name in _ABOUT}
+    about: dict[str, Any] = {name: header.get(name, "") for name in _ABOUT}
     for name in ("edits", "turns"):
         if not header[name].isdecimal():
             raise DataError(

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ultraedit.errors import ConfigError
 from ultraedit.files import refuse_existing, staged
@@ -74,6 +74,23 @@ def _compress(change: Tensor, rank: Rank, kept: float) -> Compressed:
     )
 
 
+def of_one_rank(modules: Mapping[str, Compressed], rank: int) -> dict[str, Compressed]:
+    """Pad the factors of modules that are too narrow for a rank with zeros, up to it.
+
+    Servers that take one rank for all modules need it: vLLM reads one ``r`` for an adapter. Where
+    all modules have the same rank, that one stays.
+    """
+    if len({module.rank for module in modules.values()}) < 2:
+        return dict(modules)
+    padded = {}
+    for path, module in modules.items():
+        more = rank - module.rank
+        left = nn.functional.pad(module.factors.left, (0, more))
+        right = nn.functional.pad(module.factors.right, (0, 0, 0, more))
+        padded[path] = module._replace(factors=LowRank(left, right), rank=rank)
+    return padded
+
+
 def merged(modules: Mapping[str, Compressed]) -> dict[str, Tensor]:
     """What the adapter adds to each weight. float32, shape (d_in, d_out)."""
     return {path: module.factors.dense() for path, module in modules.items()}
@@ -91,6 +108,7 @@ def save_lora(
     base: str,
     transposed: bool,
     card: str | None = None,
+    header: Mapping[str, str] | None = None,
 ) -> None:
     """Write an adapter folder that ``peft.PeftModel.from_pretrained`` loads, whole or not at all.
 
@@ -100,6 +118,7 @@ def save_lora(
         base: Name of the model that the adapter is for.
         transposed: Whether the modules store (d_in, d_out), as GPT-2's ``Conv1D`` does.
         card: Its ``README.md``.
+        header: Where it comes from, for the header of its tensors.
 
     Raises:
         ConfigError: If there is something at `folder` already.
@@ -108,7 +127,7 @@ def save_lora(
     refuse_existing(folder)
     with staged(folder) as stage:
         stage.mkdir()
-        write_tensors(stage / "adapter_model.safetensors", _tensors(modules), {})
+        write_tensors(stage / "adapter_model.safetensors", _tensors(modules), header or {})
         config = json.dumps(_config(modules, base, transposed), indent=2, ensure_ascii=False)
         (stage / "adapter_config.json").write_text(config + "\n", encoding="utf-8")
         if card is not None:
