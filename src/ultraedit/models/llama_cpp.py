@@ -13,13 +13,14 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ultraedit.encoding import Encoded, encode
-from ultraedit.errors import ConfigError, DataError, ProcessError
+from ultraedit.errors import ConfigError, DataError, ProcessError, did_you_mean
 from ultraedit.models.aliases import ALIASES
 from ultraedit.models.quiet import quiet
 from ultraedit.models.reading import readable
@@ -51,6 +52,30 @@ def require_engine() -> None:
             "The engine llama.cpp needs the package xllamacpp, which is not installed. Run "
             "`pip install 'ultraedit[gguf]'`."
         )
+
+
+def check_engine(name: str | None, **others: object) -> bool:
+    """Whether a model is to be run by llama.cpp.
+
+    Args:
+        name: The engine that the user names, of `ENGINES`; None for transformers.
+        **others: Options that llama.cpp does not take, by their names; None where not given.
+
+    Raises:
+        ConfigError: If there is no such engine, it is not installed, or it does not take an option.
+    """
+    if name is None or name == ENGINES[0]:
+        return False
+    if name not in ENGINES:
+        raise ConfigError(f"There is no engine {name!r}. {did_you_mean(name, ENGINES)}")
+    for option, value in others.items():
+        if value is not None:
+            raise ConfigError(
+                f"--{option} is for --engine transformers: llama.cpp takes a file as it is, on the "
+                "CPU. Leave it out."
+            )
+    require_engine()
+    return True
 
 
 def gguf_path(name: str) -> Path:
@@ -90,19 +115,12 @@ def gguf_tokenizer(path: Path) -> PreTrainedTokenizerBase:
 class LlamaCpp:
     """A GGUF file in llama.cpp that answers as `host.ModelHost` does in an evaluation."""
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        lora: Path | None = None,
-        tokenizer: PreTrainedTokenizerBase | None = None,
-    ) -> None:
+    def __init__(self, path: Path, *, lora: Path | None = None) -> None:
         """Load a file.
 
         Args:
             path: The model.
             lora: An adapter of llama.cpp to add, at scale 1.
-            tokenizer: The model's; None reads it from the file.
 
         Raises:
             ConfigError: If the engine is not installed, or does not take the file.
@@ -110,7 +128,6 @@ class LlamaCpp:
         require_engine()
         xllamacpp: Any = importlib.import_module("xllamacpp")
         self.path = path
-        self.tokenizer = gguf_tokenizer(path) if tokenizer is None else tokenizer
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = torch.get_num_threads()
@@ -130,6 +147,11 @@ class LlamaCpp:
                 "architecture newer than the engine: run `pip install --upgrade xllamacpp`."
             ) from error
         self._address: str = self._server.listening_address
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer of the file, as transformers reads it."""
+        return gguf_tokenizer(self.path)
 
     @property
     def language_model(self) -> LlamaCpp:
