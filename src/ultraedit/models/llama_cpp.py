@@ -136,7 +136,7 @@ class LlamaCpp:
         params.verbosity = -1
         params.warmup = False
         if lora is not None:
-            adapter = xllamacpp.CommonAdapterLoraInfo(str(lora), 1.0, "", "")
+            adapter = xllamacpp.CommonAdapterLoraInfo(str(lora), 1.0)
             params.lora_adapters = [adapter]
         try:
             self._server = xllamacpp.Server(params)
