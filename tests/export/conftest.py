@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.conftest import FACTS, cli, folder, lines, log, refused  # noqa: F401
+from tests.cli.conftest import FACTS, cli, folder, lines, log, refused, tiny  # noqa: F401
 from tests.cli.test_cli_export import do_run
 from tests.tiny_gguf import write_gguf
 

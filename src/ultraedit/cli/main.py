@@ -25,6 +25,7 @@ from ultraedit.cli import (
     export,
     find,
     history,
+    inspect,
     models,
     plan,
     prune,
@@ -84,6 +85,7 @@ add(app, "verify", verify.verify, RUNS)
 add(app, "export", export.export, CARRY)
 add(app, "apply", apply.apply, CARRY)
 add(app, "diff", diff.diff, CARRY)
+add(app, "inspect", inspect.inspect, CARRY)
 add(app, "build-bench", build_bench.build_bench, BUILD)
 add(app, "doctor", doctor.doctor, LOOK_UP)
 add(app, "plan", plan.plan, LOOK_UP)

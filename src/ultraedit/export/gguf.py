@@ -269,6 +269,24 @@ def export_gguf(
     )
 
 
+def check_target(out: Path, model: str) -> None:
+    """Check, before a model is edited, that it can be given back as a GGUF file.
+
+    Raises:
+        ConfigError: If there is something at `out` or at its Modelfile, or the model is no GGUF
+            file.
+    """
+    for each in (out, out.with_name(f"{out.stem}.Modelfile")):
+        refuse_existing(each, empty_folder=False)
+    try:
+        find_base(model, None, Path("the run"))
+    except ConfigError as error:
+        raise ConfigError(
+            f"{model} is no GGUF file, so it cannot be given back as {out}. Give a folder as "
+            "--out, or a .gguf file as --model."
+        ) from error
+
+
 def find_base(model: str, given: Path | None, run: Path) -> Path:
     """The GGUF file of a run's base model.
 
@@ -330,14 +348,14 @@ def find_places(
     Raises:
         ConfigError: If the file lacks a module, or has another weight than the unedited one.
     """
-    names = _names(template)
+    names = tensor_names(template)
     return tuple(
         _place(template, path, names(path), weight.before, exact=exact)
         for path, weight in weights.items()
     )
 
 
-def _names(template: GgufFile) -> Any:
+def tensor_names(template: GgufFile) -> Any:
     """From the path of a module to the name of its tensor, or None."""
     from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
 
@@ -380,7 +398,7 @@ def _place(
     limit = _EXACT if exact else _tolerance(kind)
     distances = [
         (_distance(stored, before if rows is None else before[rows]), index, rows)
-        for index, rows in enumerate(_orders(template, len(before)))
+        for index, rows in enumerate(orders(template, len(before)))
     ]
     distance, _, rows = min(distances, key=lambda each: each[:2])
     if not distance <= limit:
@@ -392,7 +410,7 @@ def _place(
     return Place(path, tensor, rows)
 
 
-def _orders(template: GgufFile, d_out: int) -> list[Array | None]:
+def orders(template: GgufFile, d_out: int) -> list[Array | None]:
     """Orders that the rows of a tensor may have.
 
     llama.cpp rotates neighboring pairs of a head's dimensions where transformers rotates its two
@@ -492,7 +510,7 @@ def check_written(
         weight = weights[place.module]
         wanted = place.stored(weight.after)
         stored = written.weight(place.tensor)
-        if not _within(stored, wanted, chosen[place.tensor]):
+        if not within(stored, wanted, chosen[place.tensor]):
             raise StorageError(
                 f"{place.tensor} read back is not its weight rounded to "
                 f"{chosen[place.tensor].name}. A weight beyond 65504 needs --type bf16 or f32; "
@@ -512,7 +530,7 @@ def check_written(
     return tuple(found)
 
 
-def _within(stored: Array, wanted: Array, kind: Kind) -> bool:
+def within(stored: Array, wanted: Array, kind: Kind) -> bool:
     """Whether every number is as near as its type allows."""
     size, error = np.abs(wanted), np.abs(stored - wanted)
     if kind == Kind.F32:

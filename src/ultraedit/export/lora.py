@@ -197,7 +197,7 @@ def export_lora(
             base=delta.base,
             transposed=transposed,
             card=adapter_card(provenance_of(journal, delta), modules, *scores),
-            header=delta.about,
+            header={"ultraedit_adapter": "1", **delta.about},
         )
     return delta, adapter
 

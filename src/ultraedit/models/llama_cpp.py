@@ -215,7 +215,7 @@ class LlamaCpp:
         )
         return _first_line(said["choices"][0]["message"]["content"] or "")
 
-    def _post(self, path: str, body: dict[str, Any]) -> Any:
+    def _post(self, path: str, body: Any) -> Any:
         request = urllib.request.Request(
             f"{self._address}{path}",
             data=json.dumps(body).encode(),
