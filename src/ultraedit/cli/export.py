@@ -190,6 +190,16 @@ def _check(form: str | None, out: Path | None, given: Mapping[str, object]) -> t
         raise ConfigError(f"Unknown form {form!r}. {did_you_mean(form, FORMS)}")
     if out is None:
         raise ConfigError("--out is missing. Give the path of what is to be made.")
+    check_options(form, given)
+    return form, out
+
+
+def check_options(form: str, given: Mapping[str, object]) -> None:
+    """Refuse options that belong to other formats.
+
+    Raises:
+        ConfigError: If one is given.
+    """
     for name, value in given.items():
         takers = [each.name for each in FORMATS.values() if name in each.options]
         if value is not None and form not in takers:
@@ -197,4 +207,3 @@ def _check(form: str | None, out: Path | None, given: Mapping[str, object]) -> t
                 f"--{name.replace('_', '-')} is for --as {' and '.join(takers)}; --as {form} "
                 "does not take it. Leave it out."
             )
-    return form, out

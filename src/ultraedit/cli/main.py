@@ -29,6 +29,7 @@ from ultraedit.cli import (
     models,
     plan,
     prune,
+    push,
     report,
     reproduce,
     revert,
@@ -86,6 +87,7 @@ add(app, "export", export.export, CARRY)
 add(app, "apply", apply.apply, CARRY)
 add(app, "diff", diff.diff, CARRY)
 add(app, "inspect", inspect.inspect, CARRY)
+add(app, "push", push.push, CARRY)
 add(app, "build-bench", build_bench.build_bench, BUILD)
 add(app, "doctor", doctor.doctor, LOOK_UP)
 add(app, "plan", plan.plan, LOOK_UP)
