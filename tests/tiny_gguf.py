@@ -55,6 +55,7 @@ def write_gguf(
     kind: Kind = Kind.F32,
     *,
     alignment: int | None = None,
+    rope: float = 10000.0,
     extra: dict[str, Any] | None = None,
 ) -> Path:
     """Write a model, matrices in a type and all else in float32."""
@@ -71,7 +72,7 @@ def write_gguf(
     writer.add_head_count_kv(KV_HEADS)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_rope_dimension_count(config.hidden_size // HEADS)
-    writer.add_rope_freq_base(10000.0)
+    writer.add_rope_freq_base(rope)
     writer.add_vocab_size(config.vocab_size)
     for name, number in (extra or {}).items():
         writer.add_uint16(name, number)

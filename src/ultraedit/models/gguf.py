@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ultraedit.errors import ConfigError
-from ultraedit.files import sha256, staged
+from ultraedit.files import sha256, staged, write_text
 from ultraedit.models.cache import cache_dir
 from ultraedit.models.quiet import quiet
 from ultraedit.models.reading import readable
@@ -43,6 +44,7 @@ def unpacked(path: Path) -> tuple[Path, str]:
     if not folder.is_dir():
         _log.info("Converting %s once, which takes about a minute; kept in %s.", path.name, folder)
         _convert(path, folder)
+    complete_config(folder / "config.json")
     return folder, digest
 
 
@@ -62,6 +64,46 @@ def _convert(path: Path, folder: Path) -> None:
     with staged(folder, replace=False) as stage, quiet():
         model.save_pretrained(stage)
         tokenizer.save_pretrained(stage)
+
+
+def complete_config(path: Path) -> None:
+    """Say the base of the rotary embedding in the words of transformers 4 too, in place.
+
+    transformers 5 writes ``rope_parameters`` alone. Version 4 does not know that key and takes the
+    default base of the architecture, which turns the keys by wrong angles without a warning.
+
+    Args:
+        path: A ``config.json`` that transformers 5 wrote.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    config = json.loads(path.read_text(encoding="utf-8"))
+    older = older_rope(config.get("rope_parameters") or {})
+    missing = {name: value for name, value in older.items() if name not in config}
+    if missing:
+        write_text(path, json.dumps(config | missing, indent=2, sort_keys=True) + "\n")
+
+
+def older_rope(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of transformers 4 for what ``rope_parameters`` says.
+
+    Args:
+        parameters: The settings, or those of each kind of layer by ``full_attention`` and
+            ``sliding_attention``, as in Gemma 3.
+    """
+    sliding = parameters.get("sliding_attention") or {}
+    whole = parameters.get("full_attention") or parameters
+    older = {}
+    if "rope_theta" in whole:
+        older["rope_theta"] = whole["rope_theta"]
+    if "rope_theta" in sliding:
+        older["rope_local_base_freq"] = sliding["rope_theta"]
+    if whole.get("rope_type", "default") != "default":
+        older["rope_scaling"] = {k: v for k, v in whole.items() if k != "rope_theta"}
+    if "partial_rotary_factor" in whole:
+        older["partial_rotary_factor"] = whole["partial_rotary_factor"]
+    return older
 
 
 def forget_quantization(model: PreTrainedModel) -> None:
