@@ -135,3 +135,29 @@ def test_a_model_that_is_no_gguf_is_not_given_back_as_one(refused, tiny):
     said = refused(*words, "--out", "fixed.gguf")
     assert "is no GGUF file, so it cannot be given back as fixed.gguf" in said
     assert not Path("runs").exists()
+
+
+def test_diff_takes_a_delta_an_adapter_a_gguf_and_a_run(cli, refused, run, made):
+    for name in ("facts.safetensors", "f32.gguf"):
+        cli("export", run, *FILES[name], "--out", name)
+    words = ("export", run, "--as", "lora", "--no-score", "--energy", "1", "--out", "adapter")
+    cli(*words)
+    cli("export", run, "--as", "lora", "--no-score", "--rank", "1", "--out", "narrow")
+    sizes = {each["module"]: each["norm"] for each in changed(cli, run, made / "base.gguf")}
+    assert len(sizes) == 2
+    for name in ("facts.safetensors", "adapter", run):
+        for other in ("facts.safetensors", "adapter", run):
+            for each in changed(cli, name, other):
+                assert each["norm"] < 1e-4 * max(sizes.values())
+    for each in changed(cli, "narrow", "facts.safetensors"):
+        assert 0.01 < each["relative"] < 1
+    assert all(each["norm"] < 1e-5 for each in changed(cli, "f32.gguf", run))
+    of_files = {each["module"]: each["norm"] for each in changed(cli, "f32.gguf", "adapter")}
+    assert all(norm < 1e-4 * max(sizes.values()) for norm in of_files.values())
+    foreign = load_file("adapter/adapter_model.safetensors")
+    save_file(foreign, "adapter/adapter_model.safetensors")
+    assert "was not exported by ultraedit" in refused("diff", "adapter", run)
+
+
+def changed(cli, a, b):
+    return printed(cli, "diff", a, b)["modules"]

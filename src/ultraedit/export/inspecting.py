@@ -21,12 +21,9 @@ from ultraedit.export.gguf_file import GgufFile, same_bytes
 from ultraedit.report.formats import format_bytes, format_percent
 from ultraedit.store import JOURNAL, Journal
 from ultraedit.store.delta import Delta, load_delta
-from ultraedit.store.lora import compress
+from ultraedit.store.lora import ADAPTER, compress
 from ultraedit.store.tensors import read_tensors
 from ultraedit.types import LowRank, Nobody, Observer
-
-ADAPTER = "adapter_model.safetensors"
-"""The tensors in the folder of a PEFT adapter."""
 
 _ABOUT = (
     *(each.name for each in fields(Delta) if each.name not in ("changes", "source")),

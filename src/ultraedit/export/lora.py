@@ -33,6 +33,7 @@ from ultraedit.store.card import adapter_card
 from ultraedit.store.delta import Delta
 from ultraedit.store.lora import (
     KEPT,
+    MARK,
     Compressed,
     Rank,
     compress,
@@ -197,7 +198,7 @@ def export_lora(
             base=delta.base,
             transposed=transposed,
             card=adapter_card(provenance_of(journal, delta), modules, *scores),
-            header={"ultraedit_adapter": "1", **delta.about},
+            header={MARK: "1", **delta.about},
         )
     return delta, adapter
 

@@ -142,14 +142,33 @@ def _read_header(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     missing = [name for name in (*_ABOUT, "sha256") if name not in (*header, *_LATER)]
     if missing:
         raise DataError(f"The header of the delta {path} has no {missing[0]!r}. Export it again.")
+    return _fields(header, f"the delta {path}")
+
+
+def _fields(header: Mapping[str, str], source: str) -> dict[str, Any]:
     about: dict[str, Any] = {name: header.get(name, "") for name in _ABOUT}
     for name in ("edits", "turns"):
         if not header[name].isdecimal():
             raise DataError(
-                f"The header of the delta {path} counts {header[name]!r} {name}. Export it again."
+                f"The header of {source} counts {header[name]!r} {name}. Export it again."
             )
         about[name] = int(header[name])
     return about
+
+
+def about_of(header: Mapping[str, str], source: str) -> dict[str, Any]:
+    """The fields of a delta but its changes, from the header of any file that has them.
+
+    Raises:
+        DataError: If one is missing or cannot be read.
+    """
+    missing = [name for name in _ABOUT if name not in (*header, *_LATER)]
+    if missing:
+        raise DataError(
+            f"{source} does not say where it comes from: its header has no {missing[0]!r}. Export "
+            "it again."
+        )
+    return _fields(header, source)
 
 
 def combine(deltas: Sequence[Delta], signs: Sequence[int]) -> dict[str, Tensor]:

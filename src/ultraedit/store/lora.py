@@ -15,10 +15,11 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from ultraedit.errors import ConfigError
+from ultraedit.errors import ConfigError, DataError
 from ultraedit.files import refuse_existing, staged
+from ultraedit.store.delta import Delta, about_of
 from ultraedit.store.spectrum import nearest, numerical_rank, rank_for, spectrum
-from ultraedit.store.tensors import write_tensors
+from ultraedit.store.tensors import read_tensors, write_tensors
 from ultraedit.types import LowRank
 
 Rank = int | Literal["auto"]
@@ -26,6 +27,13 @@ Rank = int | Literal["auto"]
 
 KEPT = 0.99
 """Share of ``||change||^2`` that ``auto`` keeps in every module."""
+
+
+MARK = "ultraedit_adapter"
+"""Key in the header of an adapter's tensors that says that this package wrote them."""
+
+_START, _DOWN, _UP = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
+"""What PEFT puts around the path of a module in the names of its factors."""
 
 
 class Compressed(NamedTuple):
@@ -101,6 +109,32 @@ def size_bytes(modules: Mapping[str, Compressed]) -> int:
     return sum(factor.nbytes for module in modules.values() for factor in module.factors)
 
 
+ADAPTER = "adapter_model.safetensors"
+"""The tensors in the folder of an adapter."""
+
+
+def load_lora(folder: Path) -> Delta:
+    """Read an adapter that this package wrote as the change that it adds.
+
+    Raises:
+        DataError: If it is another program's, whose scale may differ, or does not say where it
+            comes from.
+        StorageError: If it is damaged.
+    """
+    tensors, header = read_tensors(folder / ADAPTER)
+    if MARK not in header:
+        raise DataError(
+            f"The adapter {folder} was not exported by ultraedit, or by a version before adapters "
+            "said where they come from. Export it again with `ultraedit export DIR --as lora`."
+        )
+    changes = {}
+    for name in sorted(name for name in tensors if name.endswith(_DOWN)):
+        path = name.removesuffix(_DOWN)
+        factors = LowRank(tensors[name].T, tensors[f"{path}{_UP}"].T)
+        changes[path.removeprefix(_START)] = factors.dense()
+    return Delta(changes=changes, source=str(folder), **about_of(header, str(folder)))
+
+
 def save_lora(
     folder: Path,
     modules: Mapping[str, Compressed],
@@ -127,7 +161,7 @@ def save_lora(
     refuse_existing(folder)
     with staged(folder) as stage:
         stage.mkdir()
-        write_tensors(stage / "adapter_model.safetensors", _tensors(modules), header or {})
+        write_tensors(stage / ADAPTER, _tensors(modules), header or {})
         config = json.dumps(_config(modules, base, transposed), indent=2, ensure_ascii=False)
         (stage / "adapter_config.json").write_text(config + "\n", encoding="utf-8")
         if card is not None:
@@ -137,9 +171,8 @@ def save_lora(
 def _tensors(modules: Mapping[str, Compressed]) -> dict[str, Tensor]:
     tensors = {}
     for path, module in modules.items():
-        name = f"base_model.model.{path}"
-        tensors[f"{name}.lora_A.weight"] = module.factors.left.T
-        tensors[f"{name}.lora_B.weight"] = module.factors.right.T
+        tensors[f"{_START}{path}{_DOWN}"] = module.factors.left.T
+        tensors[f"{_START}{path}{_UP}"] = module.factors.right.T
     return tensors
 
 
