@@ -207,6 +207,17 @@ class GgufFile:
         tensor = self.tensors[name]
         return memoryview(self._bytes)[tensor.offset : tensor.offset + tensor.size]
 
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """The bytes of a tensor, a part at a time.
+
+        They are read and not mapped: mapped pages would count as this process's memory.
+        """
+        tensor = self.tensors[name]
+        with self.path.open("rb") as file:
+            file.seek(tensor.offset)
+            for at in range(0, tensor.size, _BLOCK):
+                yield file.read(min(_BLOCK, tensor.size - at))
+
     def weight(self, name: str) -> np.ndarray[Any, Any]:
         """The numbers of a tensor. float32, in its shape.
 
@@ -270,7 +281,8 @@ def write_like(
             if tensor.name in replaced:
                 _write(out, replaced[tensor.name].make().data.cast("B"))
             else:
-                _write(out, base.raw(tensor.name))
+                for block in base.blocks(tensor.name):
+                    out.write(block)
             if index < len(order) - 1:
                 _pad(out, base.alignment)
         # Some writers pad behind the last tensor, others do not; so does the copy.
@@ -286,8 +298,7 @@ def same_bytes(one: GgufFile, other: GgufFile, name: str) -> bool:
     ours, theirs = one.tensors[name], other.tensors[name]
     if (ours.kind, ours.shape) != (theirs.kind, theirs.shape):
         return False
-    a, b = one.raw(name), other.raw(name)
-    return all(a[at : at + _BLOCK] == b[at : at + _BLOCK] for at in range(0, len(a), _BLOCK))
+    return all(a == b for a, b in zip(one.blocks(name), other.blocks(name), strict=True))
 
 
 def stored_bytes(shape: tuple[int, ...], kind: Kind) -> int:

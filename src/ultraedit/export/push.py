@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -85,16 +86,19 @@ def push(
 
 
 def _check_name(repository: str) -> None:
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    """Check what the hub would refuse after the export.
 
-    try:
-        validate_repo_id(repository)
-    except HFValidationError as error:
-        raise ConfigError(f"{repository!r} is no name of a repository: {error}") from error
+    Raises:
+        ConfigError: If it is no name.
+    """
     if "/" not in repository:
         raise ConfigError(
             f"{repository!r} has no owner. Give ORG/NAME, where ORG may be your user name."
+        )
+    if re.fullmatch(r"[\w.-]{1,96}/\w[\w.-]{0,94}\w", repository) is None:
+        raise ConfigError(
+            f"{repository!r} is no name of a repository. Give ORG/NAME of letters, digits and -_. "
+            "alone."
         )
 
 
