@@ -17,9 +17,9 @@ from tests.export.conftest import DOWN
 from tests.tiny_gguf import gguf_model, write_gguf
 from ultraedit.errors import StorageError
 from ultraedit.export import gguf as export_gguf
-from ultraedit.export.gguf_file import GgufFile, same_bytes
 from ultraedit.files import sha256
 from ultraedit.models import find_modules, load, save
+from ultraedit.models.gguf_file import GgufFile, same_bytes
 
 IDS = torch.arange(24).view(2, 12)
 

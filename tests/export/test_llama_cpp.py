@@ -10,10 +10,10 @@ import torch
 
 from tests.tiny_gguf import gguf_model, write_gguf
 from ultraedit.encoding import encode
-from ultraedit.errors import ConfigError
-from ultraedit.export.gguf_file import GgufFile
+from ultraedit.errors import ConfigError, DataError
 from ultraedit.host import ModelHost
 from ultraedit.models import llama_cpp, load
+from ultraedit.models.gguf_file import GgufFile
 from ultraedit.models.llama_cpp import LlamaCpp
 
 PAIRS = [
@@ -133,7 +133,18 @@ def test_the_missing_package_is_named(refused, monkeypatch, made, run):
 
 
 def test_a_file_that_llama_cpp_does_not_take_is_explained(engine, tmp_path):
-    path = write_gguf(tmp_path / "cut.gguf", gguf_model())
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ConfigError, match=r"llama.cpp cannot load .*cut.gguf"):
-        engine(path)
+    raw = write_gguf(tmp_path / "odd.gguf", gguf_model()).read_bytes()
+    (tmp_path / "odd.gguf").write_bytes(raw.replace(b"blk.1.ffn_down", b"blk.9.ffn_down"))
+    with pytest.raises(ConfigError, match=r"llama.cpp cannot load .*odd.gguf"):
+        engine(tmp_path / "odd.gguf")
+
+
+def test_what_is_longer_than_the_context_is_refused(engine, made):
+    ours = engine(made / "base.gguf")
+    assert ours.context == 256
+    with pytest.raises(DataError, match="the model reads at most 256"):
+        ours.encode([("Vienna " * 300, "Danube")])
+    with pytest.raises(DataError, match=r"llama.cpp refuses a question to .*context"):
+        ours.answer(["Vienna " * 300], [4])
+    with pytest.raises(DataError, match="The question is empty"):
+        ours.answer([" "], [4])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.tiny_gguf import TEMPLATE, write_gguf
-from ultraedit.export.gguf_file import GgufFile
 from ultraedit.export.ollama import chat_pieces, modelfile
+from ultraedit.models.gguf_file import GgufFile
 
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "added": "<s>"}
 

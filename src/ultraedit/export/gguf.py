@@ -22,7 +22,11 @@ from gguf import GGMLQuantizationType as Kind
 
 from ultraedit.errors import ConfigError, StorageError
 from ultraedit.export.changes import base_of, delta_of
-from ultraedit.export.gguf_file import (
+from ultraedit.export.ollama import modelfile
+from ultraedit.export.registry import Exported, Table
+from ultraedit.files import refuse_existing, sha256, staged, write_text
+from ultraedit.models import ALIASES, find_modules
+from ultraedit.models.gguf_file import (
     GgufFile,
     Replacement,
     decoded,
@@ -31,10 +35,6 @@ from ultraedit.export.gguf_file import (
     same_bytes,
     write_like,
 )
-from ultraedit.export.ollama import modelfile
-from ultraedit.export.registry import Exported, Table
-from ultraedit.files import refuse_existing, sha256, staged, write_text
-from ultraedit.models import ALIASES, find_modules
 from ultraedit.models.llama_cpp import require_engine
 from ultraedit.patch import weight_view
 from ultraedit.store import JOURNAL, Journal
@@ -225,14 +225,16 @@ def export_gguf(
     with closing(Journal.open(path / JOURNAL)) as journal:
         delta = delta_of(journal, observer)
         template = GgufFile(find_base(delta.base, base, path))
-        kinds = {} if kind == SAME else {"": TYPES[kind]}
         model = base_of(journal, observer)
         weights = run_weights(model, delta)
         observer.stage("Finding the edited tensors")
         places = find_places(template, weights, exact=base is None)
         if not score:
             del model
-        chosen = {p.tensor: kinds.get("", template.tensors[p.tensor].kind) for p in places}
+        chosen = {
+            place.tensor: template.tensors[place.tensor].kind if kind == SAME else TYPES[kind]
+            for place in places
+        }
         _check_kinds(template, places, weights, chosen, lossy=lossy)
         digest = sha256(template.path)
         observer.stage("Writing the file")

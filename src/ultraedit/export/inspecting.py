@@ -17,7 +17,7 @@ from torch import Tensor
 from ultraedit.errors import ConfigError
 from ultraedit.export.changes import base_of, delta_of
 from ultraedit.export.gguf import find_base, orders, run_weights, tensor_names, within
-from ultraedit.export.gguf_file import GgufFile, same_bytes
+from ultraedit.models.gguf_file import GgufFile, same_bytes
 from ultraedit.report.formats import format_bytes, format_percent
 from ultraedit.store import JOURNAL, Journal
 from ultraedit.store.delta import Delta, load_delta

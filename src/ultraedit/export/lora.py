@@ -18,11 +18,11 @@ from ultraedit.errors import ConfigError, StorageError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.export.changes import base_of, delta_of, provenance_of
 from ultraedit.export.gguf import find_base, find_places, run_weights
-from ultraedit.export.gguf_file import GgufFile, write_new
 from ultraedit.export.registry import Exported, Table
 from ultraedit.files import refuse_existing, sha256, staged
 from ultraedit.host import ModelHost
 from ultraedit.models import LanguageModel
+from ultraedit.models.gguf_file import GgufFile, write_new
 from ultraedit.models.modules import shape_of
 from ultraedit.report.formats import format_bytes, format_change, format_percent
 from ultraedit.report.labels import short_names

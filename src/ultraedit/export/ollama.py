@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from ultraedit.export.gguf_file import GgufFile
+    from ultraedit.models.gguf_file import GgufFile
 
 _MARKS = {role: f"<<<{role} {n}>>>" for n, role in enumerate(("system", "user", "assistant"))}
 """Contents of messages that occur in no template."""
@@ -113,6 +113,9 @@ def _pieces(template: str, tokens: dict[str, str]) -> ChatPieces | None:
     roles = ("system", "user", "assistant", "user")
     around = dict(zip(_MARKS, pieces[:3], strict=True))
     whole = "".join(f"{around[role][0]}{_MARKS[role]}{around[role][1]}" for role in roles)
+    # Neither language has a way to write these inside a text.
+    if any(mark in text for mark in ('"""', "{{") for text in (whole, reply, default or "")):
+        return None
     return pieces if render(*roles, reply=True) == whole + reply else None
 
 

@@ -22,6 +22,7 @@ import torch
 from ultraedit.encoding import Encoded, encode
 from ultraedit.errors import ConfigError, DataError, ProcessError, did_you_mean
 from ultraedit.models.aliases import ALIASES
+from ultraedit.models.gguf_file import GgufFile
 from ultraedit.models.quiet import quiet
 from ultraedit.models.reading import readable
 from ultraedit.types import Observer
@@ -124,14 +125,18 @@ class LlamaCpp:
 
         Raises:
             ConfigError: If the engine is not installed, or does not take the file.
+            StorageError: If the file is cut off or damaged.
         """
         require_engine()
         xllamacpp: Any = importlib.import_module("xllamacpp")
         self.path = path
+        file = GgufFile(path)
+        self.context = min(CONTEXT, file.of_architecture("context_length") or CONTEXT)
+        """Longest text that is read, in tokens."""
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = torch.get_num_threads()
-        params.n_ctx = CONTEXT
+        params.n_ctx = self.context
         params.n_parallel = 1
         params.verbosity = -1
         params.warmup = False
@@ -160,7 +165,7 @@ class LlamaCpp:
 
     def encode(self, pairs: Sequence[tuple[str, str]], *, gap: str = " ") -> list[Encoded]:
         """Tokenize prompts and answers, as `ModelHost.encode`."""
-        return encode(self.tokenizer, pairs, max_length=CONTEXT, gap=gap)
+        return encode(self.tokenizer, pairs, max_length=self.context, gap=gap)
 
     def predict(
         self, items: Sequence[Encoded], observer: Observer | None = None, *, keep: bool = True
@@ -190,8 +195,14 @@ class LlamaCpp:
         max_new_tokens: Sequence[int],
         observer: Observer | None = None,
     ) -> list[str]:
-        """Let the model answer freely: greedy, to the end of the line or of its tokens."""
+        """Let the model answer freely: greedy, to the end of the line or of its tokens.
+
+        Raises:
+            DataError: If a prompt is empty, or longer than the context.
+        """
         answers = []
+        if not all(prompt.strip() for prompt in prompts):
+            raise DataError("The question is empty. Write it in quotes after the model.")
         for prompt, limit in zip(prompts, max_new_tokens, strict=True):
             said = self._post("/completion", {"prompt": prompt, "n_predict": limit, **_GREEDY})
             answers.append(_first_line(said["content"]))

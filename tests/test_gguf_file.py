@@ -11,8 +11,8 @@ from gguf import GGMLQuantizationType as Kind
 
 from tests.tiny_gguf import gguf_model, write_gguf
 from ultraedit.errors import ConfigError, StorageError
-from ultraedit.export.gguf_file import GgufFile, Replacement, encoded, write_like, write_new
 from ultraedit.files import sha256
+from ultraedit.models.gguf_file import GgufFile, Replacement, encoded, write_like, write_new
 
 
 @pytest.mark.parametrize("kind", [Kind.F32, Kind.F16, Kind.Q8_0, Kind.Q4_1])
