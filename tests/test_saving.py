@@ -549,7 +549,7 @@ def test_a_model_of_the_hub_is_saved_from_its_place_in_the_cache(tmp_path):
 def test_a_converted_model_names_its_rotary_base_for_transformers_4_too(tmp_path):
     from transformers import AutoConfig
 
-    from ultraedit.models.gguf import _add_older_names
+    from ultraedit.models.gguf import complete_config
 
     for arch, keys in (
         ("llama", {"rope_theta"}),
@@ -557,7 +557,7 @@ def test_a_converted_model_names_its_rotary_base_for_transformers_4_too(tmp_path
     ):
         folder = checkpoint(tiny_model(arch), tmp_path / arch)
         before = AutoConfig.from_pretrained(folder).to_dict()
-        _add_older_names(folder / "config.json")
+        complete_config(folder / "config.json")
         written = json.loads((folder / "config.json").read_text())
         assert keys < written.keys()
         rope = written["rope_parameters"]
@@ -568,7 +568,7 @@ def test_a_converted_model_names_its_rotary_base_for_transformers_4_too(tmp_path
     rope = {"rope_type": "linear", "factor": 4.0, "rope_theta": 5e5}
     change_config(folder, rope_parameters=rope)
     before = AutoConfig.from_pretrained(folder).rope_parameters
-    _add_older_names(folder / "config.json")
+    complete_config(folder / "config.json")
     written = json.loads((folder / "config.json").read_text())
     assert written["rope_scaling"] == {"rope_type": "linear", "factor": 4.0}
     assert written["rope_theta"] == 5e5

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ultraedit.errors import ConfigError
+from ultraedit.export.changes import edited_model, read_delta
 from ultraedit.models import load, load_config
-from ultraedit.runs.export import edited_model, read_delta
 from ultraedit.store import JOURNAL
 from ultraedit.store.delta import Delta, apply_delta, load_delta
 from ultraedit.store.diff import ModuleDiff, diff_changes, diff_models
+from ultraedit.store.lora import ADAPTER, load_lora
 from ultraedit.types import Nobody, Observer
 from ultraedit.views import beside
 
@@ -39,7 +40,8 @@ def compare(a: str, b: str, observer: Observer | None = None) -> Difference:
     one too: its base is loaded, and its change applied.
 
     Args:
-        a: A file from ``export --as delta``, the folder of a run, or what `models.load` takes.
+        a: A file from ``export --as delta``, an adapter from ``--as lora``, the folder of a run,
+            or what `models.load` takes.
         b: Another.
         observer: Told how far the job is.
 
@@ -61,6 +63,8 @@ def compare(a: str, b: str, observer: Observer | None = None) -> Difference:
 def _read_change(name: str, observer: Observer) -> Delta | None:
     """The change that a name stands for, or None where it stands for a model."""
     path = Path(name).expanduser()
+    if (path / ADAPTER).is_file():
+        return load_lora(path)
     if path.is_file() and path.suffix.lower() != ".gguf":
         return load_delta(path)
     return read_delta(path, observer) if _is_run(path) else None

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ultraedit import trace
 from ultraedit.data.general import anchors
-from ultraedit.encoding import encode, released_targets, together
+from ultraedit.encoding import encode, prompt_ids, released_targets, together
 from ultraedit.errors import ConfigError
 from ultraedit.lookups import LookupHost
 from ultraedit.models import find_modules
@@ -55,6 +55,18 @@ from ultraedit.views import laid_over, require_plain
 if TYPE_CHECKING:
     from ultraedit.models import LanguageModel
     from ultraedit.second_moments import Statistics
+
+
+WAYS: tuple[Callable[[str], str], ...] = (
+    str,
+    str.lower,
+    lambda prompt: f"question: {prompt.lower()}",
+)
+"""Ways in which a general prompt is put in plain form, as people do: as it is, without capitals, and
+announced. A model that is held to one alone moves in the others (LOG.md, 2026-11-27)."""
+
+CHAT_EVERY = 3
+"""In chat form every third of them is enough: all share the template."""
 
 
 class ModelHost(LookupHost):
@@ -210,13 +222,15 @@ class ModelHost(LookupHost):
         """General prompts with what the model as it stands goes on with; see `types.Host`."""
         prompts = [each.prompt for each in anchors(None if source == "general" else source)]
         model = self.language_model
-        texts = []
+        asked: list[str] = []
         for form in self._forms(forms):
-            asked = [self._rendered(prompt, form) for prompt in prompts]
-            rows = [text.prompt_ids for text in encode(model.tokenizer, [(p, "?") for p in asked])]
-            answers = greedy_tokens(model, rows, max_new_tokens)
-            texts += [Encoded(row, said) for row, said in zip(rows, answers, strict=True) if said]
-        return texts
+            if form == "plain":
+                asked += [way(prompt) for way in WAYS for prompt in prompts]
+            else:
+                asked += [self._rendered(prompt, form) for prompt in prompts[::CHAT_EVERY]]
+        rows = prompt_ids(model.tokenizer, list(dict.fromkeys(asked)))
+        answers = greedy_tokens(model, rows, max_new_tokens)
+        return [Encoded(row, said) for row, said in zip(rows, answers, strict=True) if said]
 
     def _forms(self, forms: Sequence[Form]) -> list[Form]:
         """Those of the forms that the model has."""

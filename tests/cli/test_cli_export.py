@@ -158,7 +158,7 @@ def test_the_adapters_table_is_for_people(cli, run):
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        (["--out", "x"], "--as is missing. Give one of model, delta, lora, wise, in-context."),
+        (["--out", "x"], "--as is missing. Give one of model, delta, lora, gguf, wise,"),
         (["--as", "modle", "--out", "x"], "Unknown form 'modle'. Did you mean: model"),
         (["--as", "model"], "--out is missing"),
         (["--as", "delta", "--out", "x", "--rank", "3"], "--rank is for --as lora"),

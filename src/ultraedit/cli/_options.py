@@ -213,6 +213,16 @@ DeviceMap = Annotated[
         "auto|stream",
     ),
 ]
+Engine = Annotated[
+    str | None,
+    _option(
+        "--engine",
+        MACHINE,
+        "What runs the model. llama.cpp, for .gguf files, is what Ollama and LM Studio run them "
+        "with; it needs the extra gguf. [default: transformers]",
+        "transformers|llama.cpp",
+    ),
+]
 Seed = Annotated[
     int | None, _option("--seed", MACHINE, "Seed of every random choice; 0 unless given.", "N")
 ]

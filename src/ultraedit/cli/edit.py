@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ultraedit.cli import _options as o
-from ultraedit.cli._job import add_to, refuse_beside, settle, start
+from ultraedit.cli import _output
+from ultraedit.cli._job import (
+    add_to,
+    carry_out,
+    default_out,
+    refuse_beside,
+    settle,
+    show,
+    start,
+)
+from ultraedit.cli._progress import progress
 from ultraedit.editors import DEFAULT_EDITOR
 
 Facts = Annotated[
@@ -52,10 +62,11 @@ def edit(
     Examples:
       ultraedit edit facts.jsonl --model smollm2 --out edited
       ultraedit edit zsre:zsre_10k.json --model ./my-model --limit 500
-      ultraedit edit tomorrow.jsonl --append edited
+      ultraedit edit facts.jsonl --model model.gguf --out fixed.gguf
 
     A line of facts.jsonl is at least {"prompt": "The capital of X is", "target": "Y"}; see
-    `ultraedit data show jsonl` for the rest. The edited model is in the folder model/ of --out.
+    `ultraedit data show jsonl` for the rest. The edited model is in the folder model/ of --out; a
+    GGUF file comes back as one where --out ends with .gguf, and its run is kept in runs/.
     Facts are written by the editor anchored; `ultraedit run` takes the paper's editor, ultraedit,
     where none is named, and has more settings.
     """
@@ -82,4 +93,35 @@ def edit(
         changes = {key: given[key] for key in taken if given[key] is not None}
         add_to(append, changes, json=json)
         return
-    start(settle(given), out, dry_run=dry_run, json=json)
+    into_gguf = out is not None and out.suffix.lower() == ".gguf"
+    if out is not None and into_gguf and not dry_run:
+        _into_gguf(given, out, json=json)
+        return
+    start(settle(given), None if into_gguf else out, dry_run=dry_run, json=json)
+
+
+def _into_gguf(given: dict[str, Any], out: Path, *, json: bool) -> None:
+    """Edit the model of a GGUF file and give the same file back with the edits in it."""
+    config = settle(given | {"save_model": False})
+    folder = default_out(config)
+    with progress() as observer:
+        observer.stage("Getting ready")
+        from ultraedit.export.gguf import check_target
+
+        check_target(out, config.model)
+    done = carry_out(config, folder)
+    with progress() as observer:
+        from ultraedit.export.registry import FORMATS
+
+        exported = FORMATS["gguf"].load()(folder, out, {}, observer)
+    if json:
+        _output.write_json(
+            {"folder": str(folder), **done.summary, "out": str(out), "gguf": exported.facts}
+        )
+        return
+    show(done, json=False)
+    _output.line()
+    _output.pairs({**exported.pairs, "gguf": out, "run": folder})
+    _output.line()
+    for command in exported.commands:
+        _output.line(f"Run it: {command}")

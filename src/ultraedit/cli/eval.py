@@ -37,6 +37,7 @@ def evaluate(
     data: o.Data = None,
     limit: o.Limit = None,
     beside: Beside = None,
+    engine: o.Engine = None,
     dtype: o.Dtype = None,
     device: o.Device = None,
     seed: o.Seed = None,
@@ -49,7 +50,7 @@ def evaluate(
     Examples:
       ultraedit eval smollm2 --data zsre:zsre_10k.json --limit 100
       ultraedit eval demo-run/model --data facts.jsonl --beside smollm2
-      ultraedit eval demo-run --probe chat --probe few-shot
+      ultraedit eval edited.gguf --data facts.jsonl --beside smollm2 --engine llama.cpp
 
     A run folder in the place of a model is scored where it stands, on its own edits, with its own
     probes unless others are given.
@@ -58,9 +59,11 @@ def evaluate(
     from ultraedit.probes import chosen
 
     probes = None if probe is None else chosen(probe)
+    in_engine = _in_engine(engine, dtype, device)
     if (Path(model) / "journal.sqlite").is_file():
         refuse_beside(
-            "A run folder", {"data": data, "limit": limit, "beside": beside, "dtype": dtype}
+            "A run folder",
+            {"data": data, "limit": limit, "beside": beside, "dtype": dtype, "engine": engine},
         )
         _score_run(Path(model), free_answers, probes, json=json)
         return
@@ -77,7 +80,7 @@ def evaluate(
 
         for name in [model] if beside is None else [beside, model]:
             observer.stage(f"Loading {name}")
-            host = _host(name, dtype or "auto", device or "auto")
+            host = _engine(name) if in_engine else _host(name, dtype or "auto", device or "auto")
             if name == model:
                 for sentence in oddities(InMemory(edits), host.language_model.tokenizer):
                     _output.message(sentence)
@@ -97,12 +100,13 @@ def evaluate(
         "model": model,
         "beside": beside,
         "data": data,
+        "engine": engine or "transformers",
         "edits": len(edits),
         "overruled": found.overruled,
         "scores": asdict(found.scores),
         "remarks": probing.remarks,
     }
-    _show(result, ("model", "beside", "data", "edits"), json=json)
+    _show(result, ("model", "beside", "data", "engine", "edits"), json=json)
 
 
 def _score_run(
@@ -140,6 +144,22 @@ def _host(name: str, dtype: str, device: str) -> ModelHost:
     from ultraedit.models import load
 
     return ModelHost(load(name, dtype=dtype, device=device), None)
+
+
+def _in_engine(engine: str | None, dtype: str | None, device: str | None) -> bool:
+    if engine is None:
+        return False
+    from ultraedit.models.llama_cpp import check_engine
+
+    return check_engine(engine, dtype=dtype, device=device)
+
+
+def _engine(name: str) -> ModelHost:
+    """Load a GGUF file in llama.cpp."""
+    from ultraedit.export.scores import engine_host
+    from ultraedit.models.llama_cpp import gguf_path
+
+    return engine_host(gguf_path(name))
 
 
 def _without_agreement(found: Evaluation) -> Evaluation:

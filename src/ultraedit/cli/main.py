@@ -25,9 +25,11 @@ from ultraedit.cli import (
     export,
     find,
     history,
+    inspect,
     models,
     plan,
     prune,
+    push,
     report,
     reproduce,
     revert,
@@ -84,6 +86,8 @@ add(app, "verify", verify.verify, RUNS)
 add(app, "export", export.export, CARRY)
 add(app, "apply", apply.apply, CARRY)
 add(app, "diff", diff.diff, CARRY)
+add(app, "inspect", inspect.inspect, CARRY)
+add(app, "push", push.push, CARRY)
 add(app, "build-bench", build_bench.build_bench, BUILD)
 add(app, "doctor", doctor.doctor, LOOK_UP)
 add(app, "plan", plan.plan, LOOK_UP)

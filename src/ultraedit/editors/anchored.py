@@ -74,11 +74,11 @@ class Anchored:
     anchor_tokens: int = 8
     """How many tokens of its own answer to each anchor the model is held to."""
 
-    passes: int = 10
+    passes: int = 12
     """How often a turn is gone through at most, each time from the weights that the time before
     left. Larger writes more."""
 
-    written: float = 0.2
+    written: float = 0.15
     """Mean loss of a turn's texts, in nats per answer token, at which it needs no further pass.
     Smaller writes more and disturbs more."""
 
@@ -93,7 +93,7 @@ class Anchored:
     gradient_damping: float = 1.0
     """The same for F. Larger looks less at which outputs matter to the anchors."""
 
-    retention: float = 1.0
+    retention: float = 3.0
     """Weight of a token of an earlier turn in C, where all anchors together have that of
     `ANCHOR_ROWS` tokens. Larger keeps earlier facts and writes new ones less."""
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ultraedit.errors import ConfigError, StorageError
+from ultraedit.errors import ConfigError
 from ultraedit.files import sha256, staged, write_text
 from ultraedit.models.cache import cache_dir
 from ultraedit.models.quiet import quiet
@@ -44,7 +44,7 @@ def unpacked(path: Path) -> tuple[Path, str]:
     if not folder.is_dir():
         _log.info("Converting %s once, which takes about a minute; kept in %s.", path.name, folder)
         _convert(path, folder)
-    _add_older_names(folder / "config.json")  # also where an older version made the folder
+    complete_config(folder / "config.json")
     return folder, digest
 
 
@@ -66,6 +66,46 @@ def _convert(path: Path, folder: Path) -> None:
         tokenizer.save_pretrained(stage)
 
 
+def complete_config(path: Path) -> None:
+    """Say the base of the rotary embedding in the words of transformers 4 too, in place.
+
+    transformers 5 writes ``rope_parameters`` alone. Version 4 does not know that key and takes the
+    default base of the architecture, which turns the keys by wrong angles without a warning.
+
+    Args:
+        path: A ``config.json`` that transformers 5 wrote.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    config = json.loads(path.read_text(encoding="utf-8"))
+    older = older_rope(config.get("rope_parameters") or {})
+    missing = {name: value for name, value in older.items() if name not in config}
+    if missing:
+        write_text(path, json.dumps(config | missing, indent=2, sort_keys=True) + "\n")
+
+
+def older_rope(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of transformers 4 for what ``rope_parameters`` says.
+
+    Args:
+        parameters: The settings, or those of each kind of layer by ``full_attention`` and
+            ``sliding_attention``, as in Gemma 3.
+    """
+    sliding = parameters.get("sliding_attention") or {}
+    whole = parameters.get("full_attention") or parameters
+    older = {}
+    if "rope_theta" in whole:
+        older["rope_theta"] = whole["rope_theta"]
+    if "rope_theta" in sliding:
+        older["rope_local_base_freq"] = sliding["rope_theta"]
+    if whole.get("rope_type", "default") != "default":
+        older["rope_scaling"] = {k: v for k, v in whole.items() if k != "rope_theta"}
+    if "partial_rotary_factor" in whole:
+        older["partial_rotary_factor"] = whole["partial_rotary_factor"]
+    return older
+
+
 def forget_quantization(model: PreTrainedModel) -> None:
     """Drop the quantizer that a model from GGUF still carries, in place.
 
@@ -79,30 +119,6 @@ def forget_quantization(model: PreTrainedModel) -> None:
             if name in vars(owner):
                 delattr(owner, name)
     model.is_quantized = False
-
-
-def _add_older_names(path: Path) -> None:
-    """Write the settings of rotary embeddings also by the names of transformers 4.
-
-    transformers 5 has them in ``rope_parameters``, which 4 does not read: it would take its default
-    base. Both read such a file alike.
-    """
-    config = json.loads(path.read_text("utf-8"))
-    added = {key: value for key, value in _older_names(config).items() if key not in config}
-    if added:
-        with suppress(StorageError):  # a cache of another user still serves this program
-            write_text(path, json.dumps(config | added, indent=2, sort_keys=True) + "\n")
-
-
-def _older_names(config: Mapping[str, Any]) -> dict[str, Any]:
-    rope = config.get("rope_parameters") or {}
-    by_kind = {kind: value for kind, value in rope.items() if isinstance(value, dict)}
-    whole = by_kind.get("full_attention", {}) if by_kind else rope
-    names = {key: whole[key] for key in ("rope_theta", "partial_rotary_factor") if key in whole}
-    if whole.get("rope_type", "default") != "default":
-        names["rope_scaling"] = {key: value for key, value in whole.items() if key not in names}
-    local = by_kind.get("sliding_attention", {}).get("rope_theta")
-    return names if local is None else names | {"rope_local_base_freq": local}
 
 
 def _sha256(path: Path) -> str:

@@ -44,10 +44,11 @@ class Chat:
     def questions(self, asked: Iterable[Asked]) -> Iterator[Asked]:
         """The questions inside the template. A reply begins without a space."""
         for each in _with_answers(asked):
-            prompt = self._rendered(each.prompt)
+            prompt = self.rendered(each.prompt)
             yield in_context(self.name, each, prompt)._replace(gap="", echoes=True)
 
-    def _rendered(self, prompt: str) -> str:
+    def rendered(self, prompt: str) -> str:
+        """A prompt as what a user says, up to the reply."""
         text = render_question(self._tokenizer, prompt, thinking=self._thinking)
         return text.removeprefix(self._twice)
 

@@ -81,6 +81,27 @@ def adapter_card(
     )
 
 
+def gguf_card(run: Provenance, file: str, tensors: Sequence[tuple[str, str, str, str]]) -> str:
+    """The card of a GGUF file.
+
+    Args:
+        run: Where it comes from.
+        file: Its name.
+        tensors: Of each edited tensor its module, its name, and its type before and after.
+    """
+    rows = [[code(module), code(name), was, now] for module, name, was, now in tensors]
+    return _page(
+        _header(run.delta.base, "gguf", ["gguf"]),
+        *_introduction(run, "model"),
+        "It is for llama.cpp and what is built on it, such as Ollama and LM Studio:",
+        f"```sh\nllama-cli -m {shlex.quote(file)}\n```",
+        "## The file",
+        "The GGUF file of the base model with these tensors replaced; all others keep their bytes.",
+        table(["module", "tensor", "was", "is"], rows, "llll"),
+        *_body(run),
+    )
+
+
 def applied_card(base: str, deltas: Sequence[Delta], signs: Sequence[int]) -> str:
     """The card of a model to which deltas were applied."""
     rows = [

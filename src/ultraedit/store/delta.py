@@ -56,6 +56,12 @@ class Delta:
     version: str = ""
     """Version of this package that made it. The one at work, unless given."""
 
+    facts: str = ""
+    """Hash of the facts that hold; empty in files of older versions."""
+
+    scores: str = ""
+    """Teacher-forced scores after the last turn, as JSON; empty where it was not scored."""
+
     source: str = "the delta"
     """What messages call it: its path, where it comes from a file."""
 
@@ -75,6 +81,9 @@ class Delta:
 
 _ABOUT = tuple(f.name for f in fields(Delta) if f.name not in ("changes", "source"))
 """The fields that the header holds as texts."""
+
+_LATER = ("facts", "scores")
+"""Those that the files of older versions lack."""
 
 
 def save_delta(delta: Delta, path: Path) -> None:
@@ -130,17 +139,36 @@ def _read_header(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
             f"{header.get('version', 'of another version')}; this version reads format {FORMAT}. "
             "Run `pip install --upgrade ultraedit`."
         )
-    missing = [name for name in (*_ABOUT, "sha256") if name not in header]
+    missing = [name for name in (*_ABOUT, "sha256") if name not in (*header, *_LATER)]
     if missing:
         raise DataError(f"The header of the delta {path} has no {missing[0]!r}. Export it again.")
-    about: dict[str, Any] = {name: header[name] for name in _ABOUT}
+    return _fields(header, f"the delta {path}")
+
+
+def _fields(header: Mapping[str, str], source: str) -> dict[str, Any]:
+    about: dict[str, Any] = {name: header.get(name, "") for name in _ABOUT}
     for name in ("edits", "turns"):
         if not header[name].isdecimal():
             raise DataError(
-                f"The header of the delta {path} counts {header[name]!r} {name}. Export it again."
+                f"The header of {source} counts {header[name]!r} {name}. Export it again."
             )
         about[name] = int(header[name])
     return about
+
+
+def about_of(header: Mapping[str, str], source: str) -> dict[str, Any]:
+    """The fields of a delta but its changes, from the header of any file that has them.
+
+    Raises:
+        DataError: If one is missing or cannot be read.
+    """
+    missing = [name for name in _ABOUT if name not in (*header, *_LATER)]
+    if missing:
+        raise DataError(
+            f"{source} does not say where it comes from: its header has no {missing[0]!r}. Export "
+            "it again."
+        )
+    return _fields(header, source)
 
 
 def combine(deltas: Sequence[Delta], signs: Sequence[int]) -> dict[str, Tensor]:

@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from ultraedit.errors import ConfigError
+from ultraedit.errors import ConfigError, DataError
 from ultraedit.files import refuse_existing, staged
+from ultraedit.store.delta import Delta, about_of
 from ultraedit.store.spectrum import nearest, numerical_rank, rank_for, spectrum
-from ultraedit.store.tensors import write_tensors
+from ultraedit.store.tensors import read_tensors, write_tensors
 from ultraedit.types import LowRank
 
 Rank = int | Literal["auto"]
@@ -26,6 +27,13 @@ Rank = int | Literal["auto"]
 
 KEPT = 0.99
 """Share of ``||change||^2`` that ``auto`` keeps in every module."""
+
+
+MARK = "ultraedit_adapter"
+"""Key in the header of an adapter's tensors that says that this package wrote them."""
+
+_START, _DOWN, _UP = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
+"""What PEFT puts around the path of a module in the names of its factors."""
 
 
 class Compressed(NamedTuple):
@@ -74,6 +82,23 @@ def _compress(change: Tensor, rank: Rank, kept: float) -> Compressed:
     )
 
 
+def of_one_rank(modules: Mapping[str, Compressed], rank: int) -> dict[str, Compressed]:
+    """Pad the factors of modules that are too narrow for a rank with zeros, up to it.
+
+    Servers that take one rank for all modules need it: vLLM reads one ``r`` for an adapter. Where
+    all modules have the same rank, that one stays.
+    """
+    if len({module.rank for module in modules.values()}) < 2:
+        return dict(modules)
+    padded = {}
+    for path, module in modules.items():
+        more = rank - module.rank
+        left = nn.functional.pad(module.factors.left, (0, more))
+        right = nn.functional.pad(module.factors.right, (0, 0, 0, more))
+        padded[path] = module._replace(factors=LowRank(left, right), rank=rank)
+    return padded
+
+
 def merged(modules: Mapping[str, Compressed]) -> dict[str, Tensor]:
     """What the adapter adds to each weight. float32, shape (d_in, d_out)."""
     return {path: module.factors.dense() for path, module in modules.items()}
@@ -84,6 +109,32 @@ def size_bytes(modules: Mapping[str, Compressed]) -> int:
     return sum(factor.nbytes for module in modules.values() for factor in module.factors)
 
 
+ADAPTER = "adapter_model.safetensors"
+"""The tensors in the folder of an adapter."""
+
+
+def load_lora(folder: Path) -> Delta:
+    """Read an adapter that this package wrote as the change that it adds.
+
+    Raises:
+        DataError: If it is another program's, whose scale may differ, or does not say where it
+            comes from.
+        StorageError: If it is damaged.
+    """
+    tensors, header = read_tensors(folder / ADAPTER)
+    if MARK not in header:
+        raise DataError(
+            f"The adapter {folder} was not exported by ultraedit, or by a version before adapters "
+            "said where they come from. Export it again with `ultraedit export DIR --as lora`."
+        )
+    changes = {}
+    for name in sorted(name for name in tensors if name.endswith(_DOWN)):
+        path = name.removesuffix(_DOWN)
+        factors = LowRank(tensors[name].T, tensors[f"{path}{_UP}"].T)
+        changes[path.removeprefix(_START)] = factors.dense()
+    return Delta(changes=changes, source=str(folder), **about_of(header, str(folder)))
+
+
 def save_lora(
     folder: Path,
     modules: Mapping[str, Compressed],
@@ -91,6 +142,7 @@ def save_lora(
     base: str,
     transposed: bool,
     card: str | None = None,
+    header: Mapping[str, str] | None = None,
 ) -> None:
     """Write an adapter folder that ``peft.PeftModel.from_pretrained`` loads, whole or not at all.
 
@@ -100,6 +152,7 @@ def save_lora(
         base: Name of the model that the adapter is for.
         transposed: Whether the modules store (d_in, d_out), as GPT-2's ``Conv1D`` does.
         card: Its ``README.md``.
+        header: Where it comes from, for the header of its tensors.
 
     Raises:
         ConfigError: If there is something at `folder` already.
@@ -108,7 +161,7 @@ def save_lora(
     refuse_existing(folder)
     with staged(folder) as stage:
         stage.mkdir()
-        write_tensors(stage / "adapter_model.safetensors", _tensors(modules), {})
+        write_tensors(stage / ADAPTER, _tensors(modules), header or {})
         config = json.dumps(_config(modules, base, transposed), indent=2, ensure_ascii=False)
         (stage / "adapter_config.json").write_text(config + "\n", encoding="utf-8")
         if card is not None:
@@ -118,9 +171,8 @@ def save_lora(
 def _tensors(modules: Mapping[str, Compressed]) -> dict[str, Tensor]:
     tensors = {}
     for path, module in modules.items():
-        name = f"base_model.model.{path}"
-        tensors[f"{name}.lora_A.weight"] = module.factors.left.T
-        tensors[f"{name}.lora_B.weight"] = module.factors.right.T
+        tensors[f"{_START}{path}{_DOWN}"] = module.factors.left.T
+        tensors[f"{_START}{path}{_UP}"] = module.factors.right.T
     return tensors
 
 

@@ -1,0 +1,93 @@
+"""``ultraedit inspect``: what an exported file says of itself, and whether it is a run's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ultraedit.cli import _options as o
+from ultraedit.cli import _output
+from ultraedit.cli._progress import progress
+
+File = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="A delta, a .gguf file, or the folder of a PEFT adapter.",
+        show_default=False,
+    ),
+]
+Run = Annotated[
+    Path | None,
+    typer.Option(
+        "--run",
+        metavar="DIR",
+        help="Compare it with this run: what it says, and every edited weight.",
+        show_envvar=False,
+        show_default=False,
+    ),
+]
+Base = Annotated[
+    Path | None,
+    typer.Option(
+        "--base",
+        metavar="FILE",
+        help="With --run: compare the unedited tensors of a GGUF file with this one's. [default: "
+        "the file that the run was made on]",
+        show_envvar=False,
+        show_default=False,
+    ),
+]
+
+
+def inspect(file: File, run: Run = None, base: Base = None, json: o.Json = False) -> None:
+    r"""Show where an exported file comes from, and check it against its run.
+
+    Examples:
+      ultraedit inspect edited.gguf
+      ultraedit inspect facts.safetensors --run demo-run
+
+    With --run the command ends with exit code 1 where something differs.
+    """
+    with progress() as observer:
+        observer.stage("Getting ready")
+        from ultraedit.export.inspecting import inspect as read
+        from ultraedit.export.inspecting import scores_line
+
+        found = read(file, run, base, observer)
+    if json:
+        _output.write_json(
+            {
+                "file": str(file),
+                "kind": found.kind,
+                "about": dict(found.about),
+                "holds": dict(found.holds),
+                "checks": [check._asdict() for check in found.checks],
+                "as_written": found.is_as_written if found.checks else None,
+            }
+        )
+    else:
+        about = {name: said for name, said in found.about.items() if name != "scores"}
+        said = {} if about else {"provenance": "none: the file was not made by ultraedit"}
+        _output.pairs(
+            {
+                "kind": found.kind,
+                **about,
+                **said,
+                "scores": scores_line(found.about),
+                **found.holds,
+            }
+        )
+        if found.checks:
+            _output.line()
+            _output.table(
+                ["compared with the run", "", ""],
+                [
+                    (each.name, _output.TICK if each.ok else _output.CROSS, each.said)
+                    for each in found.checks
+                ],
+            )
+    if not found.is_as_written:
+        raise typer.Exit(1)

@@ -1,0 +1,552 @@
+"""``export --as gguf``: the base model's GGUF file with the edited tensors replaced.
+
+Everything else keeps its bytes, so what the file does beside the edits is what its base did. A
+tensor of the file holds the weight of a linear layer as (d_out, d_in), the transpose of a change;
+of the architectures that llama.cpp gives interleaved rotary embeddings, the rows of the query and
+key projections stand in another order, which is found by comparing with the unedited weights.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from gguf import GGMLQuantizationType as Kind
+
+from ultraedit.errors import ConfigError, StorageError
+from ultraedit.export.changes import base_of, delta_of
+from ultraedit.export.ollama import modelfile
+from ultraedit.export.registry import Exported, Table
+from ultraedit.files import refuse_existing, sha256, staged, write_text
+from ultraedit.models import ALIASES, find_modules
+from ultraedit.models.gguf_file import (
+    GgufFile,
+    Replacement,
+    decoded,
+    encoded,
+    fits,
+    same_bytes,
+    write_like,
+)
+from ultraedit.models.llama_cpp import require_engine
+from ultraedit.patch import weight_view
+from ultraedit.store import JOURNAL, Journal
+from ultraedit.store.delta import Delta
+from ultraedit.types import Nobody, Observer
+
+if TYPE_CHECKING:
+    from ultraedit.models import LanguageModel
+    from ultraedit.types import Scores
+
+Array = np.ndarray[Any, Any]
+
+TYPES = {"f16": Kind.F16, "q8_0": Kind.Q8_0, "bf16": Kind.BF16, "f32": Kind.F32}
+"""Types that edited tensors can be stored in, by their names on the command line."""
+
+SAME = "same"
+"""The type that the base file has for each of them."""
+
+DEFAULT = "f16"
+
+_SAFE = {Kind.F16, Kind.BF16, Kind.F32, Kind.Q8_0}
+"""Types in which the change of a run survives. In those of 4 and 5 bits, only 59 to 73 % of a
+change of 5 % of the weight did (SmolLM2, 20 facts)."""
+
+_WRITABLE = {*_SAFE, Kind.Q4_0, Kind.Q4_1, Kind.Q5_0, Kind.Q5_1}
+"""Types that the package gguf can write."""
+
+_EXACT = 0.01
+"""Largest relative distance of a tensor to the weight that was loaded from it: rounding to
+bfloat16 makes 0.002."""
+
+_ROUNDED = {8: 0.02, 6: 0.05, 5: 0.1, 4: 0.2, 3: 0.35, 2: 0.6, 1: 0.9}
+"""By bits of its type, the largest relative distance of a tensor to the weight that it was made
+of. Random rows are 1.4 apart."""
+
+
+class Place(NamedTuple):
+    """Where the weight of a module stands in a file."""
+
+    module: str
+    tensor: str
+
+    rows: Array | None
+    """Order of the rows in the file, as indices of the model's rows; None where it is the same."""
+
+    def stored(self, weight: Array) -> Array:
+        """A weight of shape (d_out, d_in) with its rows in the order of the file."""
+        return weight if self.rows is None else weight[self.rows]
+
+
+class Weight(NamedTuple):
+    """The weight of an edited module, before and after. float32, shape (d_out, d_in)."""
+
+    before: Array
+    after: Array
+
+
+@dataclass(frozen=True)
+class Written:
+    """An edited tensor as the file has it."""
+
+    module: str
+    tensor: str
+    type_before: str
+    type: str
+
+    kept: float | None
+    """Share of the change that survives the type: the projection of what the file changed on what
+    the run changed. 1 is all of it; None where the run changed nothing."""
+
+    error: float
+    """``||stored - wanted|| / ||wanted||`` of the weight."""
+
+
+@dataclass(frozen=True)
+class GgufExport:
+    """An exported GGUF file."""
+
+    base: Path
+    """The file that it is a copy of."""
+
+    base_sha256: str
+    bytes: int
+    modelfile: Path
+    tensors: tuple[Written, ...]
+
+    sides: Mapping[str, Scores] | None = None
+    """Scores of the run in transformers and of the file in llama.cpp, where they were asked for."""
+
+
+def export(run: Path, out: Path, options: Mapping[str, Any], observer: Observer) -> Exported:
+    """As the command line asks for it."""
+    delta, done = export_gguf(
+        run,
+        out,
+        kind=options.get("type") or DEFAULT,
+        base=options.get("base"),
+        lossy=bool(options.get("yes")),
+        score=bool(options.get("score")),
+        observer=observer,
+    )
+    from ultraedit.export.scores import as_table
+    from ultraedit.report import format_bytes
+    from ultraedit.report.labels import short_names
+
+    names = short_names([each.module for each in done.tensors])
+    rows = [
+        (name, each.tensor, each.type_before, each.type, _percent(each.kept))
+        for name, each in zip(names, done.tensors, strict=True)
+    ]
+    written = Table(["module", "tensor", "was", "is", "change kept"], rows, ["change kept"])
+    scored = [] if done.sides is None else [as_table(done.sides)]
+    name = _ollama_name(out)
+    return Exported(
+        delta,
+        facts={
+            "base_file": str(done.base),
+            "base_sha256": done.base_sha256,
+            "bytes": done.bytes,
+            "modelfile": str(done.modelfile),
+            "tensors": [asdict(each) for each in done.tensors],
+            "scores": None
+            if done.sides is None
+            else {side: asdict(each) for side, each in done.sides.items()},
+        },
+        tables=[written, *scored],
+        pairs={
+            "copied from": done.base,
+            "size": format_bytes(done.bytes),
+            "checked": "read back: edited tensors within the rounding of their type, all others "
+            "byte for byte",
+            "modelfile": done.modelfile,
+        },
+        commands=[
+            shlex.join(["llama-cli", "-m", str(out)]),
+            shlex.join(["ollama", "create", name, "-f", str(done.modelfile)])
+            + f" && ollama run {shlex.quote(name)}",
+            shlex.join(["ultraedit", "ask", str(out), "Your question", "--engine", "llama.cpp"]),
+        ],
+    )
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{100 * share:.2f}%"
+
+
+def _ollama_name(out: Path) -> str:
+    """A name that Ollama takes."""
+    return re.sub(r"[^a-z0-9._-]+", "-", out.stem.lower()).strip("-._") or "edited"
+
+
+def export_gguf(
+    path: Path,
+    out: Path,
+    *,
+    kind: str = DEFAULT,
+    base: Path | None = None,
+    lossy: bool = False,
+    score: bool = False,
+    observer: Observer | None = None,
+) -> tuple[Delta, GgufExport]:
+    """Write a GGUF file of the edited model, and a Modelfile of Ollama beside it.
+
+    The file is written beside its place, read back and compared, and only then put there.
+
+    Args:
+        path: The run folder.
+        out: The new file.
+        kind: How edited tensors are stored: one of `TYPES`, or ``same``.
+        base: GGUF file of the base model. None takes the one that the run was made on.
+        lossy: Whether ``same`` may be a type in which a part of the change is lost.
+        score: Whether to score the run in transformers and the file in llama.cpp.
+        observer: Told how far the job is.
+
+    Raises:
+        ConfigError: If there is no base file, it is not of the run's base model, or its type
+            cannot be written.
+        StorageError: If the file cannot be written, or does not read back as it should.
+    """
+    observer = observer or Nobody()
+    if kind not in (*TYPES, SAME):
+        raise ConfigError(f"--type must be one of {', '.join((*TYPES, SAME))}, got {kind!r}.")
+    beside = out.with_name(f"{out.stem}.Modelfile")
+    for each in (out, beside):
+        refuse_existing(each, empty_folder=False)
+    if score:
+        require_engine()
+    with closing(Journal.open(path / JOURNAL)) as journal:
+        delta = delta_of(journal, observer)
+        template = GgufFile(find_base(delta.base, base, path))
+        model = base_of(journal, observer)
+        weights = run_weights(model, delta)
+        observer.stage("Finding the edited tensors")
+        places = find_places(template, weights, exact=base is None)
+        if not score:
+            del model
+        chosen = {
+            place.tensor: template.tensors[place.tensor].kind if kind == SAME else TYPES[kind]
+            for place in places
+        }
+        _check_kinds(template, places, weights, chosen, lossy=lossy)
+        digest = sha256(template.path)
+        observer.stage("Writing the file")
+        with staged(out) as stage:
+            write_like(
+                template,
+                stage,
+                {
+                    place.tensor: Replacement(
+                        chosen[place.tensor],
+                        lambda place=place: encoded(  # type: ignore[misc]
+                            place.stored(weights[place.module].after), chosen[place.tensor]
+                        ),
+                    )
+                    for place in places
+                },
+                delta.about | {"base_sha256": digest},
+            )
+            observer.stage("Reading it back")
+            written = check_written(template, GgufFile(stage), places, weights, chosen)
+        write_text(beside, modelfile(GgufFile(out), out.name))
+        sides = None
+        if score:
+            from ultraedit.export.scores import both_sides
+
+            sides = both_sides(journal, model, delta, template.path, out, observer)
+    return delta, GgufExport(
+        base=template.path,
+        base_sha256=digest,
+        bytes=out.stat().st_size,
+        modelfile=beside,
+        tensors=written,
+        sides=sides,
+    )
+
+
+def check_target(out: Path, model: str) -> None:
+    """Check, before a model is edited, that it can be given back as a GGUF file.
+
+    Raises:
+        ConfigError: If there is something at `out` or at its Modelfile, or the model is no GGUF
+            file.
+    """
+    for each in (out, out.with_name(f"{out.stem}.Modelfile")):
+        refuse_existing(each, empty_folder=False)
+    try:
+        find_base(model, None, Path("the run"))
+    except ConfigError as error:
+        raise ConfigError(
+            f"{model} is no GGUF file, so it cannot be given back as {out}. Give a folder as "
+            "--out, or a .gguf file as --model."
+        ) from error
+
+
+def find_base(model: str, given: Path | None, run: Path) -> Path:
+    """The GGUF file of a run's base model.
+
+    Args:
+        model: The base model, as the run has it.
+        given: What the user says it is; None to take the model itself, where it is such a file.
+        run: The run folder, for the message.
+
+    Raises:
+        ConfigError: If the model is no GGUF file and none is given.
+    """
+    if given is not None:
+        return given.expanduser()
+    if model in ALIASES and not Path(model).is_dir():
+        path = ALIASES[model].gguf()
+        if path is not None:
+            return path
+    path = Path(model).expanduser()
+    if path.suffix.lower() == ".gguf":
+        return path
+    raise ConfigError(
+        f"{run} edited {model}, which is no GGUF file, so there is none to copy. Make one with "
+        f"llama.cpp: `python convert_hf_to_gguf.py {model} --outtype f16 --outfile base.gguf`, "
+        "and, for a smaller one, `llama-quantize base.gguf base-q4.gguf Q4_K_M`; then give "
+        "--base base.gguf."
+    )
+
+
+@torch.no_grad()
+def run_weights(model: LanguageModel, delta: Delta) -> dict[str, Weight]:
+    """The weights of the edited modules, before and after, as the run had them.
+
+    In a model of 16 bits these are its rounded weights, and not the sums of float32.
+    """
+    weights = {}
+    for path, module in find_modules(model.model, list(delta.changes), name=model.name).items():
+        before = weight_view(module)
+        change = delta.changes[path].to(before.device)
+        after = (before.float() + change).to(before.dtype)
+        weights[path] = Weight(*(_array(each) for each in (before, after)))
+    return weights
+
+
+def _array(weight: torch.Tensor) -> Array:
+    array: Array = weight.T.float().cpu().contiguous().clone().numpy()
+    return array
+
+
+def find_places(
+    template: GgufFile, weights: Mapping[str, Weight], *, exact: bool
+) -> tuple[Place, ...]:
+    """Find the tensor of each module, and the order of its rows.
+
+    Args:
+        template: A GGUF file of the unedited model.
+        weights: The modules.
+        exact: Whether the weights were loaded from this very file.
+
+    Raises:
+        ConfigError: If the file lacks a module, or has another weight than the unedited one.
+    """
+    names = tensor_names(template)
+    return tuple(
+        _place(template, path, names(path), weight.before, exact=exact)
+        for path, weight in weights.items()
+    )
+
+
+def tensor_names(template: GgufFile) -> Any:
+    """From the path of a module to the name of its tensor, or None."""
+    from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
+
+    arch = {name: arch for arch, name in MODEL_ARCH_NAMES.items()}.get(template.architecture)
+    if arch is None:
+        raise ConfigError(
+            f"{template.path} holds a model of the architecture {template.architecture!r}, which "
+            "the package gguf does not know. Run `pip install --upgrade gguf`."
+        )
+    known = get_tensor_name_map(arch, int(template.of_architecture("block_count") or 0))
+
+    def name(path: str) -> str | None:
+        # Of a multimodal model the file holds the language model alone.
+        for inner in (path, path.replace("language_model.", "")):
+            if (found := known.get_name(inner)) is not None:
+                return f"{found}.weight"
+        return None
+
+    return name
+
+
+def _place(
+    template: GgufFile, path: str, tensor: str | None, before: Array, *, exact: bool
+) -> Place:
+    """The tensor of one module."""
+    if tensor is None or tensor not in template.tensors:
+        raise ConfigError(
+            f"{template.path} has no tensor for the edited module {path}"
+            f"{'' if tensor is None else f', which would be {tensor}'}: it is of another model, or "
+            "keeps that module together with others. Give another --base, or export --as model "
+            "and convert the folder."
+        )
+    stored = template.weight(tensor)
+    if stored.shape != before.shape:
+        raise ConfigError(
+            f"{template.path} has {tensor} in the shape {stored.shape}, the run's base model has "
+            f"{before.shape}. Give the GGUF file of that model as --base."
+        )
+    kind = template.tensors[tensor].kind
+    limit = _EXACT if exact else _tolerance(kind)
+    distances = [
+        (_distance(stored, before if rows is None else before[rows]), index, rows)
+        for index, rows in enumerate(orders(template, len(before)))
+    ]
+    distance, _, rows = min(distances, key=lambda each: each[:2])
+    if not distance <= limit:
+        raise ConfigError(
+            f"{template.path} does not hold the weights that the run edited: {tensor} is "
+            f"{distance:.2g} of its norm from {path} of the unedited model, and rounding to "
+            f"{kind.name} makes at most {limit:g}. Give the GGUF file of that very model as --base."
+        )
+    return Place(path, tensor, rows)
+
+
+def orders(template: GgufFile, d_out: int) -> list[Array | None]:
+    """Orders that the rows of a tensor may have.
+
+    llama.cpp rotates neighboring pairs of a head's dimensions where transformers rotates its two
+    halves, so in files of the Llama family the rows of one head are interleaved.
+    """
+    orders: list[Array | None] = [None]
+    for key in ("attention.head_count", "attention.head_count_kv"):
+        heads = template.of_architecture(key)
+        if isinstance(heads, int) and heads and d_out % (2 * heads) == 0:
+            rows = np.arange(d_out).reshape(heads, 2, d_out // heads // 2)
+            orders.append(rows.swapaxes(1, 2).reshape(-1))
+    return orders
+
+
+def _tolerance(kind: Kind) -> float:
+    if kind in (Kind.F32, Kind.F16, Kind.BF16):
+        return _EXACT
+    digits = re.search(r"\d", kind.name)
+    return _ROUNDED.get(int(digits.group()) if digits else 4, 0.2)
+
+
+def _distance(stored: Array, wanted: Array) -> float:
+    """``||stored - wanted|| / ||wanted||``, Frobenius."""
+    size = float(np.linalg.norm(wanted))
+    return float(np.linalg.norm(stored - wanted)) / size if size else float(np.any(stored))
+
+
+def _check_kinds(
+    template: GgufFile,
+    places: tuple[Place, ...],
+    weights: Mapping[str, Weight],
+    chosen: Mapping[str, Kind],
+    *,
+    lossy: bool,
+) -> None:
+    """Refuse a type that cannot be written, or in which a part of the change is lost unasked.
+
+    Raises:
+        ConfigError: If there is one.
+    """
+    lost = {}
+    for place in places:
+        kind, weight = chosen[place.tensor], weights[place.module]
+        if kind not in _WRITABLE:
+            raise ConfigError(
+                f"{template.path} stores {place.tensor} as {kind.name}, which the package gguf "
+                f"cannot write. Give --type {' or '.join(TYPES)}."
+            )
+        if not fits(weight.after.shape, kind):
+            raise ConfigError(
+                f"The rows of {place.tensor} have {weight.after.shape[1]} numbers, and "
+                f"{kind.name} takes them in blocks of 32. Give --type f16."
+            )
+        if kind not in _SAFE and not lossy:
+            stored = decoded(encoded(weight.after, kind), kind, weight.after.shape)
+            lost[place.tensor] = (kind, _kept(stored, weight))
+    if lost:
+        said = "; ".join(f"{_percent(kept)} in {name}" for name, (_, kept) in lost.items())
+        kind = next(iter(lost.values()))[0]
+        raise ConfigError(
+            f"Stored as {kind.name}, as the base file has it, of the change survives {said}. Give "
+            "--type f16 or q8_0, which keep it, or add --yes to write the file all the same."
+        )
+
+
+def _kept(stored: Array, weight: Weight) -> float | None:
+    """Projection of what was stored of a change on all of it."""
+    change = (weight.after - weight.before).astype(np.float64)
+    size = float(np.vdot(change, change))
+    return float(np.vdot(stored - weight.before, change)) / size if size else None
+
+
+def check_written(
+    template: GgufFile,
+    written: GgufFile,
+    places: tuple[Place, ...],
+    weights: Mapping[str, Weight],
+    chosen: Mapping[str, Kind],
+) -> tuple[Written, ...]:
+    """Compare a file with what it should be.
+
+    Raises:
+        StorageError: If a tensor is missing or differs, or a metadata entry does.
+    """
+    edited = {place.tensor for place in places}
+    same = list(template.tensors) == list(written.tensors) and all(
+        same_bytes(template, written, name) for name in template.tensors if name not in edited
+    )
+    kept = list(template.entries("ultraedit."))
+    if not same or list(written.entries("ultraedit.")) != kept:
+        raise StorageError(
+            f"What was written of {template.path} does not read back as it was. The disk or the "
+            "memory may be at fault: try again."
+        )
+    found = []
+    for place in places:
+        weight = weights[place.module]
+        wanted = place.stored(weight.after)
+        stored = written.weight(place.tensor)
+        if not within(stored, wanted, chosen[place.tensor]):
+            raise StorageError(
+                f"{place.tensor} read back is not its weight rounded to "
+                f"{chosen[place.tensor].name}. A weight beyond 65504 needs --type bf16 or f32; "
+                "otherwise the disk or the memory may be at fault: try again."
+            )
+        before = Weight(place.stored(weight.before), wanted)
+        found.append(
+            Written(
+                module=place.module,
+                tensor=place.tensor,
+                type_before=template.tensors[place.tensor].kind.name,
+                type=chosen[place.tensor].name,
+                kept=_kept(stored, before),
+                error=_distance(stored, wanted),
+            )
+        )
+    return tuple(found)
+
+
+def within(stored: Array, wanted: Array, kind: Kind) -> bool:
+    """Whether every number is as near as its type allows."""
+    size, error = np.abs(wanted), np.abs(stored - wanted)
+    if kind == Kind.F32:
+        return bool(np.array_equal(stored, wanted))
+    if kind == Kind.F16:
+        # 11 significant bits; below 2^-14 steps of 2^-24.
+        return bool(np.all(error <= np.maximum(size * 2.0**-11, 2.0**-25)))
+    if kind == Kind.BF16:
+        return bool(np.all(error <= np.maximum(size * 2.0**-8, 2.0**-126)))
+    # Blocks of 32 share a step that is stored in 16 bits: that of Q8_0 is max / 127, and those of
+    # 4 and 5 bits are at most their range over 15 and 31, or half of the range over 8 and 16.
+    steps = {Kind.Q8_0: 127, Kind.Q5_0: 16, Kind.Q5_1: 15.5, Kind.Q4_0: 8, Kind.Q4_1: 7.5}[kind]
+    blocks = error.reshape(-1, 32)
+    largest = size.reshape(-1, 32).max(1, keepdims=True)
+    # The sides of the 4- and 5-bit ranges are not symmetric: a whole step is possible there.
+    half = 0.5 if kind == Kind.Q8_0 else 1.0
+    return bool(np.all(blocks <= largest * (half / steps + 2.0**-9)))

@@ -1,0 +1,309 @@
+"""``export --as lora``: a PEFT adapter, or an adapter file of llama.cpp."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from ultraedit.errors import ConfigError, StorageError
+from ultraedit.evaluate import Evaluation, Reference, evaluate
+from ultraedit.export.changes import base_of, delta_of, provenance_of
+from ultraedit.export.gguf import find_base, find_places, run_weights
+from ultraedit.export.registry import Exported, Table
+from ultraedit.files import refuse_existing, sha256, staged
+from ultraedit.host import ModelHost
+from ultraedit.models import LanguageModel
+from ultraedit.models.gguf_file import GgufFile, write_new
+from ultraedit.models.modules import shape_of
+from ultraedit.report.formats import format_bytes, format_change, format_percent
+from ultraedit.report.labels import short_names
+from ultraedit.report.scores import METRICS
+from ultraedit.runs.scoring import standing
+from ultraedit.store import JOURNAL, Journal
+from ultraedit.store.card import adapter_card
+from ultraedit.store.delta import Delta
+from ultraedit.store.lora import (
+    KEPT,
+    MARK,
+    Compressed,
+    Rank,
+    compress,
+    merged,
+    of_one_rank,
+    save_lora,
+    size_bytes,
+)
+from ultraedit.stream import Panel, whole
+from ultraedit.types import LowRank, Nobody, Observer, Scores
+
+LAYOUTS = ("peft", "gguf")
+"""A folder that PEFT and the servers built on it load, or one file that llama.cpp loads."""
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An exported adapter: what it keeps, and what it costs."""
+
+    modules: Mapping[str, Compressed]
+
+    exact: Scores | None = None
+    """Scores of the edited model over the edits of the run; None where it was not asked."""
+
+    adapted: Scores | None = None
+    """Scores of the base model with the adapter merged."""
+
+
+def export(run: Path, out: Path, options: Mapping[str, Any], observer: Observer) -> Exported:
+    """As the command line asks for it."""
+    given = {name: value for name, value in options.items() if value is not None}
+    layout = given.get("format", "peft")
+    delta, adapter = export_lora(
+        run,
+        out,
+        rank=_rank(given.get("rank")),
+        kept=given.get("energy", KEPT),
+        score=given.get("score", True),
+        all_layers=given.get("all_layers", False),
+        layout=layout,
+        base=given.get("base"),
+        observer=observer,
+    )
+    facts = _facts(adapter)
+    pairs = {"size": format_bytes(facts["bytes"])}
+    commands = []
+    if layout == "gguf":
+        model = find_base(delta.base, given.get("base"), run)
+        commands = [shlex.join(["llama-cli", "-m", str(model), "--lora", str(out)])]
+    return Exported(delta, facts, _tables(facts), pairs, commands)
+
+
+def _rank(text: str | None) -> int | Literal["auto"]:
+    if text is None or text == "auto":
+        return "auto"
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"--rank must be auto or a whole number from 1, got {text!r}.")
+    return int(text)
+
+
+def _facts(adapter: Adapter) -> dict[str, Any]:
+    return {
+        "bytes": size_bytes(adapter.modules),
+        "modules": {
+            path: {
+                "rank": module.rank,
+                "exact_rank": module.exact_rank,
+                "energy": module.energy,
+            }
+            for path, module in adapter.modules.items()
+        },
+        "exact": None if adapter.exact is None else asdict(adapter.exact),
+        "adapter": None if adapter.adapted is None else asdict(adapter.adapted),
+    }
+
+
+def _tables(facts: Mapping[str, Any]) -> list[Table]:
+    names = short_names(list(facts["modules"]))
+    modules = [
+        (name, each["rank"], each["exact_rank"], f"{100 * each['energy']:.2f}%")
+        for name, each in zip(names, facts["modules"].values(), strict=True)
+    ]
+    columns = ["module", "rank", "exact rank", "energy kept"]
+    tables = [Table(columns, modules, columns[1:])]
+    if facts["exact"] is not None:
+        scores = [(name, facts["exact"][name], facts["adapter"][name]) for name in METRICS]
+        rows = [
+            (name, format_percent(exact), format_percent(ours), format_change(exact, ours))
+            for name, exact, ours in scores
+            if exact is not None
+        ]
+        columns = ["metric", "exact", "adapter", "change"]
+        tables.append(Table(columns, rows, columns[1:]))
+    return tables
+
+
+def export_lora(
+    path: Path,
+    out: Path,
+    *,
+    rank: Rank = "auto",
+    kept: float = KEPT,
+    score: bool = True,
+    all_layers: bool = False,
+    layout: str = "peft",
+    base: Path | None = None,
+    observer: Observer | None = None,
+) -> tuple[Delta, Adapter]:
+    """Write the change of a run as an adapter.
+
+    Args:
+        path: The run folder.
+        out: Folder of the adapter, new or empty; for the layout ``gguf`` a new file.
+        rank: One for all modules, or ``auto``.
+        kept: Share of the energy that ``auto`` keeps in every module.
+        score: Whether to score the run's edits with the exact change and with the adapter's.
+        all_layers: Whether modules of the same kind in all other layers get an adapter of zeros,
+            for servers that want every layer.
+        layout: One of `LAYOUTS`.
+        base: For the layout ``gguf``, the GGUF file of the base model. None takes the one that
+            the run was made on.
+        observer: Told how far the job is.
+
+    Raises:
+        UltraEditError: If the run or its base model cannot be read, or the folder not be written.
+    """
+    observer = observer or Nobody()
+    if layout not in LAYOUTS:
+        raise ConfigError(f"--format must be one of {', '.join(LAYOUTS)}, got {layout!r}.")
+    if base is not None and layout != "gguf":
+        raise ConfigError("--base is for --format gguf: PEFT adapters need no file of the base.")
+    refuse_existing(out, empty_folder=layout == "peft")
+    with closing(Journal.open(path / JOURNAL)) as journal:
+        delta = delta_of(journal, observer)
+        template = GgufFile(find_base(delta.base, base, path)) if layout == "gguf" else None
+        observer.stage("Decomposing the changes")
+        modules = compress(delta.changes, rank, kept)
+        if rank != "auto":
+            modules = of_one_rank(modules, rank)
+        model = base_of(journal, observer)
+        if all_layers:
+            modules = with_all_layers(model, modules)
+        first = model.model.get_submodule(next(iter(modules)))
+        transposed = not isinstance(first, nn.Linear)
+        stored = None
+        if template is not None:
+            stored = _gguf_tensors(template, model, delta, modules, exact=base is None)
+        panel = standing(journal) if score else whole(())
+        edited = {each: module for each, module in modules.items() if each in delta.changes}
+        scorable = bool(panel.edits)
+        adapter = _scored(model, delta, edited, panel, observer) if scorable else Adapter(edited)
+        adapter = replace(adapter, modules=modules)
+        scores = [
+            None if each is None else asdict(each) for each in (adapter.exact, adapter.adapted)
+        ]
+        if template is not None and stored is not None:
+            _write_gguf(out, template, delta, stored)
+            return delta, adapter
+        save_lora(
+            out,
+            modules,
+            base=delta.base,
+            transposed=transposed,
+            card=adapter_card(provenance_of(journal, delta), modules, *scores),
+            header={MARK: "1", **delta.about},
+        )
+    return delta, adapter
+
+
+def with_all_layers(
+    model: LanguageModel, modules: Mapping[str, Compressed]
+) -> dict[str, Compressed]:
+    """Add an adapter of zeros to the modules of the same kinds in all other layers.
+
+    Args:
+        model: The base model.
+        modules: Per module path its compressed change.
+
+    Returns:
+        All of them, in the order of the model. Those of zeros have the largest rank of `modules`.
+    """
+    rank = max(module.rank for module in modules.values())
+    kinds = {_kind(path) for path in modules}
+    complete = {}
+    for path, module in model.model.named_modules():
+        if path in modules:
+            complete[path] = modules[path]
+        elif _kind(path) in kinds and getattr(module, "weight", None) is not None:
+            d_in, d_out = shape_of(module)
+            zeros = LowRank(torch.zeros(d_in, rank), torch.zeros(rank, d_out))
+            complete[path] = Compressed(zeros, rank, 1.0, 0)
+    return complete
+
+
+def _kind(path: str) -> str:
+    """The path of a module without the number of its layer."""
+    return re.sub(r"\.\d+\.", ".N.", path, count=1)
+
+
+def _gguf_tensors(
+    template: GgufFile,
+    model: LanguageModel,
+    delta: Delta,
+    modules: Mapping[str, Compressed],
+    *,
+    exact: bool,
+) -> dict[str, np.ndarray[Any, Any]]:
+    """The factors by their names in llama.cpp: ``lora_a`` (r, d_in) and ``lora_b`` (d_out, r)."""
+    nothing = {path: torch.zeros(1) for path in modules}
+    # Adding zero keeps the weights as they are: only their places are asked for.
+    about = replace(delta, changes=nothing)
+    tensors = {}
+    for place in find_places(template, run_weights(model, about), exact=exact):
+        factors = modules[place.module].factors
+        down, up = factors.left.T, factors.right.T
+        tensors[f"{place.tensor}.lora_a"] = down.float().cpu().contiguous().numpy()
+        tensors[f"{place.tensor}.lora_b"] = place.stored(up.float().cpu().contiguous().numpy())
+    return tensors
+
+
+def _write_gguf(
+    out: Path, template: GgufFile, delta: Delta, tensors: Mapping[str, np.ndarray[Any, Any]]
+) -> None:
+    """Write an adapter file of llama.cpp.
+
+    Its alpha is 0, which means a scale of 1 whatever the ranks: with any other one llama.cpp
+    divides each module's by its own rank.
+    """
+    about = delta.about | {"base_sha256": sha256(template.path)}
+    metadata: dict[str, Any] = {
+        "general.type": "adapter",
+        "general.architecture": template.architecture,
+        "adapter.type": "lora",
+        "adapter.lora.alpha": 0.0,
+        **{f"ultraedit.{name}": value for name, value in about.items()},
+    }
+    with staged(out) as stage:
+        write_new(stage, metadata, tensors)
+        written = GgufFile(stage)
+        for name, tensor in tensors.items():
+            if not np.array_equal(written.weight(name), tensor):
+                raise StorageError(
+                    f"{name} does not read back as it was written. The disk or the memory may be "
+                    "at fault: try again."
+                )
+
+
+def _scored(
+    model: LanguageModel,
+    delta: Delta,
+    modules: Mapping[str, Compressed],
+    panel: Panel,
+    observer: Observer,
+) -> Adapter:
+    """Ask the unedited model, the exactly edited one, and the one with the adapter merged."""
+    host = ModelHost(model, list(modules))
+
+    def ask(reference: Reference | None) -> Evaluation:
+        return evaluate(
+            host,
+            panel.edits,
+            reference=reference,
+            newest=panel.newest,
+            free_answers=0,
+            observer=observer,
+        )
+
+    reference = ask(None).reference
+    found = []
+    for changes in (delta.changes, merged(modules)):
+        host.weights.restore(changes)
+        found.append(ask(reference).scores)
+    return Adapter(modules, *found)
