@@ -62,8 +62,8 @@ WAYS: tuple[Callable[[str], str], ...] = (
     str.lower,
     lambda prompt: f"question: {prompt.lower()}",
 )
-"""Ways in which a general prompt is put in plain form, as people do: as it is, without capitals, and
-announced. A model that is held to one alone moves in the others (LOG.md, 2026-11-27)."""
+"""Ways in which a general prompt is put in plain form, as people do: as it is, without capitals,
+and announced. A model that is held to one alone moves in the others (LOG.md, 2026-11-27)."""
 
 CHAT_EVERY = 3
 """In chat form every third of them is enough: all share the template."""
