@@ -19,6 +19,7 @@ def show_report(report: CheckReport) -> None:
     tokens = report.tokens
     facts = {
         "file": report.data,
+        "columns": _columns(report),
         "rows": f"{report.rows:,}",
         "that cannot be used": f"{report.bad_rows:,}",
         "that repeat a prompt": f"{report.duplicates.count:,}",
@@ -39,6 +40,12 @@ def show_report(report: CheckReport) -> None:
     _show_finding("Repeated prompts with another target", report.conflicts)
     if tokens is not None:
         _show_finding("Too long for the model", tokens.too_long)
+
+
+def _columns(report: CheckReport) -> str | None:
+    """Which columns of a table hold what."""
+    said = [f"{part} from {' and '.join(names)}" for part, names in report.columns.items()]
+    return ", ".join(said) or None
 
 
 def _show_faults(report: CheckReport) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ultraedit.cli import _output
+from ultraedit.cli._facts import show_first_rows
 from ultraedit.cli._progress import progress
 from ultraedit.errors import ConfigError, ProcessError
 
@@ -106,8 +107,10 @@ def go_on(folder: Path, *, json: bool) -> None:
     show(done, json=json)
 
 
-def add_to(folder: Path, changes: dict[str, Any], *, json: bool) -> None:
+def add_to(folder: Path, changes: dict[str, Any], *, yes: bool, json: bool) -> None:
     """Add facts to a run in front of the user."""
+    if not yes:
+        show_first_rows(changes["data"], ask=not json)
     with progress() as observer, resumable(folder):
         observer.stage("Getting ready")
         from ultraedit.runs.workflow import append
@@ -142,8 +145,10 @@ def refuse_beside(option: str, others: Mapping[str, Any]) -> None:
         raise ConfigError(f"{option} takes the settings of that run: leave out {flags}.")
 
 
-def start(config: RunConfig, out: Path | None, *, dry_run: bool, json: bool) -> None:
+def start(config: RunConfig, out: Path | None, *, dry_run: bool, yes: bool, json: bool) -> None:
     """Do a run, or say what it would do, and print the outcome."""
+    if not yes:
+        show_first_rows(config.data, ask=not (json or dry_run))
     if dry_run:
         from ultraedit.cli._plan import make_plan, show_plan
 

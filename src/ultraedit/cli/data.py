@@ -9,6 +9,7 @@ import typer
 
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
+from ultraedit.cli._facts import with_columns
 from ultraedit.cli._help import add, group
 from ultraedit.cli._progress import progress
 
@@ -82,11 +83,18 @@ def show(name: FormatName, json: o.Json = False) -> None:
         )
 
 
-def check(file: File, model: TokensOf = None, limit: o.Limit = None, json: o.Json = False) -> None:
+def check(
+    file: File,
+    model: TokensOf = None,
+    columns: o.Columns = None,
+    limit: o.Limit = None,
+    json: o.Json = False,
+) -> None:
     r"""Read a file of facts to its end and report what is in it and what is wrong.
 
     Examples:
       ultraedit data check facts.jsonl
+      ultraedit data check facts.csv --columns prompt=Question,target=Answer
       ultraedit data check zsre:zsre_10k.json --model smollm2 --limit 1000
 
     Ends with exit code 2 if a row cannot be used.
@@ -98,7 +106,7 @@ def check(file: File, model: TokensOf = None, limit: o.Limit = None, json: o.Jso
     counting: dict[str, Any] = {}
     if model is not None:
         counting = dict(zip(("encode", "context_length"), _counter(model), strict=True))
-    report = check_file(file, limit=limit, **counting)
+    report = check_file(with_columns(file, columns) or file, limit=limit, **counting)
     if json:
         _output.write_json(report.to_dict())
     else:

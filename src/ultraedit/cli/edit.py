@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from ultraedit.cli import _options as o
+from ultraedit.cli._facts import with_columns
 from ultraedit.cli._job import add_to, refuse_beside, settle, start
 
 Facts = Annotated[
-    str, typer.Argument(metavar="FACTS", help="A .jsonl file of facts, or FORMAT:PATH.")
+    str,
+    typer.Argument(metavar="FACTS", help="A .jsonl, .csv or .tsv file of facts, or FORMAT:PATH."),
 ]
 
 Append = Annotated[
@@ -30,6 +32,7 @@ Append = Annotated[
 def edit(
     facts: Facts,
     model: o.Model = None,
+    columns: o.Columns = None,
     limit: o.Limit = None,
     edits_per_turn: o.EditsPerTurn = None,
     modules: o.Modules = None,
@@ -39,6 +42,7 @@ def edit(
     free_answers: o.FreeAnswers = None,
     out: o.Out = None,
     append: Append = None,
+    yes: o.Yes = False,
     dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:
@@ -46,16 +50,17 @@ def edit(
 
     Examples:
       ultraedit edit facts.jsonl --model smollm2 --out edited
-      ultraedit edit zsre:zsre_10k.json --model ./my-model --limit 500
+      ultraedit edit facts.csv --model ./my-model --limit 500
       ultraedit edit tomorrow.jsonl --append edited
 
     A line of facts.jsonl is at least {"prompt": "The capital of X is", "target": "Y"}; see
-    `ultraedit data show jsonl` for the rest. The edited model is in the folder model/ of --out.
-    All settings are those of `ultraedit run`, which has more.
+    `ultraedit data show jsonl` for the rest. The columns of a table are found by their names, and
+    its first facts are shown before they are written. The edited model is in the folder model/ of
+    --out. All settings are those of `ultraedit run`, which has more.
     """
     given = {
         "model": model,
-        "data": facts,
+        "data": with_columns(facts, columns),
         "limit": limit,
         "edits_per_turn": edits_per_turn,
         "modules": modules,
@@ -69,6 +74,6 @@ def edit(
         others = {key: value for key, value in given.items() if key not in taken}
         refuse_beside("--append", others | {"out": out, "dry_run": dry_run or None})
         changes = {key: given[key] for key in taken if given[key] is not None}
-        add_to(append, changes, json=json)
+        add_to(append, changes, yes=yes, json=json)
         return
-    start(settle(given), out, dry_run=dry_run, json=json)
+    start(settle(given), out, dry_run=dry_run, yes=yes, json=json)

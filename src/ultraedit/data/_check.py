@@ -6,7 +6,7 @@ import math
 import re
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
 
@@ -23,6 +23,7 @@ from ultraedit.data._report import (
 from ultraedit.data._rows import Row, shown
 from ultraedit.data._spec import DataSpec
 from ultraedit.data._stream import no_rows, resolve
+from ultraedit.data._table import Table
 from ultraedit.errors import ConfigError, DataError
 from ultraedit.types import Edit
 
@@ -67,15 +68,17 @@ def check(
     spec, layout = resolve(spec, limit)
     tally = _Tally(layout, encode, context_length)
     rows = layout.rows(spec.path)
-    error = None
+    error, columns = None, {}
     try:
+        if isinstance(layout, Table) and (places := layout.find_columns(spec.path)) is not None:
+            columns = places.used
         for row in islice(rows, limit):
             tally.add(row)
     except DataError as failure:
         error = str(failure)
     if tally.rows == 0 and error is None:
         error = no_rows(spec)
-    return tally.report(str(spec), error)
+    return tally.report(str(spec), error, columns)
 
 
 class _Tally:
@@ -116,10 +119,13 @@ class _Tally:
             self._leaks.add(row, edit)
         self._measure(row, edit)
 
-    def report(self, data: str, error: str | None) -> CheckReport:
+    def report(
+        self, data: str, error: str | None, columns: Mapping[str, Sequence[str]]
+    ) -> CheckReport:
         """Sum up."""
         return CheckReport(
             data=data,
+            columns=columns,
             ok=error is None and not self._bad_rows and not self._too_long.count,
             error=error,
             rows=self.rows,

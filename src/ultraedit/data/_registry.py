@@ -30,6 +30,12 @@ class Format:
     reader: str
     """Where its `Layout` is: ``module:attribute``."""
 
+    also: tuple[str, ...] = ()
+    """Other names that are understood for it."""
+
+    suffixes: tuple[str, ...] = ()
+    """Ends of file names that are taken for it where the user names no format."""
+
     @property
     def layout(self) -> Layout:
         """What the format demands of a row, and what it makes of it."""
@@ -55,6 +61,7 @@ _ROWS = (
         "this package, docs/data.md",
         "yours",
         "ultraedit.data.jsonl:LAYOUT",
+        suffixes=(".jsonl", ".ndjson"),
     ),
     Format(
         "zsre",
@@ -105,10 +112,29 @@ _ROWS = (
         "MIT",
         "ultraedit.data.entityquestions:LAYOUT",
     ),
+    Format(
+        "csv",
+        "A table as text: one fact a row, columns found by name; any separator, any encoding",
+        "any spreadsheet",
+        "yours",
+        "ultraedit.data.delimited:LAYOUT",
+        suffixes=(".csv",),
+    ),
+    Format(
+        "tsv",
+        "The same with tabs between the columns",
+        "any spreadsheet",
+        "yours",
+        "ultraedit.data.delimited:TABS",
+        suffixes=(".tsv", ".tab"),
+    ),
 )
 
 FORMATS: Mapping[str, Format] = MappingProxyType({row.name: row for row in _ROWS})
 """Every format by its name, in the order in which they are listed."""
+
+
+_ALSO = {other: row.name for row in _ROWS for other in row.also}
 
 
 def list_formats() -> tuple[Format, ...]:
@@ -122,6 +148,7 @@ def find_format(name: str) -> Format:
     Raises:
         ConfigError: If there is none of that name.
     """
+    name = _ALSO.get(name.lower(), name)
     if name not in FORMATS:
         raise ConfigError(
             f"Unknown data format {name!r}. {did_you_mean(name.lower(), FORMATS)} "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -79,6 +79,8 @@ class CheckReport:
 
     data: str
     """The file, as ``FORMAT:PATH``."""
+    columns: Mapping[str, Sequence[str]]
+    """The columns of a table that each part of a fact is taken from; empty for other files."""
     ok: bool
     """Whether every row was read and can be used, and fits into the context of the model."""
     error: str | None

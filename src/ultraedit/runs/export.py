@@ -298,4 +298,4 @@ def _provenance(journal: Journal, delta: Delta) -> Provenance:
 def _relocated(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a later job without the folder that its facts were in."""
     spec = parse_spec(settings["data"])
-    return {**settings, "data": f"{spec.format}:{spec.path.name}"}
+    return {**settings, "data": str(spec._replace(path=Path(spec.path.name)))}
