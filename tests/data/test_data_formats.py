@@ -5,6 +5,7 @@ import json
 import pytest
 
 from ultraedit.data import FORMATS, list_formats, read
+from ultraedit.data._detect import SIGNATURES
 from ultraedit.errors import DataError
 from ultraedit.types import Edit, Question
 
@@ -182,8 +183,9 @@ def test_a_row_becomes_an_edit_in_an_array_and_in_lines(write, name, row, edit, 
 
 
 def test_every_format_is_covered_and_its_reader_can_be_loaded():
-    elsewhere = {"csv", "tsv"}  # test_tables.py
-    covered = {name for name, _, _ in CASES} | {"fever", "entityquestions"} | elsewhere
+    tables = {"csv", "tsv", "xlsx", "parquet", "json", "hf"}  # test_tables.py
+    layouts = {signature.format for signature in SIGNATURES}  # test_data_layouts.py
+    covered = {name for name, _, _ in CASES} | {"fever", "entityquestions"} | tables | layouts
     assert covered == set(FORMATS) == {row.name for row in list_formats()}
     assert FORMATS["zsre"].keys == ("src", "rephrase", "ans", "loc", "loc_ans")
     assert FORMATS["zsre"].optional_keys == ("subject", "case_id", "id")

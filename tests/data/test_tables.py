@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import codecs
 import datetime
+import json
 import logging
 import re
+import sys
+from pathlib import Path
 
 import pytest
 
 import ultraedit as ue
-from ultraedit.data import FORMATS, check, parse_spec, read, stream
+from ultraedit.data import FORMATS, check, digest, is_there, located, parse_spec, read, stream
 from ultraedit.data._columns import NAMES, parse_columns, part_of
 from ultraedit.data._table import text_of, texts_of
+from ultraedit.data.huggingface import parse_name
 from ultraedit.errors import ConfigError, DataError
 from ultraedit.types import Edit, Question
 
@@ -274,3 +278,268 @@ def test_a_file_of_another_program_is_refused_with_what_to_save(name, message):
 def test_the_ends_of_names_belong_to_one_format_each():
     suffixes = [suffix for row in FORMATS.values() for suffix in row.suffixes]
     assert len(suffixes) == len(set(suffixes))
+
+
+FACTS = [Edit("Who?", "Bob", id="1"), Edit("When?", "1911", rephrases=("Which year?",), id="2")]
+ROWS = [
+    {"Question": "Who?", "Answer": "Bob", "Rephrase": None},
+    {"Question": "When?", "Answer": 1911, "Rephrase": ["Which year?"]},
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(ROWS),
+        json.dumps({"data": ROWS}),
+        json.dumps({"version": "1.1 ü", "count": 2, "data": ROWS, "note": "x"}, indent=1),
+        "\n".join(map(json.dumps, ROWS)),
+    ],
+    ids=["array", "data", "wrapped", "lines"],
+)
+def test_json_with_keys_of_any_kind_is_read(write, text):
+    assert read(write("facts.json", text)) == FACTS
+    assert read(f"json:{write('facts.txt', text)}") == FACTS
+
+
+def test_two_arrays_in_one_object_are_refused(write):
+    text = json.dumps({"train": ROWS, "test": ROWS})
+    with pytest.raises(DataError, match="a second array of rows, 'test'"):
+        read(write("facts.json", text))
+
+
+def test_a_wrapped_array_that_is_cut_short_is_refused(write):
+    text = json.dumps({"data": ROWS})
+    with pytest.raises(DataError, match=r"expected ',' or '\]' after row 2, but the file ends"):
+        read(write("facts.json", text[:-2]))
+
+
+def test_rows_need_not_all_have_the_same_keys(write):
+    rows = [{"question": "a?", "answer": "b"}, {"question": "c?", "answer": "d", "alias": "e"}]
+    assert read(write("facts.json", rows))[1] == Edit("c?", "d", aliases=("e",), id="2")
+    rows = [rows[0]] * 1000 + [rows[1]]
+    with pytest.raises(
+        DataError, match=r"row 1001 .* the key 'alias' is in none of the first 1,000"
+    ):
+        read(write("facts.json", rows))
+
+
+def test_the_first_of_several_answers_is_written_and_the_others_are_aliases(write):
+    rows = [
+        {"question": "Where?", "answers": {"text": ["Lund", "in Lund"], "answer_start": [1, 2]}},
+        {"question": "Who?", "answers": ["Ann", "Ann Roe"]},
+    ]
+    assert read(write("facts.json", {"data": rows})) == [
+        Edit("Where?", "Lund", aliases=("in Lund",), id="1"),
+        Edit("Who?", "Ann", aliases=("Ann Roe",), id="2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "edit"),
+    [
+        ({"instruction": "Who?", "input": "", "output": "Bob"}, Edit("Who?", "Bob", id="1")),
+        (
+            {"instruction": "Name its author.", "input": "Dune", "output": "Herbert"},
+            Edit("Name its author.\n\nDune", "Herbert", id="1"),
+        ),
+        ({"input": "Who?", "output": "Bob"}, Edit("Who?", "Bob", id="1")),
+        (
+            {
+                "messages": [
+                    {"role": "system", "content": "Be brief."},
+                    {"role": "user", "content": "Who?"},
+                    {"role": "assistant", "content": [{"type": "text", "text": "Bob"}]},
+                ]
+            },
+            Edit("Who?", "Bob", id="1"),
+        ),
+        (
+            {
+                "id": "identity_0",
+                "conversations": [
+                    {"from": "human", "value": "Who?"},
+                    {"from": "gpt", "value": "Bob"},
+                ],
+            },
+            Edit("Who?", "Bob", id="identity_0"),
+        ),
+    ],
+    ids=["alpaca", "alpaca-input", "input-output", "messages", "sharegpt"],
+)
+def test_instruction_sets_and_conversations_are_read(write, row, edit):
+    assert read(write("facts.json", [row])) == [edit]
+    assert read(f"json:{write('facts.jsonl', json.dumps(row))}") == [edit]
+    for name in ("alpaca", "sharegpt", "messages"):
+        assert parse_spec(f"{name}:facts.json").format == "json"
+
+
+@pytest.mark.parametrize(
+    ("messages", "message"),
+    [
+        ([], "messages holds messages of nobody, expected one of a user and the answer to it."),
+        (
+            [{"role": role, "content": "x"} for role in ("user", "assistant", "user", "assistant")],
+            "messages holds messages of user, assistant, user, assistant, expected one",
+        ),
+        ([{"role": "assistant", "content": "x"}] * 2, "messages of assistant, assistant"),
+        (["x"], "messages[0] must be a message, got the text 'x'"),
+        ([{"role": "user"}], "messages[0] must have a role and a text"),
+        (
+            [{"role": "user", "content": [{"type": "image_url"}]}],
+            "messages[0] holds something else than text",
+        ),
+    ],
+)
+def test_conversations_that_are_no_fact_are_refused(write, messages, message):
+    good = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
+    path = write("facts.json", [good, {"messages": messages}])
+    with pytest.raises(DataError, match=re.escape(message)):
+        read(path)
+
+
+def test_a_key_of_another_name_in_json_lines_is_refused_with_the_right_one(write):
+    path = write("facts.jsonl", '{"question": "Who?", "answer": "Bob"}')
+    with pytest.raises(DataError, match=r"unknown key 'question'\. Did you mean: prompt\?"):
+        read(path)
+    report = check(str(path))
+    assert {fault.field for fault in report.fields} == {"question", "answer", "prompt", "target"}
+
+
+def _workbook(path, *sheets):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for number, rows in enumerate(sheets, start=1):
+        sheet = book.create_sheet(f"Blatt {number}")
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+    return path
+
+
+def test_a_workbook_is_read(tmp_path, caplog):
+    rows = [
+        [None, None, None, None],
+        ["Frage", "Antwort", "Umformulierung", "Nr."],
+        ["Wer?", "Bob ", None, 1],
+        ["Wann?", 1911, "Welches Jahr?", 2.0],
+        [None, None, None, None],
+        ["Tag?", datetime.datetime(1911, 3, 2), None, None],
+    ]
+    path = _workbook(tmp_path / "fakten.xlsx", rows, [["x"]])
+    with caplog.at_level(logging.INFO, logger="ultraedit"):
+        edits = read(path)
+    assert edits == [
+        Edit("Wer?", "Bob", id="1"),
+        Edit("Wann?", "1911", rephrases=("Welches Jahr?",), id="2"),
+        Edit("Tag?", "1911-03-02", id="3"),
+    ]
+    assert "the sheet 'Blatt 1' is read, 'Blatt 2' not." in caplog.text
+
+
+def test_a_workbook_with_an_error_in_a_cell_is_refused(tmp_path):
+    path = _workbook(tmp_path / "f.xlsx", [["Frage", "Antwort"], ["a", "b"], ["c", "#N/A"]])
+    with pytest.raises(DataError, match=r"row 2 \(line 3\): column 2 holds the error #N/A\. Corr"):
+        read(path)
+
+
+@pytest.mark.parametrize("content", [b"no workbook", b"", b"PK\x03\x04 cut short"])
+def test_what_is_no_workbook_is_refused(write, content):
+    pytest.importorskip("openpyxl")
+    with pytest.raises(DataError, match=r"is no \.xlsx workbook that can be read"):
+        read(write("facts.xlsx", content))
+
+
+def test_a_workbook_without_openpyxl_is_refused_with_what_to_install(write, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(ConfigError, match=r"pip install 'ultraedit\[tables\]', or save it as CSV"):
+        read(write("facts.xlsx", b""))
+
+
+def _parquet(path, rows=ROWS):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    columns = {key: [row[key] for row in rows] for key in rows[0]}
+    columns = {k: list(map(str, v)) if k == "Answer" else v for k, v in columns.items()}
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def test_a_parquet_file_is_read(tmp_path):
+    assert read(_parquet(tmp_path / "facts.parquet")) == FACTS
+
+
+def test_what_is_no_parquet_is_refused(write):
+    pytest.importorskip("pyarrow")
+    with pytest.raises(DataError, match=r"facts\.parquet cannot be read as parquet: "):
+        read(write("facts.parquet", b"no parquet at all"))
+
+
+@pytest.fixture
+def offline(monkeypatch, tmp_path):
+    """The package datasets with a cache of the test's own."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    return datasets
+
+
+def test_a_folder_of_a_data_set_is_read(tmp_path, offline):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    _parquet(folder / "train.parquet")
+    assert read(folder) == FACTS
+    assert read(f"hf:{folder}") == FACTS
+    assert read(f"hf:{folder}#train", limit=1) == FACTS[:1]
+    with pytest.raises(DataError, match=r"has no split 'test', only train"):
+        read(f"hf:{folder}#test")
+
+
+def test_a_data_set_that_was_saved_is_read(tmp_path, offline):
+    rows = [{"question": "Who?", "answer": "Bob"}]
+    saved = offline.Dataset.from_list(rows)
+    saved.save_to_disk(tmp_path / "one")
+    assert read(tmp_path / "one") == [Edit("Who?", "Bob", id="1")]
+    offline.DatasetDict(a=saved, b=saved).save_to_disk(tmp_path / "two")
+    with pytest.raises(DataError, match=r"has the splits a, b\. Say which, such as hf:.*#a"):
+        read(tmp_path / "two")
+    assert read(f"hf:{tmp_path / 'two'}#b") == [Edit("Who?", "Bob", id="1")]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("org/set", ("org/set", None, None)),
+        ("org/set#test", ("org/set", None, "test")),
+        ("org/set/main#test", ("org/set", "main", "test")),
+        ("squad", ("squad", None, None)),
+        ("./set#x", ("set", None, "x")),
+    ],
+)
+def test_a_name_of_the_hub_is_taken_apart(text, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set").mkdir()
+    assert parse_name(Path(text)) == name
+
+
+def test_a_data_set_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(DataError, match="No such folder"):
+        stream(f"hf:{tmp_path / 'gone'}")
+    (tmp_path / "f.csv").write_text("a")
+    with pytest.raises(DataError, match="is a file, and hf takes a folder or a name of the hub"):
+        stream(f"hf:{tmp_path / 'f.csv'}")
+
+
+def test_a_folder_of_facts_is_known_again_by_its_files(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a.csv").write_text("x")
+    spec = parse_spec(str(tmp_path / "set"))
+    before = digest(spec)
+    assert located(spec) == spec
+    assert digest(parse_spec(f"hf:{tmp_path / 'set'}#train")) == before
+    (tmp_path / "set" / "a.csv").write_text("y")
+    assert digest(spec) != before
+    assert is_there(spec)
+    assert is_there(parse_spec("hf:org/set"))
+    assert not is_there(parse_spec(f"hf:{tmp_path / 'gone'}"))

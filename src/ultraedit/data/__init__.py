@@ -8,6 +8,7 @@ a row that cannot be used raises, and `check` lists all that would.
 """
 
 from ultraedit.data._check import check
+from ultraedit.data._identity import digest, is_there, located
 from ultraedit.data._registry import FORMATS, Format, list_formats
 from ultraedit.data._report import CheckReport
 from ultraedit.data._root import find_root
@@ -20,8 +21,11 @@ __all__ = [
     "DataSpec",
     "Format",
     "check",
+    "digest",
     "find_root",
+    "is_there",
     "list_formats",
+    "located",
     "parse_spec",
     "read",
     "stream",

@@ -43,6 +43,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         *("答案", "回答", "新答案", "答え", "解答", "답", "답변", "정답"),
         *("جواب", "الجواب", "إجابة", "الإجابة", "उत्तर", "जवाब", "תשובה", "คำตอบ"),
     ),
+    "input": ("input",),  # of Alpaca: what the instruction is about
     "subject": (
         *("subject", "entity", "subjekt", "sujet", "sujeto", "sujeito", "soggetto"),
         *("onderwerp", "podmiot", "субъект", "сущность", "主语", "主体", "実体", "主語", "주어"),
@@ -177,6 +178,8 @@ def plan(header: Sequence[str], given: Columns, place: str) -> Plan:
                 f"Say which: --columns {part}={names[found_at[0]]}."
             )
         places += [(part, at) for at in found_at]
+    if "prompt" not in {part for part, _ in places}:
+        places = [("prompt" if part == "input" else part, at) for part, at in places]
     for part in _REQUIRED:
         if part not in {each for each, _ in places}:
             listed = shown(", ".join(map(repr, names)), quote=False, length=200)

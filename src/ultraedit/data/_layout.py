@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ultraedit.data import _kinds as kinds
+from ultraedit.data._columns import part_of
 from ultraedit.data._files import require_file
 from ultraedit.data._json import json_rows
 from ultraedit.data._rows import Fault, Row, shown
@@ -98,7 +99,7 @@ class Layout:
     def _unknown_keys(self, values: Values) -> list[Fault]:
         known = [field.name for field in self.fields]
         return [
-            Fault("unknown", f"unknown key {key!r}. {did_you_mean(key, known)}", key)
+            Fault("unknown", f"unknown key {key!r}. {_meant(key, known)}", key)
             for key in values
             if key not in known
         ]
@@ -115,6 +116,12 @@ def question(values: Values, prompt: str, target: str | None = None) -> tuple[Qu
     if prompt not in values:
         return ()
     return (Question(values[prompt], None if target is None else values.get(target)),)
+
+
+def _meant(key: str, known: list[str]) -> str:
+    """Say which key was meant: a near one, or the one that holds what others call so."""
+    part = part_of(key)
+    return f"Did you mean: {part}?" if part in known else did_you_mean(key, known)
 
 
 def _is_null(value: Any) -> bool:

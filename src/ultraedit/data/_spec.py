@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from ultraedit.data._columns import Columns, check_columns
+from ultraedit.data._detect import detect
 from ultraedit.data._registry import FORMATS, find_format, list_formats
 from ultraedit.errors import ConfigError
 
@@ -74,6 +75,10 @@ def parse_spec(text: str) -> DataSpec:
         return DataSpec(find_format(name).name, _path(rest, name))
     path = _path(text, "jsonl")
     format = _by_name(path)
+    if format in ("jsonl", "json"):
+        format = _by_first_row(path, format)
+    if format is None and path.is_dir():
+        format = "hf"
     if format is not None:
         return DataSpec(format, path)
     suffix = path.suffix.lower()
@@ -92,6 +97,13 @@ def _by_name(path: Path) -> str | None:
     return next(
         (row.name for row in list_formats() if name.endswith(row.suffixes or ("\0",))), None
     )
+
+
+def _by_first_row(path: Path, format: str) -> str | None:
+    """The format of a JSON file. Many published layouts come under the same end of the name."""
+    if not path.is_file():
+        return format if format == "jsonl" else None
+    return detect(path) or format
 
 
 def _path(text: str, name: str) -> Path:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ultraedit.data import _kinds as kinds
 from ultraedit.data._columns import LISTS, Columns, Plan, plan
+from ultraedit.data._files import require_file
 from ultraedit.data._layout import Field, Layout, Values
 from ultraedit.data._rows import Fault, Row
 from ultraedit.types import Edit, Question
@@ -37,7 +38,8 @@ class Table(Layout):
 
     def with_columns(self, columns: Columns) -> Table:
         """The same layout with some columns named by the user."""
-        return _table(self.cells, columns) if self.cells is not None else self
+        assert self.cells is not None
+        return table(self.cells, columns, check_path=self.check_path)
 
     def find_columns(self, path: Path) -> Plan | None:
         """Which columns of a file hold what; None if it has no header.
@@ -49,17 +51,19 @@ class Table(Layout):
         return _plan_of(self.cells(path), self.columns, path)
 
 
-def table(cells: Callable[[Path], Iterator[Cells]]) -> Table:
+def table(
+    cells: Callable[[Path], Iterator[Cells]],
+    columns: Columns = (),
+    *,
+    check_path: Callable[[Path], None] = require_file,
+) -> Table:
     """Make the layout of a kind of table.
 
     Args:
         cells: Reads a file, its header first.
+        columns: Columns that the user named.
+        check_path: Refuses a path at which there is nothing to read.
     """
-    return _table(cells, ())
-
-
-def _table(cells: Callable[[Path], Iterator[Cells]] | None, columns: Columns) -> Table:
-    assert cells is not None
 
     def rows(path: Path) -> Iterator[Row]:
         taken = cells(path)
@@ -74,6 +78,7 @@ def _table(cells: Callable[[Path], Iterator[Cells]] | None, columns: Columns) ->
         guesses=True,
         cells=cells,
         columns=columns,
+        check_path=check_path,
     )
 
 
@@ -178,8 +183,9 @@ def edit_of(values: Values, id: str, seed: int) -> Edit:
     """Turn the parts of a fact into an edit."""
     asked = values.get("locality", [])
     answers = [values.get("locality_target"), *[None] * len(asked)]
+    about = values.get("input")
     return Edit(
-        prompt=values["prompt"],
+        prompt=values["prompt"] if about is None else f"{values['prompt']}\n\n{about}",
         target=values["target"],
         subject=values.get("subject"),
         rephrases=tuple(values.get("rephrases", ())),
@@ -192,6 +198,7 @@ def edit_of(values: Values, id: str, seed: int) -> Edit:
 FIELDS = (
     Field("prompt", kinds.text),
     Field("target", kinds.text),
+    Field("input", kinds.text, required=False),
     Field("subject", kinds.text, required=False),
     Field("rephrases", kinds.texts, required=False),
     Field("aliases", kinds.texts, required=False),

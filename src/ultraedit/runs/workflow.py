@@ -16,7 +16,6 @@ from ultraedit.config import RunConfig, make_config
 from ultraedit.editors import find_editor, make_editor
 from ultraedit.editors._trained import Trained
 from ultraedit.errors import ConfigError, DataError
-from ultraedit.files import sha256
 from ultraedit.lifelong import Progress, keep_freed_memory
 from ultraedit.monitors import Guard, make_watch
 from ultraedit.perplexity import read_text
@@ -298,15 +297,14 @@ def summarize(
 
 def _job_settings(config: RunConfig) -> dict[str, Any]:
     """Settings as a later process finds them, wherever it is started, and the facts' hash."""
-    spec = data.parse_spec(config.data)
-    spec = spec._replace(path=spec.path.resolve())
+    spec = data.located(data.parse_spec(config.data))
     model = Path(config.model).expanduser()
     located = {"data": str(spec), "model": str(model.resolve()) if model.exists() else config.model}
     for name in ("corpus", "perplexity", "ability_data"):
         value = getattr(config, name)
         if value is not None and (path := Path(value).expanduser()).exists():
             located[name] = str(path.resolve())
-    return config.model_dump(mode="json") | located | {"data_sha256": sha256(spec.path)}
+    return config.model_dump(mode="json") | located | {"data_sha256": data.digest(spec)}
 
 
 def _same_edits(config: RunConfig, job: Job, folder: RunFolder) -> Source:
@@ -315,15 +313,15 @@ def _same_edits(config: RunConfig, job: Job, folder: RunFolder) -> Source:
     Raises:
         DataError: If they are no longer those that it was begun with.
     """
-    path = data.parse_spec(config.data).path
+    spec = data.parse_spec(config.data)
     head = folder.journal.head()
     end = (
         f"To end the run where it stands, type `ultraedit rollback {folder.path} --to-turn {head}`."
     )
-    if not path.is_file():
-        raise DataError(f"The facts of this run are gone: there is no {path}. {end}")
-    if sha256(path) != job.data_sha256:
-        raise DataError(f"{path} has changed since this run was begun. Put it back. {end}")
+    if not data.is_there(spec):
+        raise DataError(f"The facts of this run are gone: there is no {spec.path}. {end}")
+    if data.digest(spec) != job.data_sha256:
+        raise DataError(f"{spec.path} has changed since this run was begun. Put it back. {end}")
     return read_edits(config)
 
 

@@ -1,0 +1,63 @@
+"""``xlsx``: the first sheet of a workbook."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from zipfile import BadZipFile
+
+from ultraedit.data._rows import Fault
+from ultraedit.data._table import Cells, table
+from ultraedit.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
+
+_ERRORS = {"#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#SPILL!"}
+
+
+def _cells(path: Path) -> Iterator[Cells]:
+    try:
+        from openpyxl import load_workbook
+        from openpyxl.utils.exceptions import InvalidFileException
+    except ModuleNotFoundError:
+        raise ConfigError(
+            f"{path} is a workbook, which takes openpyxl to read: "
+            "pip install 'ultraedit[tables]', or save it as CSV UTF-8."
+        ) from None
+    try:
+        # Read-only reads row by row; data_only takes the value that a formula last had.
+        book = load_workbook(path, read_only=True, data_only=True)
+    except (BadZipFile, InvalidFileException, KeyError, ValueError, OSError) as error:
+        raise DataError(
+            f"{path} is no .xlsx workbook that can be read ({error}). One with a password must be "
+            "saved without it."
+        ) from error
+    try:
+        sheet = book.worksheets[0]
+        others = [other.title for other in book.worksheets[1:]]
+        if others:
+            log.info(
+                "%s: the sheet %r is read, %s not.",
+                path,
+                sheet.title,
+                " and ".join(map(repr, others)),
+            )
+        sheet.reset_dimensions()  # some programs write a size that is too small
+        seen = False
+        for line, values in enumerate(sheet.iter_rows(values_only=True), start=1):
+            if not seen and not any(value is not None for value in values):
+                continue
+            at = next((i for i, value in enumerate(values) if value in _ERRORS), None)
+            if seen and at is not None:
+                reason = f"column {at + 1} holds the error {values[at]}. Correct its formula"
+                yield Cells(line, Fault("type", reason))
+            else:
+                yield Cells(line, values)
+            seen = True
+    finally:
+        book.close()
+
+
+LAYOUT = table(_cells)
+"""One fact a row under a row of names. Numbers and dates are read as their values, not as shown."""
