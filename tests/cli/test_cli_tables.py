@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import FACTS
+from tests.cli.conftest import FACTS, lines
 
 TABLE = "Frage;Antwort;Bemerkung\n" + "".join(
     f"{fact['prompt']};{fact['target']};x\n" for fact in FACTS
@@ -66,3 +66,101 @@ def test_the_columns_are_part_of_a_check(cli):
 def test_columns_without_a_file_are_refused(refused, tiny):
     sentence = refused("run", "--model", tiny, "--columns", "prompt=A")
     assert sentence == "--columns names columns of a file of facts: give the file with --data."
+
+
+CONTRADICTION = [
+    {"prompt": "who is X ?", "target": "Ann"},
+    {"prompt": "Who is X?", "target": "Bob"},
+    {"prompt": "Who is Y?", "target": "one\ntwo"},
+]
+
+
+def test_what_is_to_be_looked_at_is_one_table_and_its_exit_code_is_chosen(cli, refused):
+    Path("facts.jsonl").write_text(lines(CONTRADICTION))
+    page = cli("data", "check", "facts.jsonl").stdout
+    assert "an earlier row gives another answer" in page
+    assert "2 (as 1)" in page
+    assert "the answer has several lines" in page
+    sentence = refused("data", "check", "facts.jsonl", "--strict")
+    assert sentence == (
+        "Facts are to be looked at (1: an earlier row gives another answer; "
+        "1: the answer has several lines). Correct them, or leave out --strict."
+    )
+    Path("facts.jsonl").write_text(lines(FACTS))
+    cli("data", "check", "facts.jsonl", "--strict")
+
+
+def test_a_run_shows_what_is_to_be_looked_at_or_refuses_it(cli, refused, tiny):
+    Path("facts.jsonl").write_text(lines(CONTRADICTION))
+    run = ("edit", "facts.jsonl", "--model", tiny, "--free-answers", "0", "--out", "o")
+    sentence = refused(*run, "--strict")
+    assert sentence.startswith("Facts are to be looked at (1: an earlier row gives another answer")
+    assert not Path("o").exists()
+    assert "an earlier row gives another answer" in cli(*run).stderr
+    page = cli("edit", "facts.jsonl", "--append", "o", "--free-answers", "0").stderr
+    assert "the run has it already" in page
+    page = cli("data", "check", "facts.jsonl", "--append", "o").stdout
+    assert "the run has it already" in page
+
+
+def test_a_model_is_asked_what_it_knows_unless_its_tokenizer_will_do(cli, tiny, monkeypatch):
+    from ultraedit.models import generation, loading
+
+    monkeypatch.setattr(
+        generation, "generate", lambda model, prompts, **_: ["Dutch"] * len(prompts)
+    )
+    page = json.loads(cli("data", "check", "facts.jsonl", "--model", tiny, "--json").stdout)
+    assert [case["row"] for case in page["findings"]["known"]["examples"]] == [1, 4]
+    monkeypatch.setattr(loading, "load", None)
+    check = ("data", "check", "facts.jsonl", "--model", tiny, "--ask-first", 0, "--json")
+    page = json.loads(cli(*check).stdout)
+    assert page["findings"] == {}
+    assert page["tokens"]["max"] > 0
+    Path("facts.jsonl").write_text(lines([*FACTS, FACTS[0] | {"target": "French " * 20}]))
+    page = json.loads(cli(*check, "--answer-tokens", 19).stdout)
+    assert [case["row"] for case in page["findings"]["long_answer"]["examples"]] == [6]
+    assert "long_answer" not in json.loads(cli(*check).stdout)["findings"]
+
+
+@pytest.fixture
+def without_model(monkeypatch):
+    """A model that cannot be loaded: what is refused must be refused before."""
+    from ultraedit.runs.opening import ModelSource
+
+    def load(source):
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr(ModelSource, "load", load)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_model_is_loaded(
+    refused, tiny, without_model
+):
+    sentence = refused("edit", "facts.jsonl", "--model", tiny, "--out", "/proc/x")
+    assert sentence.startswith("The folder /proc/x cannot be written: ")
+    assert sentence.endswith(". Choose another one with --out.")
+
+
+def test_a_fact_that_is_too_long_is_refused_before_the_model_is_loaded(
+    refused, tiny, without_model
+):
+    Path("facts.jsonl").write_text(lines([*FACTS, {"prompt": "Vienna " * 400, "target": "x"}]))
+    sentence = refused("edit", "facts.jsonl", "--model", tiny, "--out", "o")
+    assert sentence.startswith("Row 6: The prompt 'Vienna Vienna")
+    assert "but the model reads at most 256" in sentence
+    assert not Path("o").exists()
+    fact = FACTS[0] | {"rephrases": ["Vienna " * 400]}
+    Path("facts.jsonl").write_text(lines([fact]))
+    sentence = refused("edit", "facts.jsonl", "--model", tiny, "--out", "o")
+    assert sentence.startswith("Edit 1 (generalization): The prompt 'Vienna Vienna")
+
+
+def test_a_snapshot_that_is_gone_is_refused_before_the_model_is_loaded(cli, refused, tiny, request):
+    cli("edit", "facts.jsonl", "--model", tiny, "--free-answers", "0", "--out", "o")
+    (snapshot,) = Path("o/state").glob("*.safetensors")
+    snapshot.unlink()
+    request.getfixturevalue("without_model")
+    for command in (["edit", "facts.jsonl", "--append", "o"], ["revert", "o", "--edit", "1"]):
+        sentence = refused(*command)
+        assert sentence.startswith(f"The snapshot {snapshot} is gone, from which turn 1 is")
+        assert sentence.endswith("`ultraedit verify o` says what else is missing.")

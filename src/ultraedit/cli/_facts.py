@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ultraedit.cli import _output
+from ultraedit.cli._progress import progress
 from ultraedit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ultraedit.data._report import Finding
+    from ultraedit.models import LanguageModel
+    from ultraedit.types import Edit
+
+Found = Mapping[str, "Finding"]
 
 SHOWN = 3
 """Rows that are shown before anything is written."""
@@ -64,6 +74,99 @@ def show_first_rows(data: str, *, ask: bool) -> None:
     )
     if ask and sys.stdin.isatty() and sys.stderr.isatty():
         typer.confirm("Write facts such as these?", default=True, abort=True, err=True)
+
+
+def look_at(data: str, model: str, limit: int | None, seed: int, run: Path | None = None) -> Found:
+    """Find what the facts of a run should be looked at for, and show it.
+
+    Args:
+        data: The file, as ``FORMAT:PATH``.
+        model: Whose tokens are counted, where an answer may be too long.
+        limit: Look at the first so many rows. None looks at all.
+        seed: That of the run.
+        run: The folder of the run that they are added to; None for a new run.
+
+    Raises:
+        UltraEditError: If a row cannot be used, or there is no such run or model.
+    """
+    from ultraedit.cli._check import show_findings
+    from ultraedit.data import Findings, find, stream
+
+    findings = Findings(count_answer=AnswerTokens(model), run=facts_of_run(run))
+    summed_up = find(stream(data, limit=limit, seed=seed), findings)
+    show_findings(summed_up, stderr=True)
+    return summed_up
+
+
+class AnswerTokens:
+    """Counts the tokens of an answer, by a tokenizer that is loaded when it is first needed."""
+
+    def __init__(self, model: str) -> None:
+        """Name the model."""
+        self._model = model
+        self._tokenizer: Any = None
+
+    def __call__(self, answer: str) -> int:
+        """Count."""
+        if self._tokenizer is None:
+            from ultraedit.models import load_tokenizer
+
+            self._tokenizer = load_tokenizer(self._model)
+        return len(self._tokenizer(f" {answer}", add_special_tokens=False)["input_ids"])
+
+
+class Knowing:
+    """Asks a model which facts it knows, without teaching it any."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        """Take a loaded model."""
+        self._model = model
+
+    def __call__(self, edits: Sequence[Edit]) -> list[bool]:
+        """Whether its own answer to each prompt is the target; no where the prompt is too long."""
+        from ultraedit.evaluate import MIN_TOKENS, SPARE_TOKENS
+        from ultraedit.metrics import exact_match
+        from ultraedit.models.generation import generate
+
+        tokenizer, longest = self._model.tokenizer, self._model.context_length
+        targets = [[edit.target, *edit.aliases] for edit in edits]
+        tokens = [max(len(tokenizer(text)["input_ids"]) for text in texts) for texts in targets]
+        limits = [max(MIN_TOKENS, count + SPARE_TOKENS) for count in tokens]
+        short = [
+            at
+            for at, edit in enumerate(edits)
+            if longest is None or len(tokenizer(edit.prompt)["input_ids"]) + limits[at] <= longest
+        ]
+        with progress() as observer:
+            observer.stage("Asking the model", len(short))
+            answers = generate(
+                self._model,
+                [edits[at].prompt for at in short],
+                max_new_tokens=[limits[at] for at in short],
+                observer=observer,
+            )
+        known = {
+            at for at, said in zip(short, answers, strict=True) if exact_match(said, targets[at])
+        }
+        return [at in known for at in range(len(edits))]
+
+
+def facts_of_run(folder: Path | None) -> set[int]:
+    """The facts that a run has, as `Findings` takes them; none of no run.
+
+    Raises:
+        ConfigError: If the folder holds no run.
+    """
+    if folder is None:
+        return set()
+    from ultraedit.data._repeats import fact
+    from ultraedit.store import JOURNAL, Journal
+
+    journal = Journal.open(folder / JOURNAL)
+    try:
+        return {fact(prompt, target) for prompt, target in journal.facts()}
+    finally:
+        journal.close()
 
 
 def _listed(names: Iterable[str]) -> str:

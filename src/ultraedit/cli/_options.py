@@ -55,6 +55,16 @@ Yes = Annotated[
     bool,
     _option("--yes", WHAT, "Do not show the first facts of a table before they are written.", ""),
 ]
+Strict = Annotated[
+    bool,
+    _option(
+        "--strict",
+        WHAT,
+        "Refuse facts that `ultraedit data check` would have you look at, such as two that "
+        "contradict each other.",
+        "",
+    ),
+]
 Limit = Annotated[
     int | None, _option("--limit", WHAT, "Take the first N rows; all unless given.", "N")
 ]

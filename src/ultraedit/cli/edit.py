@@ -43,6 +43,7 @@ def edit(
     out: o.Out = None,
     append: Append = None,
     yes: o.Yes = False,
+    strict: o.Strict = False,
     dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:
@@ -74,6 +75,6 @@ def edit(
         others = {key: value for key, value in given.items() if key not in taken}
         refuse_beside("--append", others | {"out": out, "dry_run": dry_run or None})
         changes = {key: given[key] for key in taken if given[key] is not None}
-        add_to(append, changes, yes=yes, json=json)
+        add_to(append, changes, yes=yes, strict=strict, json=json)
         return
-    start(settle(given), out, dry_run=dry_run, yes=yes, json=json)
+    start(settle(given), out, dry_run=dry_run, yes=yes, strict=strict, json=json)

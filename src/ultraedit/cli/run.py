@@ -67,6 +67,7 @@ def run(
     no_save_model: o.NoSaveModel = False,
     resume: Resume = None,
     yes: o.Yes = False,
+    strict: o.Strict = False,
     dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:
@@ -127,4 +128,4 @@ def run(
         go_on(resume, json=json)
         return
     settings = settle(given, config=config, assignments=set or ())
-    start(settings, out, dry_run=dry_run, yes=yes, json=json)
+    start(settings, out, dry_run=dry_run, yes=yes, strict=strict, json=json)

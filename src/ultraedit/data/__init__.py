@@ -8,6 +8,7 @@ a row that cannot be used raises, and `check` lists all that would.
 """
 
 from ultraedit.data._check import check
+from ultraedit.data._findings import ANSWER_TOKENS, KINDS, Findings, find
 from ultraedit.data._identity import digest, is_there, located
 from ultraedit.data._registry import FORMATS, Format, list_formats
 from ultraedit.data._report import CheckReport
@@ -16,12 +17,16 @@ from ultraedit.data._spec import DataSpec, parse_spec
 from ultraedit.data._stream import read, stream
 
 __all__ = [
+    "ANSWER_TOKENS",
     "FORMATS",
+    "KINDS",
     "CheckReport",
     "DataSpec",
+    "Findings",
     "Format",
     "check",
     "digest",
+    "find",
     "find_root",
     "is_there",
     "list_formats",

@@ -99,6 +99,9 @@ class CheckReport:
     """Those of the duplicates that give the prompt another target than its row before did."""
     target_in_prompt: Finding
     """Edits whose prompt gives the target away."""
+    findings: Mapping[str, Finding]
+    """Facts to look at before they are written, by kind: the keys are those of `KINDS` in
+    ``_findings.py``, and a kind of which there are none is left out."""
     coverage: Mapping[str, int]
     """How many edits have a ``subject``, ``rephrases``, ``locality``, ``locality_target``,
     ``aliases`` and each ``probes.NAME``; what none has is left out."""

@@ -19,12 +19,13 @@ from ultraedit.errors import ConfigError, DataError
 from ultraedit.lifelong import Progress, keep_freed_memory
 from ultraedit.monitors import Guard, make_watch
 from ultraedit.perplexity import read_text
+from ultraedit.runs.lengths import check_lengths
 from ultraedit.runs.opening import open_host
 from ultraedit.runs.replay import restore
 from ultraedit.second_moments import PROMPTS, check_corpus
 from ultraedit.session import EditResult, carry_out
 from ultraedit.settings import Settings, describe, resolve, resolved_again
-from ultraedit.store import JOURNAL, Job, RunFolder
+from ultraedit.store import JOURNAL, Job, RunFolder, refuse_taken, refuse_unwritable
 from ultraedit.store.randomness import random_state
 from ultraedit.stream import FromFile, InMemory, Source
 from ultraedit.types import Carried, Nobody, Observer
@@ -56,22 +57,21 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
             be written.
     """
     observer = observer or Nobody()
-    make_editor(config.editor, config.options)
-    Guard(config.guard, config.guard_action)
-    check_corpus(config.corpus)
-    check_corpus(config.perplexity)
+    check_settings(config, out)
     source = read_edits(config)
     observer.stage("Loading the model")
-    settings = resolve(config, models.load_config(config.model), edits=source.total)
+    described = models.load_config(config.model)
+    settings = resolve(config, described, edits=source.total)
     stream.check(settings.editor, source)
+    check_lengths(config.model, described, source)
     _seed(config.seed)
-    described = describe(config, settings)
-    values = described | {"random": random_state().hex()}
+    resolved = describe(config, settings)
+    values = resolved | {"random": random_state().hex()}
     if find_editor(config.editor).needs_statistics and config.corpus is None:
         values["prompts"] = [edit.prompt for edit in islice(source.after(), PROMPTS)]
     folder = RunFolder.create(out, values, _job_settings(config))
     try:
-        folder.write_json("config.json", described)
+        folder.write_json("config.json", resolved)
         return _work(folder, config, settings, source, observer)
     except BaseException:
         if not folder.begun:
@@ -79,6 +79,24 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
         raise
     finally:
         folder.close()
+
+
+def check_settings(config: RunConfig, out: Path) -> None:
+    """Refuse what can be refused without the facts and the model.
+
+    Args:
+        config: The settings.
+        out: The run folder.
+
+    Raises:
+        UltraEditError: If a setting cannot be used, or the folder is taken or cannot be written.
+    """
+    make_editor(config.editor, config.options)
+    Guard(config.guard, config.guard_action)
+    check_corpus(config.corpus)
+    check_corpus(config.perplexity)
+    refuse_taken(out)
+    refuse_unwritable(out)
 
 
 def resume(path: Path, observer: Observer | None = None) -> RunResult | None:
@@ -130,6 +148,7 @@ def append(path: Path, changes: dict[str, Any], observer: Observer | None = None
         source = read_edits(config)
         settings = resolved_again(folder.journal)
         stream.check(settings.editor, source)
+        check_lengths(config.model, models.load_config(config.model), source)
         before = folder.journal.head()
         folder.journal.begin_job(_job_settings(config))
         try:

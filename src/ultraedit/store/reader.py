@@ -164,6 +164,15 @@ class JournalReader:
         )
         return 0 if row is None else int(row["many"])
 
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Prompts and targets of the edits that hold, in no order."""
+        query = (
+            f"SELECT e.prompt, e.target, {_REVERTED} AS reverted_by FROM edits e "
+            f"JOIN turns t ON t.id = e.turn WHERE {_HOLDS}"
+        )
+        for row in self._rows(query):
+            yield row["prompt"], row["target"]
+
     def find(self, text: str) -> Iterator[StoredEdit]:
         """Edits whose prompt or target has a text in it, whatever its case, rolled back or not.
 
