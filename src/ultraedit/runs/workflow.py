@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -25,10 +26,12 @@ from ultraedit.runs.replay import restore
 from ultraedit.second_moments import PROMPTS, check_corpus
 from ultraedit.session import EditResult, carry_out
 from ultraedit.settings import Settings, describe, resolve, resolved_again
-from ultraedit.store import JOURNAL, Job, RunFolder, refuse_taken, refuse_unwritable
+from ultraedit.store import JOURNAL, Job, Journal, RunFolder, refuse_taken, refuse_unwritable
 from ultraedit.store.randomness import random_state
 from ultraedit.stream import FromFile, InMemory, Source
 from ultraedit.types import Carried, Nobody, Observer
+
+_log = logging.getLogger("ultraedit")
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
     """
     observer = observer or Nobody()
     check_settings(config, out)
-    source = read_edits(config)
+    source = _named_once(read_edits(config), config)
     observer.stage("Loading the model")
     described = models.load_config(config.model)
     settings = resolve(config, described, edits=source.total)
@@ -145,7 +148,8 @@ def append(path: Path, changes: dict[str, Any], observer: Observer | None = None
         refuse_interrupted(folder)
         first = folder.journal.jobs()[0].settings
         config = make_config(dict(first) | {"limit": None, "turns": None} | changes)
-        source = read_edits(config)
+        journal = folder.journal
+        source = _named_once(read_edits(config), config, journal, journal.head() + 1)
         settings = resolved_again(folder.journal)
         stream.check(settings.editor, source)
         check_lengths(config.model, models.load_config(config.model), source)
@@ -341,7 +345,40 @@ def _same_edits(config: RunConfig, job: Job, folder: RunFolder) -> Source:
         raise DataError(f"The facts of this run are gone: there is no {spec.path}. {end}")
     if data.digest(spec) != job.data_sha256:
         raise DataError(f"{spec.path} has changed since this run was begun. Put it back. {end}")
-    return read_edits(config)
+    return _named_once(read_edits(config), config, folder.journal, job.first_turn, again=True)
+
+
+def _named_once(
+    source: Source,
+    config: RunConfig,
+    journal: Journal | None = None,
+    before: int = 1,
+    *,
+    again: bool = False,
+) -> Source:
+    """Give the facts of a job ids that no other edit of the run has, and say which are new.
+
+    Args:
+        source: The facts.
+        config: The settings of the job.
+        journal: The run that they are added to; None for a new one.
+        before: The first turn of the job.
+        again: Whether it was said before, when the job began.
+    """
+
+    def is_taken(name: str) -> bool:
+        return journal is not None and journal.is_named(name, before)
+
+    file = data.parse_spec(config.data).path.name
+    source, changes = stream.named_once(source, file, is_taken if before > 1 else None)
+    if changes and not again:
+        old, new = changes[0]
+        many = "1 edit has" if len(changes) == 1 else f"{len(changes):,} edits have"
+        _log.warning(
+            "%s an id that another edit of the run has, and a new one: %r is now %r%s.",
+            *(many, old, new, ", and so on" if len(changes) > 1 else ""),
+        )
+    return source
 
 
 def _seed(seed: int) -> None:

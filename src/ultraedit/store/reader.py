@@ -146,6 +146,18 @@ class JournalReader:
         """Edits of an id, in turns that stand."""
         return list(self._edits("e.name = ? AND t.undone IS NULL", name))
 
+    def is_named(self, name: str, before: int) -> bool:
+        """Whether an edit of an id was made in a turn before one, and its turn stands."""
+        return (
+            self._one(
+                "SELECT 1 FROM edits e JOIN turns t ON t.id = e.turn "
+                "WHERE e.name = ? AND t.undone IS NULL AND t.number < ?",
+                name,
+                before,
+            )
+            is not None
+        )
+
     def last_of_prompt(self, prompt: str) -> StoredEdit | None:
         """The last edit of a prompt that holds; None if none does."""
         where = f"e.prompt = ? AND {_HOLDS}"
@@ -174,13 +186,14 @@ class JournalReader:
             yield row["prompt"], row["target"]
 
     def find(self, text: str) -> Iterator[StoredEdit]:
-        """Edits whose prompt or target has a text in it, whatever its case, rolled back or not.
+        """Edits whose prompt, target or id has a text in it, whatever its case, rolled back or not.
 
         They come in the order in which they were made, as they are needed.
         """
         folded = text.casefold()
         return self._edits(
-            "instr(folded(e.prompt), ?) OR instr(folded(e.target), ?)", folded, folded
+            "instr(folded(e.prompt), ?) OR instr(folded(e.target), ?) OR folded(e.name) = ?",
+            *(folded, folded, folded),
         )
 
     def _edits(

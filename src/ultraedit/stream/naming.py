@@ -1,0 +1,105 @@
+"""Ids that no two edits of a run share, whatever their files called them."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from hashlib import blake2b
+
+from ultraedit.stream.sampling import Panel
+from ultraedit.stream.sources import Source
+from ultraedit.types import Edit
+
+
+class Renamed:
+    """A source whose edits have other ids where theirs clash.
+
+    An id that several edits of the file have, or one of the run before, becomes ``FILE:N`` with the
+    number of the edit in its file. Nothing else changes.
+    """
+
+    def __init__(
+        self, source: Source, file: str, ids: Ids, is_taken: Callable[[str], bool]
+    ) -> None:
+        """Wrap a source; see `named_once`."""
+        self._source = source
+        self._file = file
+        self._ids = ids
+        self._is_taken = is_taken
+        panel = source.panel
+        edits = [self._named(at, edit) for at, edit in zip(panel.places, panel.edits, strict=True)]
+        self.panel = Panel(edits, panel.places, panel.newest)
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return self._source.total
+
+    def after(self, done: int = 0) -> Iterator[Edit]:
+        """All edits behind the first so many."""
+        for at, edit in enumerate(self._source.after(done), start=done):
+            yield self._named(at, edit)
+
+    def _named(self, at: int, edit: Edit) -> Edit:
+        """The edit at a place, counted from 0."""
+        if not self._ids.is_double(edit.id) and not self._is_taken(edit.id):
+            return edit
+        name, number = f"{self._file}:{at + 1}", 1
+        while name in self._ids or self._is_taken(name):
+            number += 1
+            name = f"{self._file}:{at + 1}#{number}"
+        return replace(edit, id=name)
+
+
+class Ids:
+    """The ids of a source, eight bytes each."""
+
+    def __init__(self, source: Source) -> None:
+        """Read them all."""
+        self._digests = array("Q", sorted(_digest(edit.id) for edit in source.after()))
+
+    def __contains__(self, id: str) -> bool:
+        """Whether an edit has it."""
+        return self._count(id) > 0
+
+    def is_double(self, id: str) -> bool:
+        """Whether several edits have it."""
+        return self._count(id) > 1
+
+    def _count(self, id: str) -> int:
+        """None, one, or several."""
+        digest = _digest(id)
+        at = bisect_left(self._digests, digest)
+        return sum(each == digest for each in self._digests[at : at + 2])
+
+
+def named_once(
+    source: Source, file: str, is_taken: Callable[[str], bool] | None = None
+) -> tuple[Source, list[tuple[str, str]]]:
+    """Give the edits of a source ids that are unique in their run.
+
+    Args:
+        source: The edits.
+        file: Name of their file.
+        is_taken: Whether an edit of the run has an id already. None for a new run.
+
+    Returns:
+        The source, and the old and the new id of each edit that is renamed.
+    """
+    ids = Ids(source)
+    taken = is_taken or (lambda id: False)
+    renamed = Renamed(source, file, ids, taken)
+    changes = [
+        (edit.id, renamed._named(at, edit).id)
+        for at, edit in enumerate(source.after())
+        if ids.is_double(edit.id) or taken(edit.id)
+    ]
+    return (renamed, changes) if changes else (source, [])
+
+
+def _digest(id: str) -> int:
+    return int.from_bytes(
+        blake2b(id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big"
+    )
