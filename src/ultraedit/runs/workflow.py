@@ -365,12 +365,9 @@ def _named_once(
         before: The first turn of the job.
         again: Whether it was said before, when the job began.
     """
-
-    def is_taken(name: str) -> bool:
-        return journal is not None and journal.is_named(name, before)
-
+    taken = () if journal is None else journal.names(before)
     file = data.parse_spec(config.data).path.name
-    source, changes = stream.named_once(source, file, is_taken if before > 1 else None)
+    source, changes = stream.named_once(source, file, taken)
     if changes and not again:
         old, new = changes[0]
         many = "1 edit has" if len(changes) == 1 else f"{len(changes):,} edits have"

@@ -146,17 +146,14 @@ class JournalReader:
         """Edits of an id, in turns that stand."""
         return list(self._edits("e.name = ? AND t.undone IS NULL", name))
 
-    def is_named(self, name: str, before: int) -> bool:
-        """Whether an edit of an id was made in a turn before one, and its turn stands."""
-        return (
-            self._one(
-                "SELECT 1 FROM edits e JOIN turns t ON t.id = e.turn "
-                "WHERE e.name = ? AND t.undone IS NULL AND t.number < ?",
-                name,
-                before,
-            )
-            is not None
+    def names(self, before: int) -> Iterator[str]:
+        """The ids of the edits of all turns before one that stand."""
+        query = (
+            "SELECT e.name FROM edits e JOIN turns t ON t.id = e.turn "
+            "WHERE t.undone IS NULL AND t.number < ?"
         )
+        for row in self._rows(query, before):
+            yield row["name"]
 
     def last_of_prompt(self, prompt: str) -> StoredEdit | None:
         """The last edit of a prompt that holds; None if none does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -20,16 +20,14 @@ class Renamed:
     number of the edit in its file. Nothing else changes.
     """
 
-    def __init__(
-        self, source: Source, file: str, ids: Ids, is_taken: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, source: Source, file: str, ids: Ids, taken: Ids) -> None:
         """Wrap a source; see `named_once`."""
         self._source = source
         self._file = file
         self._ids = ids
-        self._is_taken = is_taken
+        self._taken = taken
         panel = source.panel
-        edits = [self._named(at, edit) for at, edit in zip(panel.places, panel.edits, strict=True)]
+        edits = [self.named(at, edit) for at, edit in zip(panel.places, panel.edits, strict=True)]
         self.panel = Panel(edits, panel.places, panel.newest)
 
     @property
@@ -40,25 +38,25 @@ class Renamed:
     def after(self, done: int = 0) -> Iterator[Edit]:
         """All edits behind the first so many."""
         for at, edit in enumerate(self._source.after(done), start=done):
-            yield self._named(at, edit)
+            yield self.named(at, edit)
 
-    def _named(self, at: int, edit: Edit) -> Edit:
+    def named(self, at: int, edit: Edit) -> Edit:
         """The edit at a place, counted from 0."""
-        if not self._ids.is_double(edit.id) and not self._is_taken(edit.id):
+        if not self._ids.is_double(edit.id) and edit.id not in self._taken:
             return edit
         name, number = f"{self._file}:{at + 1}", 1
-        while name in self._ids or self._is_taken(name):
+        while name in self._ids or name in self._taken:
             number += 1
             name = f"{self._file}:{at + 1}#{number}"
         return replace(edit, id=name)
 
 
 class Ids:
-    """The ids of a source, eight bytes each."""
+    """A set of ids, eight bytes each, that any thread may read."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, ids: Iterable[str] = ()) -> None:
         """Read them all."""
-        self._digests = array("Q", sorted(_digest(edit.id) for edit in source.after()))
+        self._digests = array("Q", sorted(map(_digest, ids)))
 
     def __contains__(self, id: str) -> bool:
         """Whether an edit has it."""
@@ -76,25 +74,24 @@ class Ids:
 
 
 def named_once(
-    source: Source, file: str, is_taken: Callable[[str], bool] | None = None
+    source: Source, file: str, taken: Iterable[str] = ()
 ) -> tuple[Source, list[tuple[str, str]]]:
     """Give the edits of a source ids that are unique in their run.
 
     Args:
         source: The edits.
         file: Name of their file.
-        is_taken: Whether an edit of the run has an id already. None for a new run.
+        taken: The ids that edits of the run have already.
 
     Returns:
         The source, and the old and the new id of each edit that is renamed.
     """
-    ids = Ids(source)
-    taken = is_taken or (lambda id: False)
-    renamed = Renamed(source, file, ids, taken)
+    ids, others = Ids(edit.id for edit in source.after()), Ids(taken)
+    renamed = Renamed(source, file, ids, others)
     changes = [
-        (edit.id, renamed._named(at, edit).id)
+        (edit.id, renamed.named(at, edit).id)
         for at, edit in enumerate(source.after())
-        if ids.is_double(edit.id) or taken(edit.id)
+        if ids.is_double(edit.id) or edit.id in others
     ]
     return (renamed, changes) if changes else (source, [])
 
