@@ -12,13 +12,15 @@ from ultraedit.cli import _output
 from ultraedit.cli._facts import Knowing, facts_of_run, with_columns
 from ultraedit.cli._help import add, group
 from ultraedit.cli._progress import progress
+from ultraedit.cli._writing import draft, enrich
 
 app = group(
-    """List the formats of files of facts, and see what is in a file.
+    """List the formats of files of facts, see what is in one, and make facts complete.
 
     Examples:
       ultraedit data list
       ultraedit data check facts.jsonl
+      ultraedit data enrich facts.csv --out facts.jsonl
     """
 )
 
@@ -198,3 +200,5 @@ def _counter(model: str, ask_first: int) -> dict[str, Any]:
 add(app, "list", list_all)
 add(app, "show", show)
 add(app, "check", check)
+add(app, "enrich", enrich)
+add(app, "draft", draft)

@@ -40,8 +40,14 @@ def review(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     path = Path(file.name)
     try:
         subprocess.run([*shlex.split(editor), str(path)], check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise ConfigError(f"The editor {editor!r} failed: {error}. Check $EDITOR.") from error
+    except subprocess.CalledProcessError as error:
+        raise ConfigError(
+            f"The editor {editor!r} ended with exit code {error.returncode}: nothing was written. "
+            f"The facts are in {path}."
+        ) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"The editor {editor!r} cannot be run: {reason}. Set $EDITOR.") from error
     kept = _read(path)
     path.unlink()
     return kept

@@ -54,14 +54,15 @@ class LocalWriter:
     def close(self) -> None:
         """The model is the caller's."""
 
-    def go_on(self, texts: Sequence[str]) -> list[str]:
-        """The first question that the model goes on with, behind each text."""
+    def complete(self, texts: Sequence[str]) -> list[str]:
+        """The line that the model goes on with, behind each text."""
         from ultraedit.models.generation import generate
 
-        limits = [QUESTION_TOKENS] * len(texts)
-        return [
-            _first_question(text) for text in generate(self._model, texts, max_new_tokens=limits)
-        ]
+        return generate(self._model, texts, max_new_tokens=[QUESTION_TOKENS] * len(texts))
+
+    def go_on(self, texts: Sequence[str]) -> list[str]:
+        """The first question that the model goes on with, behind each text."""
+        return [_first_question(text) for text in self.complete(texts)]
 
 
 def _first_question(text: str) -> str:
