@@ -63,6 +63,26 @@ def test_the_columns_are_part_of_a_check(cli):
     assert report["columns"] == {"target": ["Bemerkung"], "prompt": ["Frage"]}
 
 
+def test_bare_facts_are_scored_on_rephrasings_that_are_named_as_made(cli, tiny):
+    Path("bare.jsonl").write_text(
+        lines([{"prompt": f["prompt"], "target": f["target"]} for f in FACTS])
+    )
+    cli("edit", "bare.jsonl", "--model", tiny, "--free-answers", "0", "--out", "o")
+    summary = json.loads(Path("o/summary.json").read_text())
+    assert summary["after"]["generalization"] is not None
+    said = "on rephrasings made by English patterns, of 5 of 5 edits"
+    assert summary["remarks"]["generalization"] == said
+    assert said in Path("o/report.md").read_text()
+    assert all(not row["rephrases"] for row in json.loads(cli("find", "o", "?", "--json").stdout))
+    scored = json.loads(cli("eval", "o", "--free-answers", "0", "--json").stdout)
+    assert scored["scores"]["generalization"] == summary["after"]["generalization"]
+    cli("revert", "o", "--edit", "2")
+    summary = json.loads(Path("o/summary.json").read_text())
+    assert summary["remarks"]["generalization"].endswith("of 4 of 4 edits")
+    cli("edit", "facts.jsonl", "--model", tiny, "--free-answers", "0", "--out", "p")
+    assert "generalization" not in json.loads(Path("p/summary.json").read_text())["remarks"]
+
+
 def test_columns_without_a_file_are_refused(refused, tiny):
     sentence = refused("run", "--model", tiny, "--columns", "prompt=A")
     assert sentence == "--columns names columns of a file of facts: give the file with --data."

@@ -19,6 +19,7 @@ from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, norms, peak_memory, run_turns
 from ultraedit.perplexity import Text, read_text
 from ultraedit.probes import Probing
+from ultraedit.runs import made
 from ultraedit.runs.opening import open_host
 from ultraedit.runs.replay import restore
 from ultraedit.runs.scoring import standing
@@ -199,7 +200,8 @@ def _revert(folder: RunFolder, chosen: Sequence[StoredEdit], observer: Observer)
             *(host, settings.editor, remaining.base, after[1], (), progress, kept),
             probed=probing.remarks,
         )
-        summary = summarize(config, settings, result, folder)
+        said = made.remarks((each.edit for each in journal.standing()), panel)
+        summary = summarize(config, settings, result, folder, said)
         conclude(folder, summary, result, observer, save_model=saved)
     else:  # nothing is left to score
         if saved:

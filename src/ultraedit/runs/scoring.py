@@ -11,6 +11,7 @@ from ultraedit.errors import ConfigError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.perplexity import read_text
 from ultraedit.probes import Probing
+from ultraedit.runs.made import with_rephrases
 from ultraedit.runs.opening import open_host
 from ultraedit.runs.replay import restore
 from ultraedit.store import JOURNAL, Journal
@@ -97,5 +98,5 @@ def standing(journal: Journal, without: Collection[int] = ()) -> Panel:
     config = make_config(dict(journal.job().settings))
     edits = (each.edit for each in journal.standing() if each.row not in without)
     if config.score_sample is None:
-        return whole(tuple(edits))
-    return draw(edits, config.score_sample, config.seed)[1]
+        return with_rephrases(whole(tuple(edits)))
+    return with_rephrases(draw(edits, config.score_sample, config.seed)[1])

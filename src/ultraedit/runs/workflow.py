@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ from ultraedit.errors import ConfigError, DataError
 from ultraedit.lifelong import Progress, keep_freed_memory
 from ultraedit.monitors import Guard, make_watch
 from ultraedit.perplexity import read_text
+from ultraedit.runs import made
 from ultraedit.runs.lengths import check_lengths
 from ultraedit.runs.opening import open_host
 from ultraedit.runs.replay import restore
@@ -203,6 +205,9 @@ def _work(
     """Do what is left of the newest job, and leave its results."""
     keep_freed_memory()
     journal = folder.journal
+    scored = made.WithRephrases(source)
+    said = made.remarks(source.panel.edits, scored.panel)
+    source = scored
     host, _ = open_host(journal, observer, (config, settings))
     editor = getattr(settings.editor, "inner", settings.editor)
     if isinstance(editor, Trained):
@@ -249,7 +254,7 @@ def _work(
     finally:
         host.drop_trunk()
         folder.settle()
-    summary = summarize(config, settings, result, folder)
+    summary = summarize(config, settings, result, folder, said)
     conclude(folder, summary, result, observer, save_model=config.save_model)
     return RunResult(config, result, summary, folder.path)
 
@@ -294,9 +299,21 @@ def write_report(path: Path) -> None:
 
 
 def summarize(
-    config: RunConfig, settings: Settings, result: EditResult, folder: RunFolder
+    config: RunConfig,
+    settings: Settings,
+    result: EditResult,
+    folder: RunFolder,
+    remarks: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The run in one object: ``summary.json``."""
+    """The run in one object: ``summary.json``.
+
+    Args:
+        config: The settings of its newest job.
+        settings: What these became.
+        result: What came of it.
+        folder: Its folder.
+        remarks: What has to be said of the scores beside what the result says.
+    """
     progress = result.progress
     last = folder.journal.turn(folder.journal.head()).record
     return {
@@ -314,7 +331,7 @@ def summarize(
         "after": asdict(result.after.scores),
         "newest": None if result.newest is None else asdict(result.newest),
         "resolved": describe(config, settings)["resolved"],
-        "remarks": result.remarks,
+        "remarks": result.remarks | dict(remarks or {}),
     }
 
 
