@@ -76,6 +76,7 @@ def test_bare_facts_are_scored_on_rephrasings_that_are_named_as_made(cli, tiny):
     assert all(not row["rephrases"] for row in json.loads(cli("find", "o", "?", "--json").stdout))
     scored = json.loads(cli("eval", "o", "--free-answers", "0", "--json").stdout)
     assert scored["scores"]["generalization"] == summary["after"]["generalization"]
+    assert scored["remarks"]["generalization"] == said
     cli("revert", "o", "--edit", "2")
     summary = json.loads(Path("o/summary.json").read_text())
     assert summary["remarks"]["generalization"].endswith("of 4 of 4 edits")

@@ -132,6 +132,7 @@ def _controls(made: Sequence[Any], subject: str | None) -> Iterator[Question]:
         if not isinstance(each, Mapping):
             continue
         prompt, target = each.get("prompt"), each.get("target")
-        texts = isinstance(prompt, str) and isinstance(target, str)
-        if texts and prompt.strip() and target.strip() and (not subject or subject not in prompt):
+        if not isinstance(prompt, str) or not isinstance(target, str):
+            continue
+        if prompt.strip() and target.strip() and (not subject or subject not in prompt):
             yield Question(prompt.strip(), target.strip())

@@ -130,6 +130,7 @@ def _of_prompt(journal: Journal, text: str, turn: int | None) -> list[StoredEdit
     Raises:
         ConfigError: If several have it, and none is it.
     """
+    text = text.strip()
     folded = text.casefold()
     edits = [
         each
@@ -139,7 +140,7 @@ def _of_prompt(journal: Journal, text: str, turn: int | None) -> list[StoredEdit
         and turn in (None, each.turn)
         and folded in each.edit.prompt.casefold()
     ]
-    whole = [each for each in edits if each.edit.prompt.casefold().strip() == folded.strip()]
+    whole = [each for each in edits if each.edit.prompt.casefold().strip() == folded]
     if len(whole) == 1 or len(edits) < 2:
         return whole or edits
     ids = ", ".join(repr(each.edit.id) for each in (whole or edits)[:5])

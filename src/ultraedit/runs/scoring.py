@@ -11,7 +11,7 @@ from ultraedit.errors import ConfigError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.perplexity import read_text
 from ultraedit.probes import Probing
-from ultraedit.runs.made import with_rephrases
+from ultraedit.runs.made import remarks, with_rephrases
 from ultraedit.runs.opening import open_host
 from ultraedit.runs.replay import restore
 from ultraedit.store import JOURNAL, Journal
@@ -27,7 +27,7 @@ class Scored(NamedTuple):
     """How many were scored."""
     found: Evaluation
     remarks: dict[str, str]
-    """By name of a probe what has to be said of it."""
+    """By name of a probe or a score what has to be said of it."""
 
 
 def score(
@@ -83,7 +83,8 @@ def score(
         progress = restore(host, settings.editor, journal, observer=observer)
         with host.viewed(settings.editor, progress.state):
             found = ask(base.reference)
-        return Scored(progress.turns, len(panel.edits), found, probing.remarks)
+        said = remarks((each.edit for each in journal.standing()), panel)
+        return Scored(progress.turns, len(panel.edits), found, probing.remarks | said)
     finally:
         journal.close()
 
