@@ -195,6 +195,21 @@ def test_rows_behind_a_bad_one_are_checked_too(write):
     assert report.columns == {"prompt": ["Question"], "target": ["Answer"]}
 
 
+def test_a_line_without_end_is_refused(write, monkeypatch):
+    monkeypatch.setattr("ultraedit.data.delimited.MAX_ROW", 2**10)
+    path = write("facts.csv", "Question,Answer\nWho?,Bob\n" + "x" * 2**11)
+    with pytest.raises(DataError, match="line 3: longer than"):
+        read(path)
+
+
+def test_what_is_said_of_a_file_is_said_once(write, caplog):
+    path = write("fakten.csv", GERMAN.encode("cp1252"))
+    with caplog.at_level(logging.WARNING):
+        read(path)
+        read(path)
+    assert caplog.text.count("is read as Windows-1252") == 1
+
+
 def test_lines_are_counted_through_cells_of_several_lines(write):
     text = 'Question,Answer\n"Who\nis it?",Bob\nWhy?,\n'
     edits = stream(write("facts.csv", text))

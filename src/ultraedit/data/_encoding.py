@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ultraedit.data._files import not_utf8, opened
+from ultraedit.data._notes import note
 from ultraedit.errors import DataError
-
-log = logging.getLogger(__name__)
 
 _CHUNK = 2**20
 _MARKS = (
@@ -90,8 +89,9 @@ def _legacy(path: Path) -> Encoding:
                     f"{path} is neither UTF-8 nor Windows-1252 (byte 0x"
                     f"{error.object[error.start]:02x}). Save it as UTF-8."
                 ) from error
-    log.warning(
-        "%s is not UTF-8 and is read as Windows-1252. If letters look wrong, save it as UTF-8.",
-        path,
+    note(
+        f"{path} is not UTF-8 and is read as Windows-1252. "
+        "If letters look wrong, save it as UTF-8.",
+        logging.WARNING,
     )
     return Encoding(LEGACY, True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ultraedit.data._columns import recognised
 from ultraedit.data._encoding import find_encoding
-from ultraedit.data._files import opened
+from ultraedit.data._files import MAX_ROW, opened
 from ultraedit.data._rows import Fault
 from ultraedit.data._table import Cells, table
 from ultraedit.errors import DataError
@@ -31,16 +31,17 @@ def _cells(path: Path, delimiters: str) -> Iterator[Cells]:
 
 
 def _parsed(text: io.TextIOWrapper, path: Path, delimiters: str) -> Iterator[Cells]:
-    skipped, first = 0, text.readline()
+    skipped, first = 0, text.readline(MAX_ROW)
     while first and not first.strip():
-        skipped, first = skipped + 1, text.readline()
+        skipped, first = skipped + 1, text.readline(MAX_ROW)
     named = first.strip()
     if named.lower().startswith("sep=") and len(named) == 5:  # Excel's line for itself
-        delimiters, skipped, first = named[-1], skipped + 1, text.readline()
+        delimiters, skipped, first = named[-1], skipped + 1, text.readline(MAX_ROW)
     if not first:
         return
     delimiter = _delimiter(first, delimiters)
-    reader = csv.reader(_chain(first, text), delimiter=delimiter, strict=True)
+    lines = _lines(first, text, path, skipped)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     line = 1
     while True:
         try:
@@ -61,9 +62,16 @@ def _parsed(text: io.TextIOWrapper, path: Path, delimiters: str) -> Iterator[Cel
         line = reader.line_num + 1
 
 
-def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
+def _lines(first: str, text: io.TextIOWrapper, path: Path, skipped: int) -> Iterator[str]:
+    """The lines of a table, the header first, each within `MAX_ROW`."""
+    line, number = first, skipped + 1
+    while line:
+        if len(line) >= MAX_ROW:
+            raise DataError(
+                f"{path}, line {number}: longer than {MAX_ROW >> 20} MiB. Write one row a line."
+            )
+        yield line
+        line, number = text.readline(MAX_ROW), number + 1
 
 
 def _delimiter(header: str, delimiters: str) -> str:

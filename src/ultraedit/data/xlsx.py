@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from zipfile import BadZipFile
 
+from ultraedit.data._notes import note
 from ultraedit.data._rows import Fault
 from ultraedit.data._table import Cells, table
 from ultraedit.errors import ConfigError, DataError
-
-log = logging.getLogger(__name__)
 
 _ERRORS = {"#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#SPILL!"}
 
@@ -37,12 +35,8 @@ def _cells(path: Path) -> Iterator[Cells]:
         sheet = book.worksheets[0]
         others = [other.title for other in book.worksheets[1:]]
         if others:
-            log.info(
-                "%s: the sheet %r is read, %s not.",
-                path,
-                sheet.title,
-                " and ".join(map(repr, others)),
-            )
+            named = " and ".join(map(repr, others))
+            note(f"{path}: the sheet {sheet.title!r} is read, {named} not.")
         sheet.reset_dimensions()  # some programs write a size that is too small
         seen = False
         for line, values in enumerate(sheet.iter_rows(values_only=True), start=1):

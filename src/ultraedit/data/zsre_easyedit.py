@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 from ultraedit.data import _kinds as kinds
 from ultraedit.data._json import json_rows
 from ultraedit.data._layout import ROW_NAMES, Field, Layout, Values
+from ultraedit.data._notes import note
 from ultraedit.data._rows import Row
 from ultraedit.types import Edit, Question
-
-log = logging.getLogger(__name__)
 
 
 def _rows(path: Path) -> Iterator[Row]:
@@ -24,7 +22,7 @@ def _rows(path: Path) -> Iterator[Row]:
         else:
             yield row
     if without:
-        log.info("%s: %d rows have an empty alt and are no edits.", path, without)
+        note(f"{path}: {without:,} rows have an empty alt and are no edits.")
 
 
 def _edit(values: Values, id: str, seed: int) -> Edit:
