@@ -1,4 +1,4 @@
-"""Rephrasings for facts that come without any, so that generalization is measured all the same."""
+"""What a run says of its facts: which were known, and that rephrasings of bare ones are made."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from ultraedit.enrich import TemplateWriter, enrich
+from ultraedit.metrics import exact_match
 from ultraedit.stream import Panel, Source
-from ultraedit.types import Edit
+from ultraedit.types import Answer, Edit
 
 MADE = 2
 """Rephrasings that are asked of each fact."""
@@ -29,6 +30,23 @@ class WithRephrases:
     def after(self, done: int = 0) -> Iterator[Edit]:
         """All edits behind the first so many, as they are: nothing that is made is edited on."""
         return self._source.after(done)
+
+
+def known_before(answers: Iterable[Answer]) -> dict[str, str]:
+    """What has to be said of facts that the unedited model answers; nothing if it answers none.
+
+    Args:
+        answers: The free answers of a run.
+    """
+    asked = [each for each in answers if each.kind == "efficacy" and each.target is not None]
+    known = [each for each in asked if exact_match(each.before, [str(each.target)])]
+    if not known:
+        return {}
+    ids = ", ".join(each.edit_id for each in known[:3])
+    return {
+        "known before": f"the unedited model answers {len(known):,} of the {len(asked):,} facts "
+        f"that were asked freely, with the ids {ids}{', ...' if len(known) > 3 else ''}"
+    }
 
 
 def is_bare(edits: Iterable[Edit]) -> bool:

@@ -254,6 +254,7 @@ def _work(
     finally:
         host.drop_trunk()
         folder.settle()
+    said |= made.known_before(result.after.answers)
     summary = summarize(config, settings, result, folder, said)
     conclude(folder, summary, result, observer, save_model=config.save_model)
     return RunResult(config, result, summary, folder.path)
