@@ -84,7 +84,7 @@ def enrich(
 
     Examples:
       ultraedit data enrich facts.csv --out facts.jsonl
-      ultraedit data enrich facts.csv --out facts.jsonl --writer local --model smollm2
+      ultraedit data enrich a.csv --out a.jsonl --writer local --model smollm2
 
     What a fact has is kept. What is added is made and checked by nobody: look at it, with --review.
     Facts for which the writer has no other words are listed with the reason. The replies of an
@@ -156,7 +156,7 @@ def draft(
 
     Examples:
       ultraedit data draft notes.md --out facts.jsonl --model smollm2
-      ultraedit data draft manual.pdf --out facts.jsonl --writer openai --model NAME
+      ultraedit data draft a.pdf --out a.jsonl --writer openai --model NAME
 
     A fact whose answer is not in its passage is dropped and counted. Check the others against their
     passages, which stand beside them, before they are edited.
