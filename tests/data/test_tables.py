@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -457,6 +458,19 @@ def test_a_workbook_with_an_error_in_a_cell_is_refused(tmp_path):
     path = _workbook(tmp_path / "f.xlsx", [["Frage", "Antwort"], ["a", "b"], ["c", "#N/A"]])
     with pytest.raises(DataError, match=r"row 2 \(line 3\): column 2 holds the error #N/A\. Corr"):
         read(path)
+
+
+def test_what_openpyxl_warns_of_is_not_passed_on(tmp_path, monkeypatch):
+    path = _workbook(tmp_path / "f.xlsx", [["Frage", "Antwort"], ["a", "b"]])
+    openpyxl = pytest.importorskip("openpyxl")
+    load = openpyxl.load_workbook
+
+    def warn(*args, **options):
+        warnings.warn("Workbook contains no default style", UserWarning, stacklevel=2)
+        return load(*args, **options)
+
+    monkeypatch.setattr(openpyxl, "load_workbook", warn)
+    assert len(read(path)) == 1
 
 
 @pytest.mark.parametrize("content", [b"no workbook", b"", b"PK\x03\x04 cut short"])

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ultraedit.models import LanguageModel
     from ultraedit.types import Edit
 
-Found = Mapping[str, "Finding"]
+ByKind = Mapping[str, "Finding"]
+"""Findings by their kind, a key of `ultraedit.data.KINDS`."""
 
 SHOWN = 3
 """Rows that are shown before anything is written."""
@@ -76,7 +77,7 @@ def show_first_rows(data: str, *, ask: bool) -> None:
         typer.confirm("Write facts such as these?", default=True, abort=True, err=True)
 
 
-def look_at(data: str, model: str, limit: int | None, seed: int, run: Path | None = None) -> Found:
+def look_at(data: str, model: str, limit: int | None, seed: int, run: Path | None = None) -> ByKind:
     """Find what the facts of a run should be looked at for, and show it.
 
     Args:

@@ -41,12 +41,12 @@ def _show_edit(folder: Path, name: str, *, json: bool) -> None:
 
     journal = Journal.open(folder / JOURNAL)
     try:
-        (found,) = find_edits(journal, [name], None)
+        (stored,) = find_edits(journal, [name], None)
     finally:
         journal.close()
-    edit = found.edit
+    edit = stored.edit
     if json:
-        _output.write_json({"turn": found.turn} | asdict(edit))
+        _output.write_json({"turn": stored.turn} | asdict(edit))
         return
     questions = {
         name.replace("_", " "): [
@@ -56,7 +56,7 @@ def _show_edit(folder: Path, name: str, *, json: bool) -> None:
     }
     _output.pairs(
         {
-            "turn": f"{found.turn:,}",
+            "turn": f"{stored.turn:,}",
             "id": edit.id,
             "prompt": edit.prompt,
             "target": edit.target,

@@ -168,16 +168,16 @@ def plan(header: Sequence[str], given: Columns, place: str) -> Plan:
         part = part_of(name)
         if part is not None and part not in parts and at not in taken:
             guessed.setdefault(part, []).append(at)
-    for part, found_at in guessed.items():
-        if len(found_at) > 1 and part not in LISTS:
+    for part, matches in guessed.items():
+        if len(matches) > 1 and part not in LISTS:
             if part not in _REQUIRED:
                 continue  # which of two numbers is the id does not matter
-            two = " and ".join(repr(names[at]) for at in found_at[:3])
+            two = " and ".join(repr(names[at]) for at in matches[:3])
             raise DataError(
                 f"{place}: the columns {two} could each be the {part}. "
-                f"Say which: --columns {part}={names[found_at[0]]}."
+                f"Say which: --columns {part}={names[matches[0]]}."
             )
-        places += [(part, at) for at in found_at]
+        places += [(part, at) for at in matches]
     if "prompt" not in {part for part, _ in places}:
         places = [("prompt" if part == "input" else part, at) for part, at in places]
     for part in _REQUIRED:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 from ultraedit.data._notes import note
@@ -25,7 +28,8 @@ def _cells(path: Path) -> Iterator[Cells]:
         ) from None
     try:
         # Read-only reads row by row; data_only takes the value that a formula last had.
-        book = load_workbook(path, read_only=True, data_only=True)
+        with _quiet():
+            book = load_workbook(path, read_only=True, data_only=True)
     except (BadZipFile, InvalidFileException, KeyError, ValueError, OSError) as error:
         raise DataError(
             f"{path} is no .xlsx workbook that can be read ({error}). One with a password must be "
@@ -39,7 +43,7 @@ def _cells(path: Path) -> Iterator[Cells]:
             note(f"{path}: the sheet {sheet.title!r} is read, {named} not.")
         sheet.reset_dimensions()  # some programs write a size that is too small
         seen = False
-        for line, values in enumerate(sheet.iter_rows(values_only=True), start=1):
+        for line, values in enumerate(_rows(sheet), start=1):
             if not seen and not any(value is not None for value in values):
                 continue
             at = next((i for i, value in enumerate(values) if value in _ERRORS), None)
@@ -51,6 +55,24 @@ def _cells(path: Path) -> Iterator[Cells]:
             seen = True
     finally:
         book.close()
+
+
+def _rows(sheet: Any) -> Iterator[tuple[Any, ...]]:
+    rows = sheet.iter_rows(values_only=True)
+    while True:
+        with _quiet():
+            row = next(rows, None)
+        if row is None:
+            return
+        yield row
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without openpyxl's warnings of styles and checks of a sheet, which are not read anyway."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 LAYOUT = table(_cells)
