@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ultraeditbench.fake import Answer, served
 from ultraedit.data import read
 
 
@@ -54,6 +55,21 @@ def test_a_table_is_made_complete(cli, refused):
 )
 def test_what_cannot_be_made_is_refused(refused, args, sentence):
     assert refused("data", "enrich", "facts.csv", *args) == sentence
+
+
+def test_an_endpoint_is_asked_once_for_each_fact(cli, monkeypatch):
+    pytest.importorskip("openai")
+    monkeypatch.setenv("OPENAI_API_KEY", "word")
+    reply = json.dumps({"rephrases": ["Jane Austen was born in?", "Jane Austen's birthplace?"]})
+    with served(lambda number, again: Answer(text=reply)) as endpoint:
+        writer = ("--writer", "openai", "--model", "fake", "--base-url", endpoint.url)
+        page = cli("data", "enrich", "facts.csv", "--out", "o.jsonl", *writer)
+        assert "At most 2 requests are made.\n" in page.stderr
+        Path("o.jsonl").unlink()
+        page = cli("data", "enrich", "facts.csv", "--out", "o.jsonl", *writer)
+        assert "but for those whose replies are in .o.replies.sqlite." in page.stderr
+        assert sum(endpoint.asked.values()) == 2
+    assert len(read("o.jsonl")[0].rephrases) == 2
 
 
 def test_a_document_is_drafted_by_a_model(cli, refused, tiny, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -78,6 +79,7 @@ def enrich(
     columns: o.Columns = None,
     limit: o.Limit = None,
     review: Review = False,
+    yes: b.Yes = False,
     json: o.Json = False,
 ) -> None:
     r"""Add to facts what they lack: other wordings, subject, control and reverse questions.
@@ -96,8 +98,10 @@ def enrich(
     from ultraedit.enrich import enrich as complete
 
     data = with_columns(facts, columns) or facts
-    edits = stream(data, limit=limit)
+    edits = list(stream(data, limit=limit))
     show_first_rows(data, ask=False)
+    if writer == "openai":
+        _confirm(len(edits), _replies(out), yes=yes)
     with progress() as observer:
         chosen: Writer
         if writer == "template":
@@ -150,6 +154,7 @@ def draft(
     base_url: b.BaseUrl = None,
     concurrency: b.Concurrency = 8,
     review: Review = False,
+    yes: b.Yes = False,
     json: o.Json = False,
 ) -> None:
     r"""Propose facts out of a document, each with the passage that it rests on.
@@ -166,6 +171,8 @@ def draft(
     from ultraedit.enrich.draft import read_passages
 
     passages = read_passages(document)
+    if writer == "openai":
+        _confirm(len(passages), _replies(out), yes=yes)
     with progress() as observer:
         endpoint = _endpoint(model, base_url, concurrency, writer)
         chosen = _drafting(writer, endpoint, out, observer)
@@ -256,7 +263,20 @@ def _drafting(name: str, endpoint: Any, out: Path, observer: Observer) -> DraftW
 def _client(endpoint: Any, out: Path) -> OpenAIWriter:
     from ultraedit.ultraeditbench.writers.openai import OpenAIWriter
 
-    return OpenAIWriter(endpoint, out.with_name(f".{out.stem}{REPLIES}"))
+    return OpenAIWriter(endpoint, _replies(out))
+
+
+def _replies(out: Path) -> Path:
+    """Where the replies to the facts of a file are kept."""
+    return out.with_name(f".{out.stem}{REPLIES}")
+
+
+def _confirm(requests: int, replies: Path, *, yes: bool) -> None:
+    """Say how much will be asked of a service that may have to be paid, and ask a user for it."""
+    kept = f", but for those whose replies are in {replies}" if replies.exists() else ""
+    _output.message(f"At most {requests:,} requests are made{kept}.")
+    if requests and not yes and sys.stdin.isatty():
+        typer.confirm("Begin?", abort=True, err=True)
 
 
 def _local(model: str, observer: Observer) -> LocalWriter:
