@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import pairwise
 
 from ultraedit.stream.sampling import Panel
 from ultraedit.stream.sources import Source
@@ -66,6 +67,14 @@ class Ids:
         """Whether several edits have it."""
         return self._count(id) > 1
 
+    def __len__(self) -> int:
+        """How many there are, those that several edits have counted as often."""
+        return len(self._digests)
+
+    def has_doubles(self) -> bool:
+        """Whether several edits have one."""
+        return any(one == other for one, other in pairwise(self._digests))
+
     def _count(self, id: str) -> int:
         """None, one, or several."""
         digest = _digest(id)
@@ -87,6 +96,8 @@ def named_once(
         The source, and the old and the new id of each edit that is renamed.
     """
     ids, others = Ids(edit.id for edit in source.after()), Ids(taken)
+    if not ids.has_doubles() and not others:
+        return source, []  # without a second look at a file that may be long
     renamed = Renamed(source, file, ids, others)
     changes = [
         (edit.id, renamed.named(at, edit).id)
