@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -13,6 +14,9 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from ultraedit.errors import ConfigError, StorageError
+
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""Errors of a full disk or quota."""
 
 PARTIAL, REPLACED = ".partial", ".old"
 """Endings of what is being written, and of what is being replaced."""
@@ -63,9 +67,11 @@ def explained(path: Path) -> Iterator[None]:
         raise
     except (OSError, SafetensorError) as error:
         cause = getattr(error, "strerror", None) or error
+        full = getattr(error, "errno", None) in _FULL
+        advice = "free some space, or choose another place," if full else "choose another place"
         raise StorageError(
-            f"Cannot write {path}: {cause}. What was written before is whole; free some space or "
-            "choose another place, and try again."
+            f"Cannot write {path}: {cause}. What was written before is whole; {advice} and try "
+            "again."
         ) from error
 
 

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from ultraedit.data import FORMATS, list_formats, read
+from ultraedit.data._detect import SIGNATURES
+from ultraedit.errors import DataError
 from ultraedit.types import Edit, Question
 
 JSONL = {
@@ -181,7 +183,9 @@ def test_a_row_becomes_an_edit_in_an_array_and_in_lines(write, name, row, edit, 
 
 
 def test_every_format_is_covered_and_its_reader_can_be_loaded():
-    covered = {name for name, _, _ in CASES} | {"fever", "entityquestions"}
+    tables = {"csv", "tsv", "xlsx", "parquet", "json", "hf"}  # test_tables.py
+    layouts = {signature.format for signature in SIGNATURES}  # test_data_layouts.py
+    covered = {name for name, _, _ in CASES} | {"fever", "entityquestions"} | tables | layouts
     assert covered == set(FORMATS) == {row.name for row in list_formats()}
     assert FORMATS["zsre"].keys == ("src", "rephrase", "ans", "loc", "loc_ans")
     assert FORMATS["zsre"].optional_keys == ("subject", "case_id", "id")
@@ -220,9 +224,17 @@ def test_wikibigedit_leaves_out_the_questions_that_are_null_or_missing(write):
     bare = {"update": "Where does Ann live?", "ans": "Ulm"}
     nulls = dict.fromkeys(["rephrase", "personas", "loc", "loc_ans", "mhop", "mhop_ans"])
     nans = dict.fromkeys(nulls, float("nan"))
-    path = write("w.json", [bare, bare | nulls, bare | nans])
+    blanks = dict.fromkeys([*nulls, "subject"], "")
+    path = write("w.json", [bare, bare | nulls, bare | nans, bare | blanks])
     edits = read(f"wikibigedit:{path}")
-    assert edits == [Edit("Where does Ann live?", "Ulm", id=str(n)) for n in (1, 2, 3)]
+    assert edits == [Edit("Where does Ann live?", "Ulm", id=str(n)) for n in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize("key", ["update", "ans"])
+def test_wikibigedit_refuses_an_empty_text_where_one_is_needed(write, key):
+    path = write("w.json", [WIKIBIGEDIT | {key: ""}])
+    with pytest.raises(DataError, match=f"{key} is empty, got ''"):
+        read(f"wikibigedit:{path}")
 
 
 def test_wikibigedit_keeps_a_question_whose_answer_is_null(write):

@@ -269,12 +269,36 @@ def test_an_edit_is_taken_out_once(run):
         revert(folder, ["3"])
 
 
-def test_an_id_in_two_turns_needs_the_turn(run, tmp_path):
+def test_an_id_in_two_turns_needs_the_turn(run, tmp_path, monkeypatch):
+    # As journals have it that were written before ids were unique in a run.
+    monkeypatch.setattr(workflow, "_named_once", lambda source, *_, **__: source)
     folder = run()
     workflow.append(folder, {"data": str(write_facts(tmp_path / "again.jsonl", [3]))})
     with pytest.raises(ConfigError, match=r"2 edits have the id '3', in turns 2, 7\. Say which"):
         revert(folder, ["3"])
     assert revert(folder, ["3"], 7).taken_out[0].turn == 7
+
+
+def test_an_id_is_not_given_twice_in_a_run(run, tmp_path, caplog):
+    folder = run()
+    again = {"data": str(write_facts(tmp_path / "again.jsonl", [3, 4]))}
+    with caplog.at_level("WARNING", logger="ultraedit"):
+        workflow.append(folder, again)
+    assert "2 edits have an id that another edit of the run has, and a new one: " in caplog.text
+    assert "'3' is now 'again.jsonl:1', and so on." in caplog.text
+    workflow.append(folder, again)
+    names = [each.edit.id for each in journal(folder).standing()]
+    assert len(names) == len(set(names))
+    assert {"again.jsonl:1", "again.jsonl:2", "again.jsonl:1#2", "again.jsonl:2#2"} <= set(names)
+    assert revert(folder, ["again.jsonl:2"]).taken_out[0].turn == 7
+
+
+def test_an_edit_is_taken_out_by_its_prompt_or_a_part_of_it(run):
+    folder = run()
+    edits = [each.edit for each in journal(folder).standing()]
+    assert revert(folder, [f" {edits[3].prompt.upper()}"]).taken_out[0].edit == edits[3]
+    with pytest.raises(ConfigError, match=r"edits have .* in their prompts, with the ids '"):
+        revert(folder, [edits[4].prompt[:5]])
 
 
 # What cannot be opened

@@ -233,7 +233,11 @@ def test_a_stream_that_is_stopped_in_its_middle_ends_as_if_it_had_not_been(confi
     assert one.read_bytes() == other.read_bytes()
 
 
-def test_a_row_that_is_too_long_stops_the_run_behind_the_turns_before_it(config, tmp_path):
+def test_a_row_that_is_too_long_stops_the_run_behind_the_turns_before_it(
+    config, tmp_path, monkeypatch
+):
+    # Which would refuse it before the first turn: a file may change while it is read.
+    monkeypatch.setattr(workflow, "check_lengths", lambda *_: None)
     facts = tmp_path / "long.jsonl"
     rows = [{"prompt": f"Who leads town {n}?", "target": "Ada"} for n in range(9)]
     rows[6]["prompt"] *= 100
@@ -244,6 +248,16 @@ def test_a_row_that_is_too_long_stops_the_run_behind_the_turns_before_it(config,
     assert journal.head() == 1
     assert journal.edits_of_job() == journal.holding() == 4
     journal.close()
+
+
+def test_a_row_that_is_too_long_is_found_before_the_first_turn(config, tmp_path):
+    facts = tmp_path / "long.jsonl"
+    rows = [{"prompt": f"Who leads town {n}?", "target": "Ada"} for n in range(9)]
+    rows[6]["prompt"] *= 100
+    facts.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    with pytest.raises(DataError, match=r"^Row 7: The prompt "):
+        workflow.run(config(data=str(facts), score_sample=1, seed=2), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_bad_row_is_found_before_the_first_turn(config, tmp_path):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ultraedit.cli import _output
 
 if TYPE_CHECKING:
     from ultraedit.data import CheckReport
-    from ultraedit.data._report import Finding
+    from ultraedit.data._report import Example, Finding
 
 BAD_ROWS = 10
 """Bad rows that are shown; ``--json`` has more."""
@@ -19,6 +20,7 @@ def show_report(report: CheckReport) -> None:
     tokens = report.tokens
     facts = {
         "file": report.data,
+        "columns": _columns(report),
         "rows": f"{report.rows:,}",
         "that cannot be used": f"{report.bad_rows:,}",
         "that repeat a prompt": f"{report.duplicates.count:,}",
@@ -42,9 +44,16 @@ def show_report(report: CheckReport) -> None:
         _output.line()
         _output.line(sentence)
     _show_faults(report)
+    show_findings(report.findings)
     _show_finding("Repeated prompts with another target", report.conflicts)
     if tokens is not None:
         _show_finding("Too long for the model", tokens.too_long)
+
+
+def _columns(report: CheckReport) -> str | None:
+    """Which columns of a table hold what."""
+    said = [f"{part} from {' and '.join(names)}" for part, names in report.columns.items()]
+    return ", ".join(said) or None
 
 
 def _show_faults(report: CheckReport) -> None:
@@ -69,6 +78,60 @@ def _show_faults(report: CheckReport) -> None:
             else "Rows that cannot be used",
             right=["line"],
         )
+
+
+def show_findings(findings: Mapping[str, Finding], *, stderr: bool = False) -> None:
+    """Print what facts should be looked at for, a line each; nothing if there is nothing."""
+    from ultraedit.data import KINDS
+
+    if not findings:
+        return
+    if not stderr:
+        _output.line()
+    _output.table(
+        ["to look at", "facts", "first rows", "such as"],
+        [
+            (
+                KINDS[kind],
+                f"{finding.count:,}",
+                ", ".join(_rows(example) for example in finding.examples[:3]),
+                _example(finding.examples[0]),
+            )
+            for kind, finding in findings.items()
+        ],
+        title="Facts to look at before they are written",
+        right=["facts"],
+        stderr=stderr,
+    )
+
+
+def require_none(findings: Mapping[str, Finding]) -> None:
+    """Refuse facts that should be looked at, as ``--strict`` asks.
+
+    Raises:
+        DataError: If there are any.
+    """
+    from ultraedit.data import KINDS
+    from ultraedit.errors import DataError
+
+    if findings:
+        said = "; ".join(f"{finding.count:,}: {KINDS[kind]}" for kind, finding in findings.items())
+        raise DataError(f"Facts are to be looked at ({said}). Correct them, or leave out --strict.")
+
+
+def _rows(example: Example) -> str:
+    earlier = "" if example.earlier_row is None else f" (as {example.earlier_row:,})"
+    return f"{example.row:,}{earlier}"
+
+
+def _example(example: Example) -> str:
+    """A fact in one short line."""
+    from ultraedit.data._rows import shown
+
+    prompt, target = (
+        shown(text, quote=True, length=40) for text in (example.prompt, example.target)
+    )
+    return f"{prompt}: {target}"
 
 
 def _show_finding(title: str, finding: Finding) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ultraedit.cli import _output
+from ultraedit.cli._facts import look_at, show_first_rows
 from ultraedit.cli._progress import progress
 from ultraedit.errors import ConfigError, ProcessError
 
@@ -106,8 +107,16 @@ def go_on(folder: Path, *, json: bool) -> None:
     show(done, json=json)
 
 
-def add_to(folder: Path, changes: dict[str, Any], *, json: bool) -> None:
+def add_to(folder: Path, changes: dict[str, Any], *, yes: bool, strict: bool, json: bool) -> None:
     """Add facts to a run in front of the user."""
+    from ultraedit.config import make_config
+    from ultraedit.store import JOURNAL, Journal
+
+    journal = Journal.open(folder / JOURNAL)
+    settings = dict(journal.jobs()[0].settings)
+    journal.close()
+    config = make_config(settings | {"limit": None, "turns": None} | changes)
+    look_at_facts(config, folder, strict=strict, yes=yes, ask=not json)
     with progress() as observer, resumable(folder):
         observer.stage("Getting ready")
         from ultraedit.runs.workflow import append
@@ -142,8 +151,14 @@ def refuse_beside(option: str, others: Mapping[str, Any]) -> None:
         raise ConfigError(f"{option} takes the settings of that run: leave out {flags}.")
 
 
-def start(config: RunConfig, out: Path | None, *, dry_run: bool, json: bool) -> None:
+def start(
+    config: RunConfig, out: Path | None, *, dry_run: bool, yes: bool, strict: bool, json: bool
+) -> None:
     """Do a run, or say what it would do, and print the outcome."""
+    from ultraedit.runs.workflow import check_settings
+
+    check_settings(config, out or default_out(config))
+    look_at_facts(config, None, strict=strict, yes=yes, ask=not (json or dry_run))
     if dry_run:
         from ultraedit.cli._plan import make_plan, show_plan
 
@@ -151,6 +166,19 @@ def start(config: RunConfig, out: Path | None, *, dry_run: bool, json: bool) -> 
         _output.write_json(plan) if json else show_plan(plan)
         return
     show(carry_out(config, out or default_out(config)), json=json)
+
+
+def look_at_facts(
+    config: RunConfig, run: Path | None, *, strict: bool, yes: bool, ask: bool
+) -> None:
+    """Show what will be written, and what is strange about it, before it is."""
+    from ultraedit.cli._check import require_none
+
+    findings = look_at(config.data, config.model, config.edit_limit, config.seed, run)
+    if strict:
+        require_none(findings)
+    if not yes:
+        show_first_rows(config.data, ask=ask)
 
 
 def show(done: RunResult, *, json: bool) -> None:

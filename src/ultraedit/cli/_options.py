@@ -26,7 +26,7 @@ def _option(name: str, panel: str, text: str, metavar: str | None = None, **more
 
 
 MODEL_HELP = "Folder, .gguf file, alias such as smollm2, or Hugging Face id."
-DATA_HELP = "File of facts as FORMAT:PATH; a .jsonl file needs no format."
+DATA_HELP = "File of facts as FORMAT:PATH; a .jsonl, .csv or .tsv file needs no format."
 
 CORPUS_HELP = (
     "Ordinary text: a .jsonl or .jsonl.gz file with a field text, a text file with a passage per "
@@ -41,6 +41,30 @@ ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 
 Model = Annotated[str | None, _option("--model", WHAT, MODEL_HELP, "MODEL")]
 Data = Annotated[str | None, _option("--data", WHAT, DATA_HELP, "FORMAT:PATH")]
+Columns = Annotated[
+    str | None,
+    _option(
+        "--columns",
+        WHAT,
+        "Columns of a table that its names do not say, such as prompt=Question,target=Answer; "
+        "found by name unless given.",
+        "PART=COLUMN,...",
+    ),
+]
+Yes = Annotated[
+    bool,
+    _option("--yes", WHAT, "Do not show the first facts of a table before they are written.", ""),
+]
+Strict = Annotated[
+    bool,
+    _option(
+        "--strict",
+        WHAT,
+        "Refuse facts that `ultraedit data check` would have you look at, such as two that "
+        "contradict each other.",
+        "",
+    ),
+]
 Limit = Annotated[
     int | None, _option("--limit", WHAT, "Take the first N rows; all unless given.", "N")
 ]

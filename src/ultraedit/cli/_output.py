@@ -55,6 +55,7 @@ def table(
     right: Sequence[str] = (),
     whole: Sequence[str] = (),
     spaced: bool = False,
+    stderr: bool = False,
 ) -> None:
     """Print a table. Long cells go on in the next line; nothing is cut off.
 
@@ -65,6 +66,7 @@ def table(
         right: The columns to align to the right, such as numbers.
         whole: The columns whose cells stay in one line, such as names to be typed.
         spaced: Whether an empty line stands between rows, for cells of several lines.
+        stderr: Whether it is a message, not a result.
     """
     from rich import box
     from rich.table import Table
@@ -83,7 +85,7 @@ def table(
         drawn.add_column(visible(column), overflow="fold", justify=justify, no_wrap=column in whole)
     for row in rows:
         drawn.add_row(*("" if cell is None else visible(str(cell)) for cell in row))
-    console().print(drawn)
+    console(stderr=stderr).print(drawn)
 
 
 def pairs(values: Mapping[str, Any]) -> None:

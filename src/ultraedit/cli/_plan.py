@@ -32,18 +32,15 @@ def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
     with progress() as observer:
         observer.stage("Getting ready")
         from ultraedit import models
-        from ultraedit.editors import make_editor
         from ultraedit.models import find_modules
         from ultraedit.models.modules import shape_of
         from ultraedit.plan import runtime_bytes
         from ultraedit.runs import workflow
         from ultraedit.settings import resolve
-        from ultraedit.store import refuse_taken
         from ultraedit.stream import oddities
 
-        make_editor(config.editor, config.options)
+        workflow.check_settings(config, out)
         source = workflow.read_edits(config)
-        refuse_taken(out)
         observer.stage("Planning")
         described = models.load_config(config.model)
         settings = resolve(config, described, edits=source.total)

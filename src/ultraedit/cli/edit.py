@@ -9,10 +9,12 @@ import typer
 
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
+from ultraedit.cli._facts import with_columns
 from ultraedit.cli._job import (
     add_to,
     carry_out,
     default_out,
+    look_at_facts,
     refuse_beside,
     settle,
     show,
@@ -22,7 +24,8 @@ from ultraedit.cli._progress import progress
 from ultraedit.editors import DEFAULT_EDITOR
 
 Facts = Annotated[
-    str, typer.Argument(metavar="FACTS", help="A .jsonl file of facts, or FORMAT:PATH.")
+    str,
+    typer.Argument(metavar="FACTS", help="A .jsonl, .csv or .tsv file of facts, or FORMAT:PATH."),
 ]
 
 Append = Annotated[
@@ -41,6 +44,7 @@ Append = Annotated[
 def edit(
     facts: Facts,
     model: o.Model = None,
+    columns: o.Columns = None,
     limit: o.Limit = None,
     edits_per_turn: o.EditsPerTurn = None,
     form: o.Form = None,
@@ -54,6 +58,8 @@ def edit(
     free_answers: o.FreeAnswers = None,
     out: o.Out = None,
     append: Append = None,
+    yes: o.Yes = False,
+    strict: o.Strict = False,
     dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:
@@ -61,18 +67,20 @@ def edit(
 
     Examples:
       ultraedit edit facts.jsonl --model smollm2 --out edited
-      ultraedit edit zsre:zsre_10k.json --model ./my-model --limit 500
+      ultraedit edit facts.csv --model ./my-model --limit 500
       ultraedit edit facts.jsonl --model model.gguf --out fixed.gguf
+      ultraedit edit tomorrow.jsonl --append edited
 
     A line of facts.jsonl is at least {"prompt": "The capital of X is", "target": "Y"}; see
-    `ultraedit data show jsonl` for the rest. The edited model is in the folder model/ of --out; a
-    GGUF file comes back as one where --out ends with .gguf, and its run is kept in runs/.
+    `ultraedit data show jsonl` for the rest. The columns of a table are found by their names, and
+    its first facts are shown before they are written. The edited model is in the folder model/ of
+    --out; a GGUF file comes back as one where --out ends with .gguf, and its run is kept in runs/.
     Facts are written by the editor anchored; `ultraedit run` takes the paper's editor, ultraedit,
     where none is named, and has more settings.
     """
     given = {
         "model": model,
-        "data": facts,
+        "data": with_columns(facts, columns),
         "limit": limit,
         "edits_per_turn": edits_per_turn,
         "form": form,
@@ -91,16 +99,17 @@ def edit(
         others = {key: value for key, value in given.items() if key not in taken}
         refuse_beside("--append", others | {"out": out, "dry_run": dry_run or None})
         changes = {key: given[key] for key in taken if given[key] is not None}
-        add_to(append, changes, json=json)
+        add_to(append, changes, yes=yes, strict=strict, json=json)
         return
     into_gguf = out is not None and out.suffix.lower() == ".gguf"
     if out is not None and into_gguf and not dry_run:
-        _into_gguf(given, out, json=json)
+        _into_gguf(given, out, yes=yes, strict=strict, json=json)
         return
-    start(settle(given), None if into_gguf else out, dry_run=dry_run, json=json)
+    target = None if into_gguf else out
+    start(settle(given), target, dry_run=dry_run, yes=yes, strict=strict, json=json)
 
 
-def _into_gguf(given: dict[str, Any], out: Path, *, json: bool) -> None:
+def _into_gguf(given: dict[str, Any], out: Path, *, yes: bool, strict: bool, json: bool) -> None:
     """Edit the model of a GGUF file and give the same file back with the edits in it."""
     config = settle(given | {"save_model": False})
     folder = default_out(config)
@@ -109,6 +118,7 @@ def _into_gguf(given: dict[str, Any], out: Path, *, json: bool) -> None:
         from ultraedit.export.gguf import check_target
 
         check_target(out, config.model)
+    look_at_facts(config, None, strict=strict, yes=yes, ask=not json)
     done = carry_out(config, folder)
     with progress() as observer:
         from ultraedit.export.registry import FORMATS

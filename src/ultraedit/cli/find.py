@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 Text = Annotated[
     str,
     typer.Argument(
-        metavar="TEXT", help="Part of a prompt or a target, in any case.", show_default=False
+        metavar="TEXT",
+        help="Part of a prompt or a target, or an id, in any case.",
+        show_default=False,
     ),
 ]
 
@@ -36,7 +38,7 @@ First = Annotated[
 
 
 def find(folder: o.RunArgument, text: Text, first: First = None, json: o.Json = False) -> None:
-    r"""Find the edits of a run that have a text in their prompt or target.
+    r"""Find the edits of a run that have a text in their prompt or target, or as their id.
 
     Examples:
       ultraedit find edited "native language"
@@ -55,7 +57,9 @@ def find(folder: o.RunArgument, text: Text, first: First = None, json: o.Json = 
         _output.write_json(rows)
         return
     if not found:
-        _output.message(f"No edit in {folder} has {text!r} in its prompt or its target.")
+        _output.message(
+            f"No edit in {folder} has {text!r} in its prompt or its target, or as its id."
+        )
         return
     _output.table(
         ["turn", "id", "prompt", "target", "now"],

@@ -18,8 +18,9 @@ Edits = Annotated[
     list[str],
     typer.Option(
         "--edit",
-        metavar="ID",
-        help="Id of an edit, as `ultraedit find` gives it. May be repeated.",
+        metavar="EDIT",
+        help="Id of an edit, as `ultraedit find` gives it, its prompt, or a part of that. May be "
+        "repeated.",
         show_envvar=False,
         show_default=False,
     ),
@@ -40,7 +41,7 @@ def revert(folder: o.RunArgument, edit: Edits, turn: Turn = None, json: o.Json =
 
     Examples:
       ultraedit revert edited --edit 17
-      ultraedit revert edited --edit 17 --edit 42
+      ultraedit revert edited --edit "native language of Ada" --edit 42
 
     Their turns are solved again without them; the difference is taken off the weights and recorded
     as a turn, which `ultraedit rollback` can take back.

@@ -9,6 +9,7 @@ import typer
 
 from ultraedit.cli import _monitor_options as m
 from ultraedit.cli import _options as o
+from ultraedit.cli._facts import with_columns
 from ultraedit.cli._job import go_on, refuse_beside, settle, start
 
 Resume = Annotated[
@@ -27,6 +28,7 @@ Resume = Annotated[
 def run(
     model: o.Model = None,
     data: o.Data = None,
+    columns: o.Columns = None,
     limit: o.Limit = None,
     turns: o.Turns = None,
     edits_per_turn: o.EditsPerTurn = None,
@@ -67,6 +69,8 @@ def run(
     out: o.Out = None,
     no_save_model: o.NoSaveModel = False,
     resume: Resume = None,
+    yes: o.Yes = False,
+    strict: o.Strict = False,
     dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:
@@ -86,7 +90,7 @@ def run(
     """
     given = {
         "model": model,
-        "data": data,
+        "data": with_columns(data, columns),
         "limit": limit,
         "turns": turns,
         "edits_per_turn": edits_per_turn,
@@ -130,4 +134,4 @@ def run(
         go_on(resume, json=json)
         return
     settings = settle(given, config=config, assignments=set or ())
-    start(settings, out, dry_run=dry_run, json=json)
+    start(settings, out, dry_run=dry_run, yes=yes, strict=strict, json=json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,17 +12,63 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 
 Turn = Annotated[
-    int, typer.Argument(metavar="TURN", help="Number of the turn.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="TURN|EDIT",
+        help="Number of a turn; or the id of an edit, its prompt, or a part of that.",
+        show_default=False,
+    ),
 ]
 
 
 def show(folder: o.RunArgument, turn: Turn, json: o.Json = False) -> None:
-    r"""Show a turn of a run: its edits, and what it did to each module.
+    r"""Show a turn of a run, its edits and what it did to each module, or a single edit.
 
     Examples:
       ultraedit show edited 3
+      ultraedit show edited "native language of Ada"
       ultraedit show edited 3 --json
     """
+    if turn.removeprefix("-").isdecimal():
+        _show_turn(folder, int(turn), json=json)
+    else:
+        _show_edit(folder, turn, json=json)
+
+
+def _show_edit(folder: Path, name: str, *, json: bool) -> None:
+    from ultraedit.runs.revert import find_edits
+    from ultraedit.store import JOURNAL, Journal
+
+    journal = Journal.open(folder / JOURNAL)
+    try:
+        (stored,) = find_edits(journal, [name], None)
+    finally:
+        journal.close()
+    edit = stored.edit
+    if json:
+        _output.write_json({"turn": stored.turn} | asdict(edit))
+        return
+    questions = {
+        name.replace("_", " "): [
+            f"{q.prompt} ({q.target})" if q.target else q.prompt for q in asked
+        ]
+        for name, asked in {"locality": edit.locality, **edit.probes}.items()
+    }
+    _output.pairs(
+        {
+            "turn": f"{stored.turn:,}",
+            "id": edit.id,
+            "prompt": edit.prompt,
+            "target": edit.target,
+            "aliases": "\n".join(edit.aliases) or None,
+            "subject": edit.subject,
+            "rephrases": "\n".join(edit.rephrases) or None,
+        }
+        | {name: "\n".join(texts) or None for name, texts in questions.items()}
+    )
+
+
+def _show_turn(folder: Path, turn: int, *, json: bool) -> None:
     from ultraedit.report import format_number, format_seconds
     from ultraedit.store import JOURNAL, Journal
 

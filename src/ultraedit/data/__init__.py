@@ -8,6 +8,8 @@ a row that cannot be used raises, and `check` lists all that would.
 """
 
 from ultraedit.data._check import check
+from ultraedit.data._findings import ANSWER_TOKENS, KINDS, Findings, find
+from ultraedit.data._identity import digest, is_there, located
 from ultraedit.data._registry import FORMATS, Format, list_formats
 from ultraedit.data._report import CheckReport
 from ultraedit.data._root import find_root
@@ -16,14 +18,21 @@ from ultraedit.data._stream import read, stream
 from ultraedit.data._wording import Wording
 
 __all__ = [
+    "ANSWER_TOKENS",
     "FORMATS",
+    "KINDS",
     "CheckReport",
     "DataSpec",
+    "Findings",
     "Format",
     "Wording",
     "check",
+    "digest",
+    "find",
     "find_root",
+    "is_there",
     "list_formats",
+    "located",
     "parse_spec",
     "read",
     "stream",

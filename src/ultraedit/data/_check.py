@@ -6,23 +6,22 @@ import math
 import re
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from hashlib import blake2b
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 
+from ultraedit.data._findings import ANSWER_TOKENS, Cases, Findings, Place
 from ultraedit.data._layout import Layout
 from ultraedit.data._report import (
     EXAMPLES,
     BadRow,
     CheckReport,
-    Example,
     FieldFault,
-    Finding,
     TokenLengths,
 )
-from ultraedit.data._rows import Row, shown
+from ultraedit.data._rows import Row
 from ultraedit.data._spec import DataSpec
 from ultraedit.data._stream import no_rows, resolve
+from ultraedit.data._table import Table
 from ultraedit.data._wording import Oddity, Wording
 from ultraedit.errors import ConfigError, DataError
 from ultraedit.scripts import joined
@@ -31,8 +30,13 @@ from ultraedit.types import Edit
 CountTokens = Callable[[str, str], int]
 """Number of tokens that a model sees for a prompt and its target."""
 
+Knows = Callable[[Sequence[Edit]], Sequence[bool]]
+"""Whether a model gives the target of each edit to its prompt."""
+
+ASKED = 100
+"""Facts that a model is asked where it is to say which it knows."""
+
 _BAD_ROWS_KEPT = 100
-_DIGEST_BITS = 64
 
 
 def check(
@@ -40,6 +44,11 @@ def check(
     *,
     encode: CountTokens | None = None,
     context_length: int | None = None,
+    count_answer: Callable[[str], int] | None = None,
+    answer_tokens: int = ANSWER_TOKENS,
+    knows: Knows | None = None,
+    ask_first: int = ASKED,
+    run: Collection[int] = (),
     limit: int | None = None,
 ) -> CheckReport:
     """Read a file to its end and report what is in it.
@@ -52,6 +61,11 @@ def check(
         encode: Counts the tokens of a prompt and its target under a model. A row for which it
             raises a `DataError` is a bad one. None counts none.
         context_length: Most tokens that the model takes. None takes any number.
+        count_answer: Counts the tokens of an answer under a model. None counts none.
+        answer_tokens: Tokens above which an answer is named.
+        knows: Asks a model which facts it knows. None asks none.
+        ask_first: How many facts are asked, the first of the file.
+        run: The facts that a run has already, as `fact` in `_repeats` gives them.
         limit: Look at the first so many rows. None looks at all.
 
     Returns:
@@ -67,24 +81,35 @@ def check(
             f"context_length {context_length} says nothing without encode; give both."
         )
     spec, layout = resolve(spec, limit)
-    tally = _Tally(layout, encode, context_length)
+    findings = Findings(count_answer=count_answer, answer_tokens=answer_tokens, run=run)
+    ask_first = 0 if knows is None else ask_first
+    tally = _Tally(layout, encode, context_length, findings, ask_first)
     rows = layout.rows(spec.path)
-    error = None
+    error, columns = None, {}
     try:
+        if isinstance(layout, Table) and (places := layout.find_columns(spec.path)) is not None:
+            columns = places.used
         for row in islice(rows, limit):
             tally.add(row)
     except DataError as failure:
         error = str(failure)
+    if knows is not None:
+        tally.ask(knows)
     if tally.rows == 0 and error is None:
         error = no_rows(spec)
-    return tally.report(str(spec), error)
+    return tally.report(str(spec), error, columns)
 
 
 class _Tally:
     """Counts that grow row by row."""
 
     def __init__(
-        self, layout: Layout, encode: CountTokens | None, context_length: int | None
+        self,
+        layout: Layout,
+        encode: CountTokens | None,
+        context_length: int | None,
+        findings: Findings,
+        ask_first: int,
     ) -> None:
         self.rows = 0
         self._layout = layout
@@ -93,15 +118,17 @@ class _Tally:
         self._bad_rows = 0
         self._bad: list[BadRow] = []
         self._fields: dict[tuple[str, str], _Places] = {}
-        self._newest: dict[int, int] = {}
-        self._duplicates = _Cases()
-        self._conflicts = _Cases()
-        self._leaks = _Cases()
-        self._too_long = _Cases()
+        self._findings = findings
+        self._duplicates = Cases()
+        self._conflicts = Cases()
+        self._leaks = Cases()
+        self._too_long = Cases()
         self._wording = Wording()
-        self._odd: dict[Oddity, _Cases] = defaultdict(_Cases)
+        self._odd: dict[Oddity, Cases] = defaultdict(Cases)
         self._coverage: Counter[str] = Counter()
         self._lengths = array("L")
+        self._ask_first = ask_first
+        self._known: list[tuple[Place, Edit]] = []
 
     def add(self, row: Row) -> None:
         """Take one more row into account."""
@@ -115,17 +142,30 @@ class _Tally:
             return
         edit = self._layout.edit_of(row, seed=0)
         self._coverage.update(_parts(edit))
-        self._compare(row, edit)
+        place = Place(row.number, row.line)
+        self._compare(place, edit)
         if appears(edit.target, edit.prompt):
-            self._leaks.add(row, edit)
+            self._leaks.add(place, edit)
         for kind in self._wording.add(row.number, edit):
-            self._odd[kind].add(row, edit)
+            self._odd[kind].add(place, edit)
         self._measure(row, edit)
+        if len(self._known) < self._ask_first:
+            self._known.append((place, edit))
 
-    def report(self, data: str, error: str | None) -> CheckReport:
+    def ask(self, knows: Knows) -> None:
+        """Ask a model the first facts."""
+        edits = [edit for _, edit in self._known]
+        for (place, edit), is_known in zip(self._known, knows(edits), strict=True):
+            if is_known:
+                self._findings.note("known", place, edit)
+
+    def report(
+        self, data: str, error: str | None, columns: Mapping[str, Sequence[str]]
+    ) -> CheckReport:
         """Sum up."""
         return CheckReport(
             data=data,
+            columns=columns,
             ok=error is None and not self._bad_rows and not self._too_long.count,
             error=error,
             rows=self.rows,
@@ -142,6 +182,7 @@ class _Tally:
             blank_around_target=self._odd["blank_around_target"].finding(),
             placeholder=self._odd["placeholder"].finding(),
             wording=tuple(self._wording.sentences()),
+            findings=self._findings.summed_up(),
             coverage=dict(self._coverage),
             tokens=self._token_lengths(),
         )
@@ -151,18 +192,14 @@ class _Tally:
         if len(self._bad) < _BAD_ROWS_KEPT:
             self._bad.append(BadRow(row.number, row.line, reason))
 
-    def _compare(self, row: Row, edit: Edit) -> None:
-        """Look for the newest earlier row with this prompt, and become it."""
-        prompt, target = _digest(edit.prompt), _digest(edit.target)
-        earlier = self._newest.get(prompt)
-        # Row number and target in one integer: a tuple would take twice the memory.
-        self._newest[prompt] = row.number << _DIGEST_BITS | target
+    def _compare(self, place: Place, edit: Edit) -> None:
+        """Look for the newest earlier row with this prompt, letter by letter and folded."""
+        earlier = self._findings.add(place, edit).exact
         if earlier is None:
             return
-        number, before = divmod(earlier, 1 << _DIGEST_BITS)
-        self._duplicates.add(row, edit, number)
-        if before != target:
-            self._conflicts.add(row, edit, number)
+        self._duplicates.add(place, edit, earlier.row)
+        if not earlier.same_target:
+            self._conflicts.add(place, edit, earlier.row)
 
     def _measure(self, row: Row, edit: Edit) -> None:
         if self._encode is None:
@@ -174,7 +211,7 @@ class _Tally:
             return
         self._lengths.append(length)
         if self._context_length is not None and length > self._context_length:
-            self._too_long.add(row, edit)
+            self._too_long.add(Place(row.number, row.line), edit)
 
     def _token_lengths(self) -> TokenLengths | None:
         if not self._lengths:
@@ -205,25 +242,6 @@ class _Places:
             self.lines.append(row.line)
 
 
-class _Cases:
-    """How many edits, and what the first of them are."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._examples: list[Example] = []
-
-    def add(self, row: Row, edit: Edit, earlier_row: int | None = None) -> None:
-        self.count += 1
-        if len(self._examples) < EXAMPLES:
-            prompt, target = (
-                shown(text, quote=False, length=200) for text in (edit.prompt, edit.target)
-            )
-            self._examples.append(Example(row.number, row.line, prompt, target, earlier_row))
-
-    def finding(self) -> Finding:
-        return Finding(self.count, tuple(self._examples))
-
-
 def appears(target: str, prompt: str) -> bool:
     """Whether `target` stands in `prompt` as whole words, in whatever case.
 
@@ -250,10 +268,6 @@ def _parts(edit: Edit) -> Iterator[str]:
     for name, asked in edit.probes.items():
         if asked:
             yield f"probes.{name}"
-
-
-def _digest(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=_DIGEST_BITS // 8).digest(), "big")
 
 
 def _quantile(ordered: list[int], share: float) -> int:

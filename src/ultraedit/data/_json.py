@@ -22,11 +22,18 @@ _CHUNK = 2**16
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
 
+_WRAPPER = re.compile(
+    rb'\{\s*(?:"[^"\n]*"\s*:\s*(?:"[^"\n]*"|[-+.\w]+)\s*,\s*)*'
+    rb'"(?:data|rows|examples|facts|edits|items|records|train|test|dev|validation)"\s*:\s*\['
+)
+"""The start of an object that holds the rows in a list, such as ``{"data": [``."""
+
 
 def json_rows(path: Path) -> Iterator[Row]:
     """Read the objects of a JSON array, or of a file with one object a line.
 
-    The first character decides which of the two it is. Blank lines are skipped.
+    The start of the file decides which of the two it is; an array may stand in an
+    object, such as ``{"data": [...]}``. Blank lines are skipped.
 
     Args:
         path: A plain or gzip file in UTF-8.
@@ -39,9 +46,13 @@ def json_rows(path: Path) -> Iterator[Row]:
             JSON or not UTF-8.
     """
     with opened(path) as handle:
-        start = handle.peek(_CHUNK)
-        is_array = start.removeprefix(BOM).lstrip()[:1] == b"["
-        yield from _array_rows(handle, path) if is_array else _line_rows(handle, path)
+        start = handle.peek(_CHUNK).removeprefix(BOM).lstrip()
+        if start[:1] == b"[":
+            yield from _array_rows(handle, path)
+        elif (wrapper := _WRAPPER.match(start)) is not None:
+            yield from _array_rows(handle, path, len(wrapper.group().decode("utf-8", "replace")))
+        else:
+            yield from _line_rows(handle, path)
 
 
 def _line_rows(handle: io.BufferedReader, path: Path) -> Iterator[Row]:
@@ -63,10 +74,17 @@ def _line_values(data: bytes, offset: int) -> dict[str, Any] | Fault:
         return Fault("malformed", f"malformed JSON: {reason}. Write each row as one object a line")
 
 
-def _array_rows(handle: io.BufferedReader, path: Path) -> Iterator[Row]:
+def _array_rows(handle: io.BufferedReader, path: Path, start: int = 1) -> Iterator[Row]:
+    """Read the rows of an array.
+
+    Args:
+        handle: The file, at its start.
+        path: Its name, for messages.
+        start: Characters before the first row: the bracket, or all that opens an object around it.
+    """
     text = _Text(handle, path)
     text.peek()
-    text.skip(1)
+    text.skip(start)
     number = 0
     closed = text.peek() == "]"
     while not closed:
@@ -78,6 +96,8 @@ def _array_rows(handle: io.BufferedReader, path: Path) -> Iterator[Row]:
         if not closed:
             text.comma(number)
     text.skip(1)
+    if start > 1:
+        text.close_object(number)
     if text.peek():
         raise DataError(
             f"{path}, line {text.line}: more text after the end of the array of {number} rows. "
@@ -159,6 +179,24 @@ class _Text:
         raise DataError(
             f"{self._path}, line {self.line}: expected ',' or ']' after row {number}, {got}."
         )
+
+    def close_object(self, number: int) -> None:
+        """Take the rest of the object that held an array of so many rows."""
+        while self.peek() == ",":
+            self.skip(1)
+            self.peek()
+            key = self.value(number)
+            if self.peek() == ":":
+                self.skip(1)
+                self.peek()
+                value = self.value(number)
+                if isinstance(value, list) and value and isinstance(value[0], dict):
+                    raise DataError(
+                        f"{self._path}, line {self.line}: a second array of rows, {key!r}. Write "
+                        "each into a file of its own."
+                    )
+        if self.peek() == "}":
+            self.skip(1)
 
     def _malformed(self, error: Exception, number: int) -> DataError:
         at = getattr(error, "pos", self._start)

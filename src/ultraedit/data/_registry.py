@@ -30,6 +30,12 @@ class Format:
     reader: str
     """Where its `Layout` is: ``module:attribute``."""
 
+    also: tuple[str, ...] = ()
+    """Other names that are understood for it."""
+
+    suffixes: tuple[str, ...] = ()
+    """Ends of file names that are taken for it where the user names no format."""
+
     @property
     def layout(self) -> Layout:
         """What the format demands of a row, and what it makes of it."""
@@ -55,6 +61,7 @@ _ROWS = (
         "this package, docs/data.md",
         "yours",
         "ultraedit.data.jsonl:LAYOUT",
+        suffixes=(".jsonl", ".ndjson"),
     ),
     Format(
         "zsre",
@@ -105,10 +112,100 @@ _ROWS = (
         "MIT",
         "ultraedit.data.entityquestions:LAYOUT",
     ),
+    Format(
+        "csv",
+        "A table as text: one fact a row, columns found by name; any separator, any encoding",
+        "any spreadsheet",
+        "yours",
+        "ultraedit.data.delimited:LAYOUT",
+        suffixes=(".csv",),
+    ),
+    Format(
+        "tsv",
+        "The same with tabs between the columns",
+        "any spreadsheet",
+        "yours",
+        "ultraedit.data.delimited:TABS",
+        suffixes=(".tsv", ".tab"),
+    ),
+    Format(
+        "xlsx",
+        "The first sheet of a workbook, columns found by name",
+        "Excel and others",
+        "yours",
+        "ultraedit.data.xlsx:LAYOUT",
+        suffixes=(".xlsx", ".xlsm"),
+    ),
+    Format(
+        "parquet",
+        "A table of columns, found by name",
+        "data frames",
+        "yours",
+        "ultraedit.data.parquet:LAYOUT",
+        suffixes=(".parquet",),
+    ),
+    Format(
+        "json",
+        "Objects with keys of any kind, found by name: Alpaca, chat messages, ShareGPT",
+        "published instruction sets",
+        "theirs",
+        "ultraedit.data.records:LAYOUT",
+        also=("alpaca", "messages", "sharegpt", "chat"),
+        suffixes=(".json",),
+    ),
+    Format(
+        "hf",
+        "A data set of the Hugging Face hub, or of a folder, columns found by name",
+        "its publisher",
+        "its publisher's",
+        "ultraedit.data.huggingface:LAYOUT",
+        also=("huggingface", "datasets"),
+    ),
+    Format(
+        "zsre-easyedit",
+        "ZsRE in EasyEdit's layout: the new answer is alt",
+        "Levy et al. 2017, edits as in the MEND paper",
+        "MIT for the EasyEdit copy",
+        "ultraedit.data.zsre_easyedit:LAYOUT",
+    ),
+    Format(
+        "knowedit",
+        "KnowEdit and CKnowEdit: facts with groups of portability and locality questions",
+        "Zhang et al. 2024; Fang et al. 2025",
+        "see their publisher",
+        "ultraedit.data.knowedit:LAYOUT",
+        also=("cknowedit",),
+    ),
+    Format(
+        "counterfact-rome",
+        "CounterFact as published, with nested rewrites",
+        "Meng et al. 2022 (ROME)",
+        "MIT",
+        "ultraedit.data.counterfact_rome:LAYOUT",
+        also=("rome",),
+    ),
+    Format(
+        "mquake",
+        "MQuAKE: several rewrites a row, and questions over them",
+        "Zhong et al. 2023",
+        "MIT",
+        "ultraedit.data.mquake:LAYOUT",
+    ),
+    Format(
+        "rippleedits",
+        "RippleEdits: facts with six groups of questions about their consequences",
+        "Cohen et al. 2024",
+        "MIT",
+        "ultraedit.data.rippleedits:LAYOUT",
+        also=("ripple",),
+    ),
 )
 
 FORMATS: Mapping[str, Format] = MappingProxyType({row.name: row for row in _ROWS})
 """Every format by its name, in the order in which they are listed."""
+
+
+_ALSO = {other: row.name for row in _ROWS for other in row.also}
 
 
 def list_formats() -> tuple[Format, ...]:
@@ -122,6 +219,7 @@ def find_format(name: str) -> Format:
     Raises:
         ConfigError: If there is none of that name.
     """
+    name = _ALSO.get(name.lower(), name)
     if name not in FORMATS:
         raise ConfigError(
             f"Unknown data format {name!r}. {did_you_mean(name.lower(), FORMATS)} "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -79,6 +79,8 @@ class CheckReport:
 
     data: str
     """The file, as ``FORMAT:PATH``."""
+    columns: Mapping[str, Sequence[str]]
+    """The columns of a table that each part of a fact is taken from; empty for other files."""
     ok: bool
     """Whether every row was read and can be used, and fits into the context of the model."""
     error: str | None
@@ -105,6 +107,9 @@ class CheckReport:
     """Edits with a prompt that still has ``{}`` in it, as a template has."""
     wording: tuple[str, ...]
     """Sentences about these three, with the numbers of the first rows, as a run begins with."""
+    findings: Mapping[str, Finding]
+    """Facts to look at before they are written, by kind: the keys are those of `KINDS` in
+    ``_findings.py``, and a kind of which there are none is left out."""
     coverage: Mapping[str, int]
     """How many edits have a ``subject``, ``rephrases``, ``locality``, ``locality_target``,
     ``aliases`` and each ``probes.NAME``; what none has is left out."""

@@ -39,6 +39,7 @@ LAYOUT = Layout(
         Field("locality", kinds.questions, required=False),
         Field("probes", kinds.probes, required=False),
         Field("aliases", kinds.text_or_texts, required=False),
+        Field("passage", kinds.text, required=False),
         Field("id", kinds.name, required=False),
     ),
     edit=_edit,

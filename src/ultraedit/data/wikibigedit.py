@@ -38,5 +38,6 @@ LAYOUT = Layout(
         *ROW_NAMES,
     ),
     edit=_edit,
+    blanks=True,
 )
-"""A JSON array, or JSON lines of the same rows. What has no question or is null is left out."""
+"""A JSON array, or JSON lines of the same rows. What is null or empty is left out."""

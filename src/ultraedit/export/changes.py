@@ -173,4 +173,4 @@ def provenance_of(journal: Journal, delta: Delta) -> Provenance:
 def _relocated(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a later job without the folder that its facts were in."""
     spec = parse_spec(settings["data"])
-    return {**settings, "data": f"{spec.format}:{spec.path.name}"}
+    return {**settings, "data": str(spec._replace(path=Path(spec.path.name)))}

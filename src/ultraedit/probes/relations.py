@@ -42,6 +42,9 @@ class Templates(NamedTuple):
     wordings: tuple[str, ...]
     """Prompts that facts of this relation have, with `SLOT`."""
 
+    bench: tuple[str, ...] = ()
+    """The relations of `ultraeditbench.relations` that it covers."""
+
 
 class Fact(NamedTuple):
     """An edit as subject, relation and object."""
@@ -92,6 +95,7 @@ def relations() -> tuple[Templates, ...]:
             entry["statement"],
             entry["negated"],
             tuple(_wordings(entry, known)),
+            tuple(entry.get("build_bench", ())),
         )
         for key, entry in tomllib.loads(text).items()
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -54,9 +55,21 @@ def conclude(
 
 
 def summarize(
-    config: RunConfig, settings: Settings, result: EditResult, folder: RunFolder
+    config: RunConfig,
+    settings: Settings,
+    result: EditResult,
+    folder: RunFolder,
+    remarks: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The run in one object: ``summary.json``."""
+    """The run in one object: ``summary.json``.
+
+    Args:
+        config: The settings of its newest job.
+        settings: What these became.
+        result: What came of it.
+        folder: Its folder.
+        remarks: What has to be said of the scores beside what the result says.
+    """
     progress = result.progress
     last = folder.journal.turn(folder.journal.head()).record
     return {
@@ -75,5 +88,5 @@ def summarize(
         "after": asdict(result.after.scores),
         "newest": None if result.newest is None else asdict(result.newest),
         "resolved": describe(config, settings)["resolved"],
-        "remarks": result.remarks,
+        "remarks": result.remarks | dict(remarks or {}),
     }

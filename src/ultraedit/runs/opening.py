@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ultraedit import models, ranks
 from ultraedit.config import RunConfig, make_config
-from ultraedit.errors import ConfigError
+from ultraedit.errors import ConfigError, StorageError
 from ultraedit.host import ModelHost
 from ultraedit.lifelong import keep_freed_memory
 from ultraedit.models import LanguageModel
@@ -79,7 +79,11 @@ def load_base(journal: Journal, settings: Settings) -> LanguageModel:
 
 
 def open_host(
-    journal: Journal, observer: Observer, given: tuple[RunConfig, Settings] | None = None
+    journal: Journal,
+    observer: Observer,
+    given: tuple[RunConfig, Settings] | None = None,
+    *,
+    turn: int | None = None,
 ) -> tuple[ModelHost, Settings]:
     """Load the unedited model of a run as a host that edits the run's modules.
 
@@ -91,14 +95,17 @@ def open_host(
         observer: Told of it.
         given: The settings of the newest job, as they are and as what they became. None takes
             them from the journal.
+        turn: Where the run will be brought to; the last turn that stands unless given.
 
     Raises:
         ConfigError: If the model is gone or another, or the settings no longer hold.
+        StorageError: If the snapshot that the turn is restored from is gone.
     """
     config, settings = given or (
         make_config(dict(journal.job().settings)),
         resolved_again(journal),
     )
+    _require_snapshot(journal, journal.head() if turn is None else turn)
     observer.stage("Loading the model")
     source = ModelSource.of(config, settings)
     copies = ranks.Copies(ModelSource.host, source) if ranks.size() > 1 else None
@@ -115,6 +122,21 @@ def open_host(
     host = SharedHost(loaded, source.modules, source.master, statistics, copies)
     host.require_same_weights()
     return host, settings
+
+
+def _require_snapshot(journal: Journal, turn: int) -> None:
+    """Refuse a run whose snapshot is gone, before its model is loaded.
+
+    Raises:
+        StorageError: If it is.
+    """
+    saved = next(iter(journal.snapshots_before(turn)), None)
+    path = None if saved is None else journal.path.parent / saved.path
+    if path is not None and not path.is_file():
+        raise StorageError(
+            f"The snapshot {path} is gone, from which turn {turn} is restored. Put it back; "
+            f"`ultraedit verify {journal.path.parent}` says what else is missing."
+        )
 
 
 def _check(journal: Journal, config: RunConfig, found: str) -> None:

@@ -19,6 +19,7 @@ from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, Progress, norms, peak_memory, run_turns
 from ultraedit.perplexity import Text, read_text
 from ultraedit.probes import Probing
+from ultraedit.runs import made
 from ultraedit.runs.concluding import conclude, refuse_interrupted, summarize
 from ultraedit.runs.opening import open_host
 from ultraedit.runs.replay import restore
@@ -76,7 +77,7 @@ def revert(
 
     Args:
         path: The run folder.
-        names: Ids of the edits.
+        names: Ids of the edits, or their prompts, or parts of these.
         turn: Their turn, where an id occurs in several.
         observer: Told how far it is.
 
@@ -94,15 +95,18 @@ def revert(
 
 
 def find_edits(journal: Journal, names: Sequence[str], turn: int | None) -> list[StoredEdit]:
-    """Look edits up by their ids.
+    """Look edits up by their ids; what is no id is a prompt, or a part of one.
 
     Raises:
         ConfigError: If one is not there, was taken out before, or is there more than once.
     """
     path = journal.path.parent
-    chosen = []
+    chosen: list[StoredEdit] = []
     for name in dict.fromkeys(names):
         found = [each for each in journal.edits_named(name) if turn in (None, each.turn)]
+        if not found and (asked := _of_prompt(journal, name, turn)):
+            chosen += [each for each in asked if each not in chosen]
+            continue
         standing = [each for each in found if each.reverted_by is None]
         if not standing:
             gone = f" Turn {found[0].reverted_by} took it out." if found else ""
@@ -119,6 +123,32 @@ def find_edits(journal: Journal, names: Sequence[str], turn: int | None) -> list
             )
         chosen += standing
     return chosen
+
+
+def _of_prompt(journal: Journal, text: str, turn: int | None) -> list[StoredEdit]:
+    """The edit that holds whose prompt is a text, or the only one that has it in its prompt.
+
+    Raises:
+        ConfigError: If several have it, and none is it.
+    """
+    text = text.strip()
+    folded = text.casefold()
+    edits = [
+        each
+        for each in journal.find(text)
+        if each.reverted_by is None
+        and each.undone is None
+        and turn in (None, each.turn)
+        and folded in each.edit.prompt.casefold()
+    ]
+    whole = [each for each in edits if each.edit.prompt.casefold().strip() == folded]
+    if len(whole) == 1 or len(edits) < 2:
+        return whole or edits
+    ids = ", ".join(repr(each.edit.id) for each in (whole or edits)[:5])
+    raise ConfigError(
+        f"{len(whole or edits)} edits have {text!r} in their prompts, with the ids {ids}"
+        f"{', ...' if len(whole or edits) > 5 else ''}. Give the id of one, or more of its prompt."
+    )
 
 
 def _revert(folder: RunFolder, chosen: Sequence[StoredEdit], observer: Observer) -> Reverted:
@@ -245,7 +275,9 @@ def _conclude(
         probed=remaining.remarks,
     )
     config = make_config(dict(folder.journal.job().settings))
-    summary = summarize(config, settings, result, folder)
+    panel = remaining.panel
+    said = made.remarks((each.edit for each in folder.journal.standing()), panel)
+    summary = summarize(config, settings, result, folder, said)
     conclude(folder, summary, result, observer, save_model=saved)
     return result
 
@@ -266,6 +298,11 @@ class _Group:
         self._host, self._panel, self._free = host, panel, free_answers
         self._observer, self._text, self._probing = observer, text, probing
         self.base: Evaluation = self._ask(None)
+
+    @property
+    def panel(self) -> Panel:
+        """The edits."""
+        return self._panel
 
     @property
     def size(self) -> int:

@@ -52,7 +52,7 @@ def rollback(path: Path, turn: int, observer: Observer | None = None) -> Rolled:
                 f"There is no turn {turn} in {path}: it stands at turn {head}. "
                 f"`ultraedit history {path}` lists its turns; 0 is the unedited model."
             )
-        host, settings = open_host(journal, observer)
+        host, settings = open_host(journal, observer, turn=turn)
         progress = restore(host, settings.editor, journal, turn, observer)
         folder.rollback(turn, Carried(host.weights.changes, progress.state))
         folder.drop_results()

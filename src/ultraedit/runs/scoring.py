@@ -11,6 +11,7 @@ from ultraedit.errors import ConfigError
 from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.perplexity import read_text
 from ultraedit.probes import Probing
+from ultraedit.runs.made import remarks, with_rephrases
 from ultraedit.runs.opening import open_host
 from ultraedit.runs.replay import restore
 from ultraedit.store import JOURNAL, Journal
@@ -26,7 +27,7 @@ class Scored(NamedTuple):
     """How many were scored."""
     found: Evaluation
     remarks: dict[str, str]
-    """By name of a probe what has to be said of it."""
+    """By name of a probe or a score what has to be said of it."""
 
 
 def score(
@@ -82,7 +83,8 @@ def score(
         progress = restore(host, settings.editor, journal, observer=observer)
         with host.viewed(settings.editor, progress.state):
             found = ask(base.reference)
-        return Scored(progress.turns, len(panel.edits), found, probing.remarks)
+        said = remarks((each.edit for each in journal.standing()), panel)
+        return Scored(progress.turns, len(panel.edits), found, probing.remarks | said)
     finally:
         journal.close()
 
@@ -97,5 +99,5 @@ def standing(journal: Journal, without: Collection[int] = ()) -> Panel:
     config = make_config(dict(journal.job().settings))
     edits = (each.edit for each in journal.standing() if each.row not in without)
     if config.score_sample is None:
-        return whole(tuple(edits))
-    return draw(edits, config.score_sample, config.seed)[1]
+        return with_rephrases(whole(tuple(edits)))
+    return with_rephrases(draw(edits, config.score_sample, config.seed)[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from dataclasses import dataclass
 from itertools import islice
@@ -16,18 +17,19 @@ from ultraedit.config import RunConfig, make_config
 from ultraedit.editors import find_editor, make_editor
 from ultraedit.editors._trained import Trained
 from ultraedit.errors import DataError
-from ultraedit.files import sha256
 from ultraedit.lifelong import Progress, Stopped, keep_freed_memory
 from ultraedit.monitors import Guard, make_watch
 from ultraedit.perplexity import read_text
+from ultraedit.runs import made
 from ultraedit.runs.concluding import conclude, refuse_interrupted, summarize
+from ultraedit.runs.lengths import check_lengths
 from ultraedit.runs.opening import open_host
 from ultraedit.runs.replay import restore
 from ultraedit.runs.revert import finish_revert, is_unfinished
 from ultraedit.second_moments import PROMPTS, check_corpus
 from ultraedit.session import EditResult, carry_out
 from ultraedit.settings import Settings, describe, resolve, resolved_again
-from ultraedit.store import JOURNAL, Job, RunFolder
+from ultraedit.store import JOURNAL, Job, Journal, RunFolder, refuse_taken, refuse_unwritable
 from ultraedit.store.randomness import random_state
 from ultraedit.stream import FromFile, InMemory, Source
 from ultraedit.types import Carried, Nobody, Observer, write_rephrases
@@ -35,6 +37,8 @@ from ultraedit.types import Carried, Nobody, Observer, write_rephrases
 CONFIG = "config.json"
 DESCRIBED = ("settings", "resolved", "versions", "machine", "started")
 """What it holds, as `settings.describe` gives it; the journal has the same."""
+
+_log = logging.getLogger("ultraedit")
 
 
 @dataclass(frozen=True)
@@ -63,22 +67,21 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
             be written.
     """
     observer = observer or Nobody()
-    make_editor(config.editor, config.options)
-    Guard(config.guard, config.guard_action)
-    check_corpus(config.corpus)
-    check_corpus(config.perplexity)
-    source = read_edits(config)
+    check_settings(config, out)
+    source = _named_once(read_edits(config), config)
     observer.stage("Loading the model")
-    settings = resolve(config, models.load_config(config.model), edits=source.total)
+    described = models.load_config(config.model)
+    settings = resolve(config, described, edits=source.total)
     stream.check(settings.editor, source)
+    check_lengths(config.model, described, source)
     _seed(config.seed)
-    described = describe(config, settings)
-    values = described | {"random": random_state().hex()}
+    resolved = describe(config, settings)
+    values = resolved | {"random": random_state().hex()}
     if find_editor(config.editor).needs_statistics and config.corpus is None:
         values["prompts"] = [edit.prompt for edit in islice(source.after(), PROMPTS)]
     folder = RunFolder.create(out, values, _job_settings(config))
     try:
-        folder.write_json(CONFIG, described)
+        folder.write_json(CONFIG, resolved)
         return _work(folder, config, settings, source, observer)
     except BaseException:
         if not folder.begun:
@@ -86,6 +89,24 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
         raise
     finally:
         folder.close()
+
+
+def check_settings(config: RunConfig, out: Path) -> None:
+    """Refuse what can be refused without the facts and the model.
+
+    Args:
+        config: The settings.
+        out: The run folder.
+
+    Raises:
+        UltraEditError: If a setting cannot be used, or the folder is taken or cannot be written.
+    """
+    make_editor(config.editor, config.options)
+    Guard(config.guard, config.guard_action)
+    check_corpus(config.corpus)
+    check_corpus(config.perplexity)
+    refuse_taken(out)
+    refuse_unwritable(out)
 
 
 def resume(path: Path, observer: Observer | None = None) -> RunResult | None:
@@ -144,9 +165,11 @@ def append(path: Path, changes: dict[str, Any], observer: Observer | None = None
         refuse_interrupted(folder)
         first = folder.journal.jobs()[0].settings
         config = make_config(dict(first) | {"limit": None, "turns": None} | changes)
-        source = read_edits(config)
+        journal = folder.journal
+        source = _named_once(read_edits(config), config, journal, journal.head() + 1)
         settings = resolved_again(folder.journal)
         stream.check(settings.editor, source)
+        check_lengths(config.model, models.load_config(config.model), source)
         before = folder.journal.head()
         folder.begin_job(_job_settings(config))
         try:
@@ -190,6 +213,9 @@ def _work(
     """Do what is left of the newest job, and leave its results."""
     keep_freed_memory()
     journal = folder.journal
+    scored = made.WithRephrases(source)
+    said = made.remarks(source.panel.edits, scored.panel)
+    source = scored
     host, _ = open_host(journal, observer, (config, settings))
     editor = getattr(settings.editor, "inner", settings.editor)
     if isinstance(editor, Trained):
@@ -255,7 +281,8 @@ def _work(
         # Nothing is settled here: who was interrupted within a turn may hold a part of it.
         host.drop_trunk()
     settle()
-    summary = summarize(config, settings, result, folder)
+    said |= made.known_before(result.after.answers)
+    summary = summarize(config, settings, result, folder, said)
     conclude(folder, summary, result, observer, save_model=config.save_model)
     return RunResult(config, result, summary, folder.path)
 
@@ -281,15 +308,14 @@ def write_report(path: Path) -> None:
 
 def _job_settings(config: RunConfig) -> dict[str, Any]:
     """Settings as a later process finds them, wherever it is started, and the facts' hash."""
-    spec = data.parse_spec(config.data)
-    spec = spec._replace(path=spec.path.resolve())
+    spec = data.located(data.parse_spec(config.data))
     model = Path(config.model).expanduser()
     located = {"data": str(spec), "model": str(model.resolve()) if model.exists() else config.model}
     for name in ("corpus", "perplexity", "ability_data"):
         value = getattr(config, name)
         if value is not None and (path := Path(value).expanduser()).exists():
             located[name] = str(path.resolve())
-    named = {"data_sha256": sha256(spec.path), "data_named": config.data}
+    named = {"data_sha256": data.digest(spec), "data_named": config.data}
     return config.model_dump(mode="json") | located | named
 
 
@@ -299,16 +325,46 @@ def _same_edits(config: RunConfig, job: Job, folder: RunFolder) -> Source:
     Raises:
         DataError: If they are no longer those that it was begun with.
     """
-    path = data.parse_spec(config.data).path
+    spec = data.parse_spec(config.data)
     head = folder.journal.head()
     end = (
         f"To end the run where it stands, type `ultraedit rollback {folder.path} --to-turn {head}`."
     )
-    if not path.is_file():
-        raise DataError(f"The facts of this run are gone: there is no {path}. {end}")
-    if sha256(path) != job.data_sha256:
-        raise DataError(f"{path} has changed since this run was begun. Put it back. {end}")
-    return read_edits(config)
+    if not data.is_there(spec):
+        raise DataError(f"The facts of this run are gone: there is no {spec.path}. {end}")
+    if data.digest(spec) != job.data_sha256:
+        raise DataError(f"{spec.path} has changed since this run was begun. Put it back. {end}")
+    return _named_once(read_edits(config), config, folder.journal, job.first_turn, again=True)
+
+
+def _named_once(
+    source: Source,
+    config: RunConfig,
+    journal: Journal | None = None,
+    before: int = 1,
+    *,
+    again: bool = False,
+) -> Source:
+    """Give the facts of a job ids that no other edit of the run has, and say which are new.
+
+    Args:
+        source: The facts.
+        config: The settings of the job.
+        journal: The run that they are added to; None for a new one.
+        before: The first turn of the job.
+        again: Whether it was said before, when the job began.
+    """
+    taken = () if journal is None else journal.names(before)
+    file = data.parse_spec(config.data).path.name
+    source, changes = stream.named_once(source, file, taken)
+    if changes and not again:
+        old, new = changes[0]
+        many = "1 edit has" if len(changes) == 1 else f"{len(changes):,} edits have"
+        _log.warning(
+            "%s an id that another edit of the run has, and a new one: %r is now %r%s.",
+            *(many, old, new, ", and so on" if len(changes) > 1 else ""),
+        )
+    return source
 
 
 def _seed(seed: int) -> None:

@@ -1,7 +1,14 @@
 """What a run leaves on disk: its journal, its snapshots and its results."""
 
 from ultraedit.store.entries import Checkpoint, Entry, Job, StoredEdit, StoredFile
-from ultraedit.store.folder import SEAL, RunFolder, is_result, refuse_taken, seal_of
+from ultraedit.store.folder import (
+    SEAL,
+    RunFolder,
+    is_result,
+    refuse_taken,
+    refuse_unwritable,
+    seal_of,
+)
 from ultraedit.store.journal import Journal
 from ultraedit.store.schema import JOURNAL
 from ultraedit.store.snapshots import digest, read_snapshot
@@ -20,5 +27,6 @@ __all__ = [
     "is_result",
     "read_snapshot",
     "refuse_taken",
+    "refuse_unwritable",
     "seal_of",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -412,6 +413,28 @@ def refuse_taken(path: Path) -> None:
         )
     if path.exists() and any(not _is_leftover(child) for child in path.iterdir()):
         raise ConfigError(f"{path} is not empty. Choose a new or empty folder for --out.")
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Check that a folder can be made and written, leaving nothing behind.
+
+    Raises:
+        StorageError: If it cannot.
+    """
+    made = [p for p in (path, *path.parents) if not p.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(
+            f"The folder {path} cannot be written: {reason}. Choose another one with --out."
+        ) from error
+    finally:
+        with suppress(OSError):  # another run may have put its own folder beside this one
+            for folder in made:
+                folder.rmdir()
 
 
 def _is_leftover(path: Path) -> bool:

@@ -155,6 +155,15 @@ class JournalReader:
         """Edits of an id, in turns that stand."""
         return list(self._edits("e.name = ? AND t.undone IS NULL", name))
 
+    def names(self, before: int) -> Iterator[str]:
+        """The ids of the edits of all turns before one that stand."""
+        query = (
+            "SELECT e.name FROM edits e JOIN turns t ON t.id = e.turn "
+            "WHERE t.undone IS NULL AND t.number < ?"
+        )
+        for row in self._rows(query, before):
+            yield row["name"]
+
     def last_of_prompt(self, prompt: str) -> StoredEdit | None:
         """The last edit of a prompt that holds; None if none does."""
         where = f"e.prompt = ? AND {_HOLDS}"
@@ -173,14 +182,24 @@ class JournalReader:
         )
         return 0 if row is None else int(row["many"])
 
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Prompts and targets of the edits that hold, in no order."""
+        query = (
+            f"SELECT e.prompt, e.target, {_REVERTED} AS reverted_by FROM edits e "
+            f"JOIN turns t ON t.id = e.turn WHERE {_HOLDS}"
+        )
+        for row in self._rows(query):
+            yield row["prompt"], row["target"]
+
     def find(self, text: str) -> Iterator[StoredEdit]:
-        """Edits whose prompt or target has a text in it, whatever its case, rolled back or not.
+        """Edits whose prompt, target or id has a text in it, whatever its case, rolled back or not.
 
         They come in the order in which they were made, as they are needed.
         """
         folded = text.casefold()
         return self._edits(
-            "instr(folded(e.prompt), ?) OR instr(folded(e.target), ?)", folded, folded
+            "instr(folded(e.prompt), ?) OR instr(folded(e.target), ?) OR folded(e.name) = ?",
+            *(folded, folded, folded),
         )
 
     def _edits(

@@ -1,6 +1,7 @@
 """Edits as they come: read in the background, never held all at once, scored on a sample."""
 
 from ultraedit.stream.background import Background
+from ultraedit.stream.naming import named_once
 from ultraedit.stream.sampling import Panel, draw, whole
 from ultraedit.stream.sources import FromFile, InMemory, Source, check, oddities
 from ultraedit.stream.tokens import Tokenised, tokenised
@@ -14,6 +15,7 @@ __all__ = [
     "Tokenised",
     "check",
     "draw",
+    "named_once",
     "oddities",
     "tokenised",
     "whole",

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from ultraedit import data, models
 from ultraedit.errors import ConfigError, DataError
-from ultraedit.files import sha256
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.session import choose_preset
 from ultraedit.tune.files import TrialLog, write_preset
@@ -156,7 +155,7 @@ def _about(config: TuneConfig, model: LanguageModel, rows: int, held_out: int) -
         "fingerprint": fingerprint(model.model),
         "dtype": str(model.dtype).removeprefix("torch."),
         "data": config.data,
-        "data_sha256": sha256(data.parse_spec(config.data).path),
+        "data_sha256": data.digest(data.parse_spec(config.data)),
         "limit": config.limit,
         "rows": rows,
         "held_out": held_out,

@@ -45,22 +45,24 @@ class LocalWriter:
 
     def write(self, pairs: Sequence[Pair]) -> Iterator[Questions | Unwritten]:
         """Write the questions of each pair, in batches."""
-        asked = self._go_on([text for pair in pairs for text in prompts.completions(pair)])
+        asked = self.go_on([text for pair in pairs for text in prompts.completions(pair)])
         questions, unrelated = asked[0::2], asked[1::2]
-        reworded = self._go_on([prompts.rewording(question) for question in questions])
+        reworded = self.go_on([prompts.rewording(question) for question in questions])
         for texts in zip(questions, reworded, unrelated, strict=True):
             yield Questions(*texts)
 
     def close(self) -> None:
         """The model is the caller's."""
 
-    def _go_on(self, texts: Sequence[str]) -> list[str]:
+    def complete(self, texts: Sequence[str]) -> list[str]:
+        """The line that the model goes on with, behind each text."""
         from ultraedit.models.generation import generate
 
-        limits = [QUESTION_TOKENS] * len(texts)
-        return [
-            _first_question(text) for text in generate(self._model, texts, max_new_tokens=limits)
-        ]
+        return generate(self._model, texts, max_new_tokens=[QUESTION_TOKENS] * len(texts))
+
+    def go_on(self, texts: Sequence[str]) -> list[str]:
+        """The first question that the model goes on with, behind each text."""
+        return [_first_question(text) for text in self.complete(texts)]
 
 
 def _first_question(text: str) -> str:

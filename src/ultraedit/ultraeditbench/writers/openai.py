@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ultraedit.errors import ConfigError, UltraEditError
 from ultraedit.ultraeditbench.checks import Questions
@@ -21,6 +21,9 @@ from ultraedit.ultraeditbench.writers.replies import Replies, Reply, digest
 
 KEY = "OPENAI_API_KEY"
 """The environment variable with the key. It is never read from anywhere else, nor written."""
+
+Item = TypeVar("Item")
+Parsed = TypeVar("Parsed")
 
 _TRY_AGAIN = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 _LETTERS_PER_TOKEN = 4
@@ -155,11 +158,38 @@ class OpenAIWriter:
             ConfigError: If the endpoint refuses the key or the model, or does not answer.
             StorageError: If a reply cannot be stored.
         """
+        yield from self._each(self._one, pairs)
+
+    def ask_all(
+        self, system: str, tasks: Sequence[str], parse: Callable[[str], Parsed | None]
+    ) -> Iterator[Parsed | None]:
+        """Ask any tasks, several at once, in their order; a reply that is stored is not asked for.
+
+        Args:
+            system: What the model is told first.
+            tasks: What it is asked.
+            parse: Reads a reply; None where it has not the form that was asked for.
+
+        Yields:
+            What was read; None where no reply of `repeats` could be.
+
+        Raises:
+            ConfigError: If the endpoint refuses the key or the model, or does not answer.
+            StorageError: If a reply cannot be stored.
+        """
+
+        def one(task: str) -> Parsed | None:
+            messages = [{"role": "system", "content": system}, {"role": "user", "content": task}]
+            return self._parsed(messages, parse)[0]
+
+        yield from self._each(one, tasks)
+
+    def _each(self, ask: Callable[[Item], Parsed], items: Sequence[Item]) -> Iterator[Parsed]:
         self._replies  # noqa: B018 - opened here, before the threads want it
         pool = ThreadPoolExecutor(self._endpoint.concurrency, "openai-writer")
         try:
-            # `map` hands the pairs over at once; `batch` bounds how many that are.
-            yield from pool.map(self._one, pairs)
+            # `map` hands the items over at once; `batch` bounds how many that are.
+            yield from pool.map(ask, items)
         except _Stopped:
             raise self._failure or AssertionError("only a failure stops a thread") from None
         finally:
@@ -178,14 +208,20 @@ class OpenAIWriter:
             {"role": "system", "content": prompts.SYSTEM},
             {"role": "user", "content": prompts.task(pair)},
         ]
-        reply = None
+        questions, text = self._parsed(messages, prompts.parse)
+        return Unwritten("unusable-reply", text[:500]) if questions is None else questions
+
+    def _parsed(
+        self, messages: list[dict[str, str]], parse: Callable[[str], Parsed | None]
+    ) -> tuple[Parsed | None, str]:
+        """The first reply of the form that was asked for, and the last one as it came."""
+        text = ""
         for repeat in range(self._endpoint.repeats):
             name = digest(self._endpoint.model, messages, repeat)
-            reply = self._replies.get(name) or self._ask(name, messages)
-            questions = prompts.parse(reply.text)
-            if questions is not None:
-                return questions
-        return Unwritten("unusable-reply", reply.text[:500] if reply else "")
+            text = (self._replies.get(name) or self._ask(name, messages)).text
+            if (parsed := parse(text)) is not None:
+                return parsed, text
+        return None, text
 
     def _ask(self, name: str, messages: list[dict[str, str]]) -> Reply:
         """Ask until there is a reply, and store it."""
