@@ -38,6 +38,12 @@ def kept_beyond(
         found["second moments"] = 4 * sum(squares)
         # The matrix, the identity, their mixture and its factor, or its eigenvectors.
         found["one of them in float64"] = 4 * 8 * max(squares)
+    if name == "anchored":
+        both = [shape.d_in**2 + shape.d_out**2 for shape in shapes]
+        found["second moments of inputs and gradients"] = 4 * sum(both)
+        found["their inverses, while a turn is made"] = 4 * sum(both)
+        found["one of them in float64"] = 4 * 8 * max(squares)
+        found["changes of a turn"] = 2 * 4 * sum(shape.d_in * shape.d_out for shape in shapes)
     if name == "alphaedit":
         found["directions that must not be written in, at most"] = 4 * sum(squares)
         rows = [shape.d_in if edits is None else min(edits, shape.d_in) for shape in shapes]
