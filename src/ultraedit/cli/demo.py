@@ -58,6 +58,7 @@ def demo(
             "data": f"jsonl:{facts}",
             "edits_per_turn": EDITS_PER_TURN,
             "free_answers": FREE_ANSWERS,
+            "chat_answers": True,
             "dtype": dtype,
             "device": device,
         }

@@ -18,12 +18,12 @@ from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, norms, peak_memory, run_turns
 from ultraedit.perplexity import Text, read_text
-from ultraedit.probes import Probing
+from ultraedit.probes import Chat, Probing, chat_of
 from ultraedit.runs.opening import open_host
 from ultraedit.runs.replay import restore
 from ultraedit.runs.scoring import standing
 from ultraedit.runs.workflow import conclude, refuse_interrupted, summarize
-from ultraedit.session import EditResult
+from ultraedit.session import EditResult, asked_controls
 from ultraedit.store import Journal, RunFolder, StoredEdit
 from ultraedit.store.randomness import random_state, restore_random_state
 from ultraedit.stream import Panel, whole
@@ -130,7 +130,20 @@ def _revert(folder: RunFolder, chosen: Sequence[StoredEdit], observer: Observer)
     kept = len(panel.edits)
     text = read_text(host, config.perplexity)
     probing = Probing(config.probe, host.language_model.tokenizer, panel.edits, config.seed)
-    remaining = _Group(host, panel, config.free_answers, observer, text, probing) if kept else None
+    remaining = (
+        _Group(
+            host,
+            panel,
+            config.free_answers,
+            observer,
+            text,
+            probing,
+            asked_controls(config.control_questions),
+            chat_of(host.language_model.tokenizer) if config.chat_answers else None,
+        )
+        if kept
+        else None
+    )
     progress = restore(host, settings.editor, journal, observer=observer)
     with host.viewed(settings.editor, progress.state):
         before = removed.score(), remaining.score() if remaining else None
@@ -165,6 +178,7 @@ def _revert(folder: RunFolder, chosen: Sequence[StoredEdit], observer: Observer)
                 overruled=after[1].overruled,
                 seconds=time.perf_counter() - asked,
                 scores=after[1].scores,
+                controls=after[1].controls,
             )
         )
         result = EditResult(
@@ -197,8 +211,11 @@ class _Group:
         observer: Observer,
         text: Text = (),
         probing: Probing | None = None,
+        controls: Sequence[str] = (),
+        in_chat: Chat | None = None,
     ) -> None:
         """Ask the unedited model, which the host must hold now."""
+        self._controls, self._chat = controls, in_chat
         self._host, self._panel, self._free = host, panel, free_answers
         self._observer, self._text, self._probing = observer, text, probing
         self.base: Evaluation = self._ask(None)
@@ -216,6 +233,8 @@ class _Group:
             free_answers=self._free,
             text=self._text,
             probing=self._probing,
+            controls=self._controls,
+            in_chat=self._chat,
             observer=self._observer,
         )
 

@@ -23,7 +23,7 @@ from ultraedit.perplexity import read_text
 from ultraedit.runs.opening import open_host
 from ultraedit.runs.replay import restore
 from ultraedit.second_moments import PROMPTS, check_corpus
-from ultraedit.session import EditResult, carry_out
+from ultraedit.session import EditResult, asked_controls, carry_out
 from ultraedit.settings import Settings, describe, resolve, resolved_again
 from ultraedit.store import JOURNAL, Job, RunFolder
 from ultraedit.store.randomness import random_state
@@ -211,6 +211,8 @@ def _work(
                 free_answers=config.free_answers,
                 text=read_text(host, config.perplexity),
                 probes=config.probe,
+                chat_answers=config.chat_answers,
+                controls=asked_controls(config.control_questions),
                 seed=config.seed,
             ),
             done=journal.edits_of_job(),
@@ -288,11 +290,11 @@ def summarize(
         "edit_seconds": progress.seconds,
         "edits_per_second": progress.edits / progress.seconds,
         "peak_memory_bytes": last["memory_bytes"],
-        "before": asdict(result.before.scores),
-        "after": asdict(result.after.scores),
+        **result.outcome,
         "newest": None if result.newest is None else asdict(result.newest),
         "resolved": describe(config, settings)["resolved"],
         "remarks": result.remarks,
+        "verdict": result.verdict.to_json(),
     }
 
 
