@@ -4,11 +4,11 @@
 
 Facts are the rows behind the first 5,000 of ZsRE and of CounterFact, so none that
 `benchmarks.editors` scores; 20,000 are all of CounterFact, which is about time. For each threshold,
-in percent: rephrased questions whose own fact matches best and enough, and unrelated questions
-that any fact matches. Of a few facts many sets are taken, one after the other. Beside it the
+in percent: rephrased questions that get their own fact first, unrelated questions that get any,
+and the package's control questions that get any. Of a few facts many sets are taken, one after the
+other. Each with the subjects of the file, and without any, as bare facts have it. Beside it the
 seconds that indexing takes, and the milliseconds per question. The table goes to the standard
-output, everything to ``benchmarks/results/recall.json``. The default threshold of the editor
-`in-context` was read off it.
+output, everything to ``benchmarks/results/recall.json``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks import inputs, machine
 
 SKIPPED, QUESTIONS = 5_000, 400
 SIZES = (1, 20, 200, 2_000, 20_000)
-THRESHOLDS = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
+THRESHOLDS = (0.45, 0.55, 0.65)
 FILES = {"zsre": "zsre_10k.json", "counterfact": "counterfact_20k.json"}
 
 
@@ -38,52 +38,66 @@ def main() -> None:
         for size in SIZES:
             some = edits[SKIPPED:] if size <= len(edits) - SKIPPED else edits
             if size <= len(some):
-                rows[f"{kind} {size}"] = _measure(some, size)
+                rows[f"{kind} {size}"] = _measure(some, size, subjects=True)
+                rows[f"{kind} {size} bare"] = _measure(some, size, subjects=False)
     path = machine.write("recall.json", {"questions": QUESTIONS, "rows": rows})
     print(f"| facts | {' | '.join(map(str, THRESHOLDS))} | index s | ms a question |")
     print(f"| --- |{' ---: |' * (len(THRESHOLDS) + 2)}")
     for name, row in rows.items():
-        shown = [f"{row['found'][str(t)]:.0f} / {row['unrelated'][str(t)]:.1f}" for t in THRESHOLDS]
+        shown = [
+            " / ".join(f"{row[part][str(t)]:.1f}" for part in ("found", "unrelated", "controls"))
+            for t in THRESHOLDS
+        ]
         times = f"{row['index_seconds']:.2f} | {1000 * row['seconds_per_question']:.2f}"
         print(f"| {name} | {' | '.join(shown)} | {times} |")
     print(f"Written to {path}")
 
 
-def _measure(edits: Sequence[Any], size: int) -> dict[str, Any]:
+def _measure(edits: Sequence[Any], size: int, *, subjects: bool) -> dict[str, Any]:
     """Sets of so many facts, asked their own questions until there are enough of these."""
+    from ultraedit.data.general import controls
     from ultraedit.editors._wise_texts import TEXTS
-    from ultraedit.recall import FactIndex
+    from ultraedit.recall import Facts
 
-    ordinary = TEXTS
-    right: list[float] = []
-    wrong: list[float] = []
+    strangers = [control.prompt for control in controls()]
+    counts: dict[str, dict[float, list[bool]]] = {
+        part: {threshold: [] for threshold in THRESHOLDS}
+        for part in ("found", "unrelated", "controls")
+    }
     indexing = asking = 0.0
+    asked = 0
     for start in range(0, max(size, QUESTIONS), size):
-        facts = edits[start : start + size]
+        some = edits[start : start + size]
         begun = time.perf_counter()
-        index = FactIndex([fact.prompt for fact in facts], ordinary)
+        given = [fact.subject for fact in some] if subjects else ()
+        facts = Facts([fact.prompt for fact in some], TEXTS, given)
         indexing = time.perf_counter() - begun
         begun = time.perf_counter()
-        for fact in facts[:QUESTIONS]:
-            for question in fact.rephrases[:1]:
-                best = index.match(question, k=1, threshold=1e-6)
-                own = bool(best) and facts[best[0].fact].prompt == fact.prompt
-                right.append(best[0].share if own else 0.0)
-            for asked in fact.locality[:1]:
-                best = index.match(asked.prompt, k=1, threshold=1e-6)
-                wrong.append(best[0].share if best else 0.0)
+        for threshold in THRESHOLDS:
+
+            def best(
+                question: str, facts: Facts = facts, threshold: float = threshold
+            ) -> list[int]:
+                return [match.fact for match in facts.find(question, k=1, threshold=threshold)]
+
+            for place, fact in enumerate(some[:QUESTIONS]):
+                for question in fact.rephrases[:1]:
+                    counts["found"][threshold].append(best(question) == [place])
+                for question in fact.locality[:1]:
+                    counts["unrelated"][threshold].append(bool(best(question.prompt)))
+                asked += 2
+            if size >= QUESTIONS or start < size:
+                counts["controls"][threshold] += [bool(best(prompt)) for prompt in strangers]
+                asked += len(strangers)
         asking += time.perf_counter() - begun
     return {
-        "found": {str(t): _share(right, t) for t in THRESHOLDS},
-        "unrelated": {str(t): _share(wrong, t) for t in THRESHOLDS},
-        "index_seconds": indexing,
-        "seconds_per_question": asking / (len(right) + len(wrong)),
-    }
+        part: {str(threshold): _percent(seen) for threshold, seen in by_threshold.items()}
+        for part, by_threshold in counts.items()
+    } | {"index_seconds": indexing, "seconds_per_question": asking / asked}
 
 
-def _share(values: Sequence[float], threshold: float) -> float:
-    """Percent of the values that reach a threshold."""
-    return 100 * sum(value >= threshold for value in values) / len(values)
+def _percent(values: Sequence[bool]) -> float:
+    return 100 * sum(values) / len(values)
 
 
 if __name__ == "__main__":

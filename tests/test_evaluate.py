@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -13,6 +15,7 @@ from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.evaluate import evaluate, questions
 from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, run_turns
+from ultraedit.probes import Chat, Probing
 from ultraedit.types import Edit, Question, turns
 
 EDITS = [
@@ -301,3 +304,68 @@ def test_the_observer_hears_of_every_question():
     heard.clear()
     evaluate(host, EDITS, reference=before.reference, free_answers=1, observer=Listener())
     assert heard[0] == ("Asking the edited model", 30)
+
+
+CONTROLS = ("What is the first novel?", "Who lives in Paris?", "The river flows")
+
+
+def test_control_questions_are_held_against_the_unedited_models_own_answers():
+    host = host_of()
+    before = evaluate(host, EDITS, controls=CONTROLS)
+    own = dict(zip(CONTROLS, host.answer(CONTROLS, [module.CONTROL_TOKENS] * 3), strict=True))
+    assert before.reference.controls == own
+    assert before.controls.agreement == before.controls.generation == 1
+    assert (before.controls.questions, before.controls.changed) == (3, 0)
+    forced = {text: top_choices(host, text, said)[1] for text, said in own.items() if said}
+    write(host)
+    after = evaluate(host, EDITS, reference=before.reference, controls=CONTROLS).controls
+    now = host.answer(CONTROLS, [module.CONTROL_TOKENS] * 3)
+    changed = [text for text, said in zip(CONTROLS, now, strict=True) if said != own[text]]
+    assert after.changed == len(changed) > 0
+    assert after.generation == pytest.approx(1 - len(changed) / 3)
+    assert after.worst.prompt in changed and after.worst.before == own[after.worst.prompt]
+    same = [
+        ours == theirs
+        for text in forced
+        for ours, theirs in zip(top_choices(host, text, own[text])[1], forced[text], strict=True)
+    ]
+    assert after.agreement == pytest.approx(sum(same) / len(same))
+
+
+def test_control_questions_change_no_other_score_and_give_way_where_they_cannot_be_asked():
+    host = host_of()
+    plain, beside = evaluate(host, EDITS), evaluate(host, EDITS, controls=CONTROLS)
+    assert beside.scores == plain.scores
+    assert [answer.kind for answer in beside.answers] == [answer.kind for answer in plain.answers]
+    write(host)
+    # What an older program kept of the unedited model has no answers to them.
+    assert evaluate(host, EDITS, reference=plain.reference, controls=CONTROLS).controls is None
+    unasked = evaluate(host, EDITS, reference=beside.reference, controls=CONTROLS, free_answers=0)
+    assert unasked.controls.generation is None
+    assert unasked.controls.agreement is not None
+    assert evaluate(host_of(), EDITS, controls=["x " * 400]).controls is None
+
+
+def test_bare_facts_have_an_agreement_too():
+    bare = [Edit(edit.prompt, edit.target) for edit in EDITS]
+    host = host_of()
+    before = evaluate(host, bare, controls=CONTROLS)
+    write(host, bare)
+    after = evaluate(host, bare, reference=before.reference, controls=CONTROLS)
+    assert after.scores.agreement is None
+    assert 0 <= after.controls.agreement < 1
+
+
+def test_facts_are_asked_in_chat_freely_alone():
+    host = host_of()
+    tokenizer = deepcopy(host.language_model.tokenizer)
+    tokenizer.chat_template = "{% for m in messages %}Q {{ m.content }}{% endfor %} A"
+    evaluated = evaluate(host, EDITS, free_answers=2, in_chat=Chat(tokenizer))
+    kinds = Counter(answer.kind for answer in evaluated.answers)
+    assert (kinds["chat efficacy"], kinds["chat generalization"]) == (2, 4)
+    assert "chat specificity" not in kinds
+    assert set(evaluated.scores.probes) == {"multi_hop"}
+    assert {"chat efficacy", "chat generalization"} <= set(evaluated.scores.generation.probes)
+    both = Probing(["chat"], tokenizer, EDITS)
+    once = evaluate(host, EDITS, free_answers=2, in_chat=Chat(tokenizer), probing=both)
+    assert Counter(answer.kind for answer in once.answers)["chat efficacy"] == 2

@@ -64,6 +64,8 @@ SETTINGS = {
     "turns": None,
     "limit": 300,
     "free_answers": None,
+    "chat_answers": False,
+    "control_questions": 100,
     "evaluate_every": None,
     "evaluate_at": [],
     "score_sample": None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -246,3 +247,34 @@ def test_a_saved_result_reloads_with_plain_transformers_to_identical_logits(tmp_
 def test_a_question_that_is_no_text_is_refused(question):
     with pytest.raises(ue.DataError, match=r"^The question is "):
         ue.ask(tiny_model("llama"), question)
+
+
+def test_a_result_has_a_verdict_of_its_free_answers_and_the_control_questions():
+    model = tiny_model("llama")
+    facts = [Edit("Who leads the town of Velmora?", "Ada", rephrases=("Velmora is led by",))]
+    result = session.edit(model, facts, modules=["layers.[0-1].mlp.down_proj"], chat_answers=True)
+    verdict = result.verdict
+    assert verdict.counts["facts"].asked == verdict.counts["in other words"].asked == 1
+    assert verdict.counts["control questions"].asked == 100
+    assert verdict.text.endswith(("Ready to ship.", "wanted)."))
+    assert "in chat" not in verdict.counts  # The toy tokenizer has no template.
+    plain = session.edit(
+        tiny_model("llama"), facts, modules=["layers.[0-1].mlp.down_proj"], control_questions=0
+    )
+    assert plain.after.controls is None and plain.after.scores == result.after.scores
+
+
+def test_facts_are_asked_in_chat_where_the_model_has_a_template():
+    model = tiny_model("llama")
+    tokenizer = deepcopy(model.tokenizer)
+    tokenizer.chat_template = "{% for m in messages %}Q {{ m.content }}{% endfor %} A"
+    facts = [Edit("Who leads the town of Velmora?", "Ada", rephrases=("Velmora is led by",))]
+    result = session.edit(
+        replace(model, tokenizer=tokenizer),
+        facts,
+        modules=["layers.[0-1].mlp.down_proj"],
+        chat_answers=True,
+    )
+    asked = {name: count.asked for name, count in result.verdict.counts.items()}
+    assert asked["in chat"] == asked["in chat, in other words"] == 1
+    assert result.remarks == {}

@@ -15,7 +15,7 @@ from ultraedit.host import ModelHost
 from ultraedit.metrics import turn_means
 from ultraedit.monitors import Watch
 from ultraedit.perplexity import Text
-from ultraedit.probes import Probing
+from ultraedit.probes import Probing, chat_of
 from ultraedit.stream import Source
 from ultraedit.types import CheckpointRecord, Edit, NewestScores, Observer, Recorder
 
@@ -40,6 +40,10 @@ class Schedule:
     """Passages whose perplexity is measured whenever the model is scored."""
     probes: tuple[str, ...] = ()
     """Probes that are asked whenever the model is scored, of `probes.NAMES`."""
+    chat_answers: bool = False
+    """Whether the edits that are asked freely are asked in the model's chat template too."""
+    controls: tuple[str, ...] = ()
+    """Questions that have nothing to do with any edit, whose answers should not change."""
     seed: int = 0
     """Chooses the examples of probes that have some."""
 
@@ -106,6 +110,7 @@ class Checkpoints:
         self.probing = Probing(
             schedule.probes, host.language_model.tokenizer, source.panel.edits, schedule.seed
         )
+        self._chat = chat_of(host.language_model.tokenizer) if schedule.chat_answers else None
         self._newest = newest
         self._first_turn = first_turn
         self._last = self._read_last(done)
@@ -177,6 +182,8 @@ class Checkpoints:
             free_answers=self._schedule.free_answers if free else 0,
             text=self._schedule.text,
             probing=self.probing,
+            in_chat=self._chat if free else None,
+            controls=self._schedule.controls,
             observer=self._observer,
         )
 
@@ -223,5 +230,6 @@ class Checkpoints:
                 first_turn=self._first_turn,
                 newest=found.newest,
                 monitors=found.monitors,
+                controls=found.panel.controls,
             )
         )

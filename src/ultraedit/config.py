@@ -58,6 +58,12 @@ class RunConfig(BaseModel):
     free_answers: int | None = Field(default=None, ge=0)
     """How many edits are also asked freely, evenly spaced. None for all, 0 for none."""
 
+    chat_answers: bool = False
+    """Also ask these edits, and their rephrases, inside the model's chat template."""
+
+    control_questions: int = Field(default=100, ge=0, le=200)
+    """So many of the package's control questions are asked before and after. 0 for none."""
+
     evaluate_every: int | None = Field(default=None, ge=1)
     """Score all edits so far after every so many turns. None for the end alone."""
 

@@ -7,8 +7,10 @@ against what the unedited model says (`Reference`).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from ultraedit.encoding import Encoded
@@ -23,9 +25,11 @@ from ultraedit.metrics import (
     token_agreement,
 )
 from ultraedit.perplexity import Text, perplexity
-from ultraedit.probes import Asked, Probing
+from ultraedit.probes import Asked, Chat, Probing
 from ultraedit.types import (
     Answer,
+    Changed,
+    ControlScores,
     Edit,
     GenerationScores,
     Nobody,
@@ -37,6 +41,9 @@ from ultraedit.types import (
 SPARE_TOKENS = 6
 """How many tokens longer than its target, or its longest alias, a free answer may get. What has not
 ended by then is not an exact match of it."""
+
+CONTROL_TOKENS = 8
+"""How long a free answer to a control question may get: enough to tell two answers apart."""
 
 MIN_TOKENS = 12
 """How long any free answer may get, so that a reader sees what the model means."""
@@ -83,6 +90,12 @@ class Reference:
     answers: dict[str, str] = field(default_factory=dict)
     """Its free answers by prompt."""
 
+    controls: dict[str, str] = field(default_factory=dict)
+    """Its short free answers to the control questions, by prompt."""
+
+    control_tokens: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Its top choices at each token of these, under teacher forcing."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -95,6 +108,8 @@ class Evaluation:
     by_edit: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
     """Per name the teacher-forced score of each edit, in their order; None where it has no such
     question."""
+    controls: ControlScores | None = None
+    """What became of the answers to control questions; None where they were not asked."""
 
 
 def questions(
@@ -138,6 +153,8 @@ def evaluate(
     keep: bool = True,
     text: Text = (),
     probing: Probing | None = None,
+    in_chat: Chat | None = None,
+    controls: Sequence[str] = (),
     observer: Observer | None = None,
 ) -> Evaluation:
     """Score the model as it stands on a set of edits.
@@ -153,6 +170,10 @@ def evaluate(
         keep: Whether the same will be asked again: then a trunk keeps what lies below.
         text: Passages whose perplexity is measured too; none for no perplexity.
         probing: Probes that are asked beside the questions of the edits.
+        in_chat: The model's chat template, in which the edits that are asked freely, and their
+            rephrases, are asked freely too. None for bare prompts alone.
+        controls: Questions that have nothing to do with any edit; see `ControlScores`. They are
+            asked freely unless `free_answers` is 0.
         observer: Told the number of questions, and of each as it is answered.
 
     Returns:
@@ -161,13 +182,17 @@ def evaluate(
     asked, overruled = questions(edits, newest)
     probed = [] if probing is None else list(probing.questions(asked))
     samples = [_sampled(group, edits, free_answers) for group in (asked, probed)]
+    if in_chat is not None:
+        samples.append(_chatted(in_chat, samples))
     sample = [question for group in samples for question in group]
     observer = observer or Nobody()
+    watched = _Controls(host, controls, reference, free=free_answers != 0)
     total = len(asked) + len(probed) + len({question.prompt for question in sample})
+    total += watched.steps
     observer.stage(f"Asking the {'edited' if reference else 'unedited'} model", total)
     # In batches of their own, the probes change no digit of the other scores.
     said: dict[str, str] = {}
-    for group in samples if probed else samples[:1]:
+    for group in samples:
         said = _answers(host, group, observer) | said
     baseline = reference or Reference(answers=said)
     forced = [
@@ -184,8 +209,90 @@ def evaluate(
     cases = [_case(question, said, baseline) for question in sample]
     scores = _scores(forced, baseline, _generation_scores(cases) if sample else None)
     scores = replace(scores, perplexity=perplexity(host, text))
+    control = watched.ask(baseline, observer, keep=keep)
     answers = tuple(case.answer for case in cases)
-    return Evaluation(scores, baseline, answers, overruled, _by_edit(forced, edits))
+    return Evaluation(scores, baseline, answers, overruled, _by_edit(forced, edits), control)
+
+
+class _Controls:
+    """The control questions of one evaluation."""
+
+    def __init__(
+        self,
+        host: ModelHost,
+        prompts: Sequence[str],
+        reference: Reference | None,
+        *,
+        free: bool,
+    ) -> None:
+        """Choose those that can be asked: all that fit, or that the unedited model was asked."""
+        self._host = host
+        self._is_unedited = reference is None
+        self._free = free
+        if reference is None:
+            self._prompts = [prompt for prompt in prompts if self._fits(prompt)]
+        else:
+            self._prompts = [prompt for prompt in prompts if prompt in reference.controls]
+
+    def _fits(self, prompt: str) -> bool:
+        length = self._host.language_model.context_length or sys.maxsize
+        ids = self._host.language_model.tokenizer(prompt)["input_ids"]
+        return 0 < len(ids) <= length - CONTROL_TOKENS
+
+    @property
+    def steps(self) -> int:
+        """How many answers an observer is told of, of those that are sure to be given."""
+        asked = len(self._prompts)
+        return asked * (self._is_unedited or self._free)
+
+    def ask(self, reference: Reference, observer: Observer, *, keep: bool) -> ControlScores | None:
+        """Ask them, along the reference and freely. The unedited model makes the reference."""
+        if not self._prompts:
+            return None
+        said: dict[str, str] = {}
+        if self._is_unedited or self._free:
+            limits = [CONTROL_TOKENS] * len(self._prompts)
+            said = dict(
+                zip(
+                    self._prompts,
+                    self._host.answer(self._prompts, limits, observer),
+                    strict=True,
+                )
+            )
+        if self._is_unedited:
+            reference.controls.update(said)
+        answered = [(each, reference.controls[each]) for each in self._prompts]
+        answered = [(prompt, answer) for prompt, answer in answered if answer]
+        chosen = self._host.predict(self._host.encode(answered), keep=keep)
+        tokens = dict(zip((prompt for prompt, _ in answered), chosen, strict=True))
+        if self._is_unedited:
+            reference.control_tokens.update(tokens)
+        changed = [
+            Changed(prompt, reference.controls[prompt], after)
+            for prompt, after in said.items()
+            if not _agrees(after, reference.controls[prompt])
+        ]
+        return ControlScores(
+            questions=len(self._prompts),
+            agreement=token_agreement(
+                tokens.values(), (reference.control_tokens[prompt] for prompt in tokens)
+            ),
+            generation=1 - len(changed) / len(self._prompts) if said else None,
+            worst=min(changed, key=_likeness, default=None),
+        )
+
+
+def _likeness(answer: Changed) -> float:
+    """How much of an answer is left, in 0..1."""
+    return SequenceMatcher(None, answer.before, answer.after, autojunk=False).ratio()
+
+
+def _chatted(in_chat: Chat, samples: Sequence[Sequence[Asked]]) -> list[Asked]:
+    """The edits that are asked freely, and their rephrases, in the chat template."""
+    asked, probed = samples
+    known = {question.kind for question in probed}
+    own = [question for question in asked if question.kind in ("efficacy", "generalization")]
+    return [each for each in in_chat.questions(own) if each.kind not in known]
 
 
 def _answers(host: ModelHost, sample: Sequence[Asked], observer: Observer) -> dict[str, str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ultraedit import stream
 from ultraedit.checkpoints import Checked, Checkpoints, Newest, Schedule
+from ultraedit.data import general
 from ultraedit.editors import DEFAULT_EDITOR, make_editor, name_of
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.errors import ConfigError, DataError
@@ -45,6 +46,11 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from ultraedit.models import LanguageModel
+    from ultraedit.report import Verdict
+
+
+CONTROL_QUESTIONS = 100
+"""So many of the package's 200 control questions are asked unless somebody says otherwise."""
 
 _log = logging.getLogger("ultraedit")
 
@@ -87,6 +93,26 @@ class EditResult:
             found |= self.editor.remarks(self.host, self.progress.state)
         return found
 
+    @property
+    def verdict(self) -> Verdict:
+        """What came of it, in words for somebody who has to decide whether to use the model."""
+        from ultraedit.report import judge  # Reports draw; editing needs none of that.
+
+        return judge(self.outcome, self.after.answers)
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        """The scores before and after as plain values, as ``summary.json`` has them."""
+        controls = {"before": self.before.controls, "after": self.after.controls}
+        return {
+            "before": asdict(self.before.scores),
+            "after": asdict(self.after.scores),
+            "controls": {
+                when: None if scores is None else asdict(scores)
+                for when, scores in controls.items()
+            },
+        }
+
     def save(self, folder: str | PathLike[str]) -> None:
         """Save the edited model where plain transformers can load it.
 
@@ -108,6 +134,8 @@ def edit(
     use_rephrases: int = 0,
     free_answers: int | None = None,
     probes: Sequence[str] = (),
+    chat_answers: bool = False,
+    control_questions: int = CONTROL_QUESTIONS,
     statistics: Statistics | None = None,
     recorder: Recorder | None = None,
     observer: Observer | None = None,
@@ -124,6 +152,9 @@ def edit(
         use_rephrases: How many rephrases of each fact are edited on too, and then not scored.
         free_answers: How many edits are also asked freely; None for all, 0 for none.
         probes: Probes of real use, of `chat`, `few-shot`, `reverse` and `negation`, or `all`.
+        chat_answers: Whether these are asked in the model's chat template too, where it has one.
+        control_questions: How many of the package's 200 questions that have nothing to do with any
+            edit are asked, to see what else has changed; 0 for none.
         statistics: Where editors that need second moments of the layers' inputs have them from.
             None takes the prompts of the first edits.
         recorder: Told of every turn and evaluation as it happens.
@@ -142,6 +173,8 @@ def edit(
         evaluate_every=evaluate_every,
         free_answers=free_answers,
         probes=chosen(probes),
+        chat_answers=chat_answers,
+        controls=asked_controls(control_questions),
     )
     editor = make_editor(DEFAULT_EDITOR, {}) if editor is None else editor
     preset = choose_preset(language_model, None, modules, name_of(getattr(editor, "inner", editor)))
@@ -168,6 +201,11 @@ def _warn_of_step(editor: Editor, preset: Preset, model: str) -> None:
             f"next to nothing into {model}: take UltraEdit(eta={better}), or no editor at all.",
             stacklevel=3,
         )
+
+
+def asked_controls(count: int) -> tuple[str, ...]:
+    """The first so many of the package's control questions, which cover all their kinds."""
+    return tuple(control.prompt for control in general.controls()[:count])
 
 
 def carry_out(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ultraedit.errors import ConfigError
 from ultraedit.models.activation import activation_of
+from ultraedit.models.embedding import load_embedder
 from ultraedit.patch import EditedWeights
 from ultraedit.recall import Recall, recall_of
 from ultraedit.routing import RoutedWeight, Router, router_of
@@ -31,7 +32,8 @@ def laid_over(
     model = language_model.model
     if isinstance(view, Recalled):
         length = language_model.context_length
-        with Recall(view, language_model.tokenizer, length).attached(model):
+        embed = None if view.embedder is None else load_embedder(view.embedder)
+        with Recall(view, language_model.tokenizer, length, embed).attached(model):
             yield
         return
     memories = [

@@ -53,6 +53,7 @@ def test_every_option_reaches_the_run(cli, tiny):
         *("run", "--model", tiny, "--data", "jsonl:facts.jsonl", "--editor", "ultraedit"),
         *("--turns", 2, "--edits-per-turn", 2, "--limit", 3, "--preset", "preset.toml"),
         *("--ridge", "2.5", "--protocol", "official", "--set", "variance=pooled"),
+        *("--chat-answers", "--control-questions", 40),
         *("--set", "micro-batch=3", "--free-answers", 1, "--dtype", "float32", "--device", "cpu"),
         *("--corpus", "facts.jsonl", "--corpus-samples", 9),
         *("--seed", 7, "--out", "out", "--no-save-model"),
@@ -75,6 +76,8 @@ def test_every_option_reaches_the_run(cli, tiny):
         "turns": 2,
         "limit": 3,
         "free_answers": 1,
+        "chat_answers": True,
+        "control_questions": 40,
         "evaluate_every": None,
         "evaluate_at": [],
         "device_map": None,
@@ -284,3 +287,27 @@ def test_a_run_is_watched_and_guarded_from_the_command_line(cli, refused, tiny):
     assert "--guard takes NAME=X" in refused("run", *options, "--guard", "norm")
     assert "A guard knows no 'size'" in refused("run", *options, "--guard", "size=1")
     assert "--data-root is for the tasks" in refused("run", *options, "--data-root", ".")
+
+
+def test_the_last_words_are_the_verdict_that_the_folder_has_too(cli, tiny):
+    said = cli("edit", "facts.jsonl", "--model", tiny, "--eta", "auto", "--out", "out").stdout
+    summary = read("out/summary.json")
+    verdict = summary["verdict"]
+    assert said.splitlines()[-2:] == [verdict["forced"], verdict["text"]]
+    assert verdict["ready"] is False and "Not yet, because" in verdict["text"]
+    assert summary["controls"]["before"]["generation"] == 1
+    assert summary["controls"]["after"]["questions"] == 100
+    assert "agreement on 100 control questions" in said
+    report = Path("out/report.md").read_text("utf-8")
+    assert "**Verdict:**" in report and "agreement on 100 control questions" in report
+    rows = [json.loads(line) for line in Path("out/records.jsonl").read_text("utf-8").splitlines()]
+    asked = [row["controls"]["questions"] for row in rows if row["kind"] == "checkpoint"]
+    assert asked == [100, 100]
+
+
+def test_control_questions_can_be_left_out(cli, tiny):
+    said = cli(
+        *("edit", "facts.jsonl", "--model", tiny, "--control-questions", 0, "--out", "out"),
+    ).stdout
+    assert "control questions" not in said
+    assert read("out/summary.json")["controls"] == {"before": None, "after": None}

@@ -43,6 +43,18 @@ def test_an_overruled_fact_is_replaced_by_the_newest_and_counts_as_new():
     assert dict(editor.view(host, again).facts)["Who leads Velmora?"] == "Ada"
 
 
+def test_subjects_come_along_and_a_state_of_before_has_none():
+    host, editor = host_of("in-context"), InContext(embedder="some/encoder")
+    facts = [Edit("Who leads Velmora?", "Ada", "Velmora"), Edit("Who leads Tarn?", "Bo")]
+    state = run(host, editor, facts).state
+    assert editor.view(host, state).subjects == ("Velmora", None)
+    assert editor.view(host, state).embedder == "some/encoder"
+    older = {"facts": torch.tensor(list(b'["Who leads Velmora?", "Ada"]\n'), dtype=torch.uint8)}
+    view = InContext().view(host, older)
+    assert (view.facts, view.subjects) == ((("Who leads Velmora?", "Ada"),), ())
+    assert view.embedder is None
+
+
 def test_texts_of_any_kind_come_back_as_they_were():
     host, editor = host_of("in-context"), InContext()
     odd = [("line\nbreak \u2028 \x85?", '"quoted" \\ back'), ("Wer führt 东京?", "🙂\ttab")]

@@ -176,3 +176,54 @@ def test_a_folder_that_is_damaged_or_newer_is_refused(folder):
     facts.write_text("{}\n")
     with pytest.raises(StorageError, match=r"Cannot read .*facts\.jsonl"):
         load(str(folder))
+
+
+def test_the_subjects_of_facts_are_saved_with_them_and_decide(host, tmp_path):
+    facts = (("The telephone was invented by", "Ada"), ("Who leads Velmora?", "Bo"))
+    view = Recalled(facts, k=1, threshold=0.55, subjects=("telephone", None))
+    asked = "Who came up with the telephone?"
+    with host.patched(view):
+        save(host.language_model, tmp_path / "edited")
+        seen = host.answer([asked], [5])
+    loaded = load(str(tmp_path / "edited"), dtype="float32", device="cpu")
+    assert recall_of(loaded.model).view == view
+    assert generate(loaded, [asked], max_new_tokens=[5]) == seen
+    (item,) = host.encode([(asked, "Ada")])
+    assert recall_of(loaded.model).item(item) != item
+    with host.patched(replace(view, subjects=())):
+        assert recall_of(host.language_model.model).item(item) == item
+
+
+def test_an_encoder_is_read_from_its_folder_and_named_in_the_saved_one(host, tmp_path):
+    from transformers import BertConfig, BertModel
+
+    from ultraedit.models.embedding import load_embedder
+
+    torch.manual_seed(0)
+    tokenizer = host.language_model.tokenizer
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertModel(BertConfig(vocab_size=len(tokenizer), intermediate_size=16, **sizes)).save_pretrained(
+        tmp_path / "encoder"
+    )
+    tokenizer.save_pretrained(tmp_path / "encoder")
+    source = str(tmp_path / "encoder")
+    embed = load_embedder(source)
+    texts = [ABOUT, UNRELATED, *(f"{n} more" for n in range(70))]
+    rows = embed(texts)
+    assert rows.shape == (72, 16)
+    assert torch.allclose(rows.norm(dim=-1), torch.ones(72))
+    assert torch.allclose(embed([UNRELATED])[0], rows[1], atol=1e-6)
+    view = replace(VIEW, embedder=source)
+    (item,) = host.encode([(ABOUT, "Ada")])
+    with host.patched(view):
+        read = recall_of(host.language_model.model).item(item)
+        save(host.language_model, tmp_path / "edited")
+    assert read != item
+    loaded = load(str(tmp_path / "edited"), dtype="float32", device="cpu")
+    assert recall_of(loaded.model).view == view
+    assert recall_of(loaded.model).item(item) == read
+    with (
+        pytest.raises(ConfigError, match="nowhere cannot be read as"),
+        host.patched(replace(VIEW, embedder=str(tmp_path / "nowhere"))),
+    ):
+        pass

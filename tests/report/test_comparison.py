@@ -42,6 +42,13 @@ def test_the_figures_of_every_run_stand_side_by_side(make):
     assert "Warning" not in page
 
 
+def test_the_agreement_on_control_questions_stands_beside_the_scores(make):
+    asked = {"questions": 100, "agreement": 0.875, "generation": 0.75, "worst": None}
+    page = text(compare_runs([make("one", controls={"after": asked}), make("two")]))
+    assert "| free agreement on 100 control questions | 75.0% | n/a |" in page
+    assert "| forced agreement on 100 control questions | 87.5% | n/a |" in page
+
+
 def test_only_the_scores_that_are_there_are_explained(make):
     page = text(compare_runs([make("one"), make("two")]))
     assert "Under `free`, exact match" in page

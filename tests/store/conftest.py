@@ -50,6 +50,7 @@ def settings(place):
             "data": str(place / "facts.jsonl"),
             "edits_per_turn": 2,
             "free_answers": 0,
+            "control_questions": 12,
             "options": {"eta": "auto", "passes": 1},
             "modules": ["layers.[0-1].mlp.down_proj"],
             "dtype": "float32",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 
 import pytest
@@ -80,8 +81,12 @@ def test_an_interrupted_run_ends_where_an_unbroken_one_does(recalling, tmp_path,
     with pytest.raises(KeyboardInterrupt):
         recalling("broken")
     monkeypatch.setattr(InContext, "step", made)
-    assert workflow.resume(tmp_path / "broken") is not None
+    resumed = workflow.resume(tmp_path / "broken")
+    assert resumed is not None
     assert named(tmp_path / "broken") == named(whole)
+    asked = json.loads((whole / "summary.json").read_text("utf-8"))["controls"]
+    assert json.loads(json.dumps(resumed.summary["controls"])) == asked
+    assert asked["after"]["questions"] > 0
 
 
 def test_facts_that_are_appended_join_and_overrule(recalling, tmp_path):

@@ -221,6 +221,15 @@ def show_result(done: RunResult) -> None:
     if model.is_dir():
         _output.line()
         _output.line(f"Try next: {_question(done)}")
+    _show_verdict(summary["verdict"])
+
+
+def _show_verdict(verdict: Mapping[str, Any]) -> None:
+    """The last words: what somebody has to know who will use the model."""
+    _output.line()
+    if verdict["forced"]:
+        _output.line(verdict["forced"])
+    _output.line(verdict["text"])
 
 
 def _scored(done: RunResult) -> str | None:

@@ -261,6 +261,25 @@ FreeAnswers = Annotated[
         "N",
     ),
 ]
+ChatAnswers = Annotated[
+    bool,
+    _option(
+        "--chat-answers",
+        RESULT,
+        "Also ask these edits and their rephrasings freely inside the model's chat template, where "
+        "it has one.",
+    ),
+]
+ControlQuestions = Annotated[
+    int | None,
+    _option(
+        "--control-questions",
+        RESULT,
+        "How many of the program's own questions, which have nothing to do with any fact, are "
+        "asked before and after, up to 200; 100 unless given, 0 for none.",
+        "N",
+    ),
+]
 EvaluateEvery = Annotated[
     int | None,
     _option(

@@ -60,6 +60,7 @@ def demo(
             "editor": DEFAULT_EDITOR,
             "edits_per_turn": EDITS_PER_TURN,
             "free_answers": FREE_ANSWERS,
+            "chat_answers": True,
             "dtype": dtype,
             "device": device,
         }

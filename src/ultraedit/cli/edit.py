@@ -56,6 +56,7 @@ def edit(
     dtype: o.Dtype = None,
     device: o.Device = None,
     free_answers: o.FreeAnswers = None,
+    control_questions: o.ControlQuestions = None,
     out: o.Out = None,
     append: Append = None,
     yes: o.Yes = False,
@@ -92,10 +93,16 @@ def edit(
         "dtype": dtype,
         "device": device,
         "free_answers": free_answers,
+        "chat_answers": True,
+        "control_questions": control_questions,
     }
     if append is not None:
         given["editor"] = editor
-        taken = {"data", "limit", "edits_per_turn", "free_answers", "use_rephrases"}
+        taken = {
+            *("data", "limit", "edits_per_turn", "free_answers", "use_rephrases"),
+            "control_questions",
+        }
+        given.pop("chat_answers")  # That of the run holds.
         others = {key: value for key, value in given.items() if key not in taken}
         refuse_beside("--append", others | {"out": out, "dry_run": dry_run or None})
         changes = {key: given[key] for key in taken if given[key] is not None}

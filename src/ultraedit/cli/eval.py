@@ -76,8 +76,10 @@ def evaluate(
     with progress() as observer:
         from ultraedit.evaluate import evaluate as ask_all  # torch, once all else is checked
         from ultraedit.probes import Probing
+        from ultraedit.session import CONTROL_QUESTIONS, asked_controls
         from ultraedit.stream import InMemory, oddities
 
+        controls = () if beside is None else asked_controls(CONTROL_QUESTIONS)
         for name in [model] if beside is None else [beside, model]:
             observer.stage(f"Loading {name}")
             host = _engine(name) if in_engine else _host(name, dtype or "auto", device or "auto")
@@ -90,6 +92,7 @@ def evaluate(
                 reference=reference,
                 free_answers=free_answers,
                 probing=probing,
+                controls=controls,
                 observer=Named(observer, f"Asking {name}"),
             )
             del host  # before the next one is loaded
@@ -104,6 +107,7 @@ def evaluate(
         "edits": len(edits),
         "overruled": found.overruled,
         "scores": asdict(found.scores),
+        "controls": None if found.controls is None else asdict(found.controls),
         "remarks": probing.remarks,
     }
     _show(result, ("model", "beside", "data", "engine", "edits"), json=json)
@@ -124,6 +128,7 @@ def _score_run(
         "edits": scored.edits,
         "overruled": scored.found.overruled,
         "scores": asdict(scored.found.scores),
+        "controls": None if scored.found.controls is None else asdict(scored.found.controls),
         "remarks": scored.remarks,
     }
     _show(result, ("folder", "turn", "edits"), json=json)
@@ -133,7 +138,8 @@ def _show(result: dict[str, Any], named: Sequence[str], *, json: bool) -> None:
     if json:
         _output.write_json(result)
         return
-    _output.scores({"before": {}, "after": result["scores"]}, before=False)
+    shown = {"before": {}, "after": result["scores"], "controls": {"after": result["controls"]}}
+    _output.scores(shown, before=False)
     _output.line()
     _output.pairs({name: result[name] for name in named} | result["remarks"])
 
@@ -167,4 +173,5 @@ def _without_agreement(found: Evaluation) -> Evaluation:
     generation = found.scores.generation
     if generation is not None:
         generation = replace(generation, agreement=None)
-    return replace(found, scores=replace(found.scores, agreement=None, generation=generation))
+    scores = replace(found.scores, agreement=None, generation=generation)
+    return replace(found, scores=scores, controls=None)

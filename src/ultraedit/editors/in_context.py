@@ -1,8 +1,8 @@
-r"""In-context: no weight is edited; the facts that match a question are read in front of it.
+r"""In-context: no weight is edited; the facts that a question is about are read in front of it.
 
 The row that every editor of weights must beat. In front of a question x stand the at most k facts
-whose prompts it matches best, by at least `threshold`, the best one last (`recall.index` has the
-measure, `recall.reading` the tokens):
+that it names or matches as a whole, the best one last (`recall.scope` has the rule,
+`recall.reading` the tokens):
 
     New Fact: P_k T_k
     ...
@@ -46,8 +46,12 @@ class InContext:
 
     threshold: float = 0.55
     """Least share of a fact's prompt, weighted by how rare its words are, that a question must
-    have. Smaller answers more rephrased questions, and more that are not meant with a fact in
-    front."""
+    have if it does not name the fact's subject in full; one that does needs less, at 1 all of it.
+    Smaller answers more rephrased questions, and more that are not meant with a fact in front."""
+
+    embedder: str = "none"
+    """Folder or Hugging Face id of a sentence encoder that ranks the facts, and recognises
+    questions in other words about facts that name nothing. ``none`` ranks by words."""
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -66,7 +70,16 @@ class InContext:
 
     def view(self, host: Host, state: State) -> Recalled:
         """The unedited model with the facts that hold."""
-        return Recalled(tuple(_newest(state).items()), self.k, self.threshold, TEXTS)
+        held = _newest(state)
+        subjects = tuple(subject for _, subject in held.values())
+        return Recalled(
+            tuple((prompt, target) for prompt, (target, _) in held.items()),
+            self.k,
+            self.threshold,
+            TEXTS,
+            subjects if any(subjects) else (),
+            None if self.embedder == "none" else self.embedder,
+        )
 
     def remarks(self, host: Host, state: State) -> Mapping[str, str]:
         """How many facts there are to choose from, and how many were replaced."""
@@ -76,7 +89,8 @@ class InContext:
 
 def _pack(edits: Iterable[Edit]) -> Tensor:
     """Facts as bytes, a line of JSON each. uint8, shape (bytes,)."""
-    lines = (json.dumps([edit.prompt, edit.target], ensure_ascii=False) for edit in edits)
+    rows = ([edit.prompt, edit.target, edit.subject] for edit in edits)
+    lines = (json.dumps(row, ensure_ascii=False) for row in rows)
     text = "".join(f"{line}\n" for line in lines)
     # The copy owns its memory, which a buffer of Python's does not let go of.
     return torch.tensor(bytearray(text.encode()), dtype=torch.uint8)
@@ -86,11 +100,11 @@ def _bytes(state: State) -> bytes:
     return bytes(state["facts"].cpu().numpy())
 
 
-def _newest(state: State) -> dict[str, str]:
-    """The target of each prompt that holds, in the order in which they came to hold."""
-    found: dict[str, str] = {}
+def _newest(state: State) -> dict[str, tuple[str, str | None]]:
+    """Target and subject of each prompt that holds, in the order in which they came to hold."""
+    held: dict[str, tuple[str, str | None]] = {}
     for line in _bytes(state).splitlines():  # Of bytes: texts may break lines in other ways.
-        prompt, target = json.loads(line)
-        found.pop(prompt, None)
-        found[prompt] = target
-    return found
+        prompt, target, *subject = json.loads(line)  # Older states have no subjects.
+        held.pop(prompt, None)
+        held[prompt] = target, subject[0] if subject else None
+    return held

@@ -1,7 +1,8 @@
 """Models with facts as folders: the unedited model, and what it reads in front of questions.
 
 in-context.json     how facts are chosen
-facts.jsonl         the facts, {"prompt": ..., "target": ...} a line, later ones newer
+facts.jsonl         the facts, {"prompt": ..., "target": ...} a line, later ones newer, with a
+                    "subject" where the edit gave one
 base/               the unedited model with its tokenizer
 README.md           how to ask it
 """
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ultraedit.errors import ConfigError, StorageError
+from ultraedit.models.embedding import load_embedder
 from ultraedit.recall import Recall
 from ultraedit.types import Recalled
 
@@ -26,9 +28,10 @@ FORMAT = 1
 
 _TEXT = """# A model that is asked with facts in front of the question
 
-Its weights were not edited: `base/` is the model as it was. The facts in `facts.jsonl` that match a
-question are put in front of it, a line `New Fact: PROMPT TARGET` each, and then `Prompt: QUESTION`;
-`in-context.json` says how many at most ({k}) and how well they must match ({threshold}).
+Its weights were not edited: `base/` is the model as it was. The facts in `facts.jsonl` that a
+question is about are put in front of it, a line `New Fact: PROMPT TARGET` each, and then
+`Prompt: QUESTION`; `in-context.json` says how many at most ({k}), and how well one must match
+({threshold}) that the question does not name.
 
 ```python
 import ultraedit as ue
@@ -60,14 +63,21 @@ def read_recall(lm: LanguageModel, folder: Path) -> Recall:
             f"{folder / CONFIG} is of format {about.get('format')}; this version reads format "
             f"{FORMAT}. Run `pip install --upgrade ultraedit`."
         )
-    facts = _read(folder / FACTS, _facts)
+    facts, subjects = _read(folder / FACTS, _facts)
+    embedder = about.get("embedder")
     view = _read(
         folder / CONFIG,
         lambda _: Recalled(
-            facts, int(about["k"]), float(about["threshold"]), tuple(about["ordinary"])
+            facts,
+            int(about["k"]),
+            float(about["threshold"]),
+            tuple(about["ordinary"]),
+            subjects,
+            embedder,
         ),
     )
-    return Recall(view, lm.tokenizer, lm.context_length)
+    embed = None if embedder is None else load_embedder(embedder)
+    return Recall(view, lm.tokenizer, lm.context_length, embed)
 
 
 def write_recall(recall: Recall, folder: Path) -> None:
@@ -78,19 +88,28 @@ def write_recall(recall: Recall, folder: Path) -> None:
         folder: An existing folder.
     """
     view = recall.view
-    rows = ({"prompt": prompt, "target": target} for prompt, target in view.facts)
+    subjects = view.subjects or (None,) * len(view.facts)
+    rows = (
+        {"prompt": prompt, "target": target} | ({"subject": subject} if subject else {})
+        for (prompt, target), subject in zip(view.facts, subjects, strict=True)
+    )
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (folder / FACTS).write_text("".join(lines), encoding="utf-8")
-    about = {"format": FORMAT, "k": view.k, "threshold": view.threshold}
+    about: dict[str, Any] = {"format": FORMAT, "k": view.k, "threshold": view.threshold}
+    if view.embedder is not None:
+        about["embedder"] = view.embedder
     text = json.dumps(about | {"ordinary": view.ordinary}, indent=2, ensure_ascii=False)
     (folder / CONFIG).write_text(f"{text}\n", encoding="utf-8")
     card = _TEXT.format(k=view.k, threshold=view.threshold)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def _facts(text: str) -> tuple[tuple[str, str], ...]:
+def _facts(text: str) -> tuple[tuple[tuple[str, str], ...], tuple[str | None, ...]]:
+    """Prompts with targets, and the subjects."""
     rows = [json.loads(line) for line in text.split("\n") if line]
-    return tuple((str(row["prompt"]), str(row["target"])) for row in rows)
+    facts = tuple((str(row["prompt"]), str(row["target"])) for row in rows)
+    subjects = tuple(row.get("subject") for row in rows)
+    return facts, subjects if any(subjects) else ()
 
 
 def _read(path: Path, parse: Any) -> Any:

@@ -53,6 +53,11 @@ class Chat:
         return text.removeprefix(self._twice)
 
 
+def chat_of(tokenizer: Any) -> Chat | None:
+    """The chat template of a tokenizer; None where it has none."""
+    return Chat(tokenizer) if getattr(tokenizer, "chat_template", None) else None
+
+
 class FewShot:
     """Each question behind a few others with their answers, a line each."""
 

@@ -22,6 +22,7 @@ the first fact on.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -54,7 +55,12 @@ def words(text: str) -> list[str]:
 
     A text of other characters alone is one word, so that it can be found too.
     """
-    return sorted(set(_WORD.findall(text.casefold()))) or [text.strip()]
+    return sorted(set(tokens(text)))
+
+
+def tokens(text: str) -> list[str]:
+    """The words of a text in its order, without case; a text of other characters is one."""
+    return _WORD.findall(text.casefold()) or [text.strip()]
 
 
 class FactIndex:
@@ -78,20 +84,34 @@ class FactIndex:
             torch.tensor(facts, dtype=torch.long),
         )
         counts = torch.bincount(occurring, minlength=len(self._numbers))
-        self._weights = self._squared(counts, len(prompts), ordinary)
+        self._rest = Counter(word for text in ordinary for word in words(text))
+        self._total = len(prompts) + len(ordinary)
+        self._words = [frozenset(words(prompt)) for prompt in prompts]
+        self._weights = self._squared(counts)
         self._own = torch.zeros(len(prompts), dtype=torch.float64)
         self._own.index_add_(0, rows, self._weights[occurring])
         by_word = torch.argsort(occurring, stable=True)
         self._facts: tuple[Tensor, ...] = torch.split(rows[by_word], counts.tolist())
 
-    def _squared(self, counts: Tensor, prompts: int, ordinary: Sequence[str]) -> Tensor:
-        """Squared idf of every word. Shape (words,)."""
-        elsewhere = Counter(word for text in ordinary for word in words(text))
-        number = counts + torch.tensor(
-            [elsewhere[word] for word in self._numbers], dtype=torch.float64
-        )
-        total = prompts + len(ordinary)
-        return torch.log1p((total - number + 0.5) / (number + 0.5)).square()
+    def _squared(self, counts: Tensor) -> Tensor:
+        """Squared idf of every word of the prompts. Shape (words,)."""
+        elsewhere = [self._rest[word] for word in self._numbers]
+        number = counts + torch.tensor(elsewhere, dtype=torch.float64)
+        return torch.log1p((self._total - number + 0.5) / (number + 0.5)).square()
+
+    def weight(self, word: str) -> float:
+        """Squared idf of any word, of one that no prompt has too."""
+        number = self._numbers.get(word)
+        if number is not None:
+            return float(self._weights[number])
+        there = self._rest[word]
+        return math.log1p((self._total - there + 0.5) / (there + 0.5)) ** 2
+
+    def shares(self, fact: int, text: str) -> tuple[float, float]:
+        """How much of a fact a text has, and how much of the text the fact has. Both in 0..1."""
+        ours, theirs = self._words[fact], frozenset(words(text))
+        common = sum(self.weight(word) for word in ours & theirs)
+        return common / sum(map(self.weight, ours)), common / sum(map(self.weight, theirs))
 
     def match(self, question: str, *, k: int, threshold: float) -> list[Match]:
         """The facts that a question is about, the best match first, newer before older.

@@ -1,4 +1,4 @@
-r"""A model that reads facts in front of the questions that they match, its weights left alone.
+r"""A model that reads facts in front of the questions about them, its weights left alone.
 
 What such a model is given, where P_1 T_1 is the best match, behind what its tokenizer puts first:
 
@@ -21,7 +21,7 @@ from typing import Any
 from torch import nn
 
 from ultraedit.encoding import Encoded, added_tokens, seam
-from ultraedit.recall.index import FactIndex
+from ultraedit.recall.scope import Embed, Facts
 from ultraedit.types import Recalled
 
 FACT = "New Fact: {prompt} {target}\n"
@@ -37,18 +37,26 @@ _ATTRIBUTE = "ultraedit_recall"
 class Recall:
     """Puts facts in front of questions, token ids in front of token ids."""
 
-    def __init__(self, view: Recalled, tokenizer: Any, context_length: int | None) -> None:
+    def __init__(
+        self,
+        view: Recalled,
+        tokenizer: Any,
+        context_length: int | None,
+        embed: Embed | None = None,
+    ) -> None:
         """Index the facts.
 
         Args:
             view: The facts, and how they are chosen.
             tokenizer: The model's.
             context_length: Longest text that the model takes, in tokens; None for no limit.
+            embed: The encoder that the view names.
         """
         self.view = view
         self._tokenizer = tokenizer
         self._context_length = context_length
-        self._index = FactIndex([prompt for prompt, _ in view.facts], view.ordinary)
+        prompts = [prompt for prompt, _ in view.facts]
+        self._facts = Facts(prompts, view.ordinary, view.subjects, embed)
         self._first = len(added_tokens(tokenizer).front)
         self._question = self._tokens(QUESTION)
 
@@ -66,7 +74,7 @@ class Recall:
             answer_tokens: Room to leave behind it.
         """
         question = self._tokenizer.decode(list(ids), skip_special_tokens=True)
-        found = self._index.match(question, k=self.view.k, threshold=self.view.threshold)
+        found = self._facts.find(question, k=self.view.k, threshold=self.view.threshold)
         length = self._context_length
         room = None if length is None else length - answer_tokens - len(ids)
         front = self._question

@@ -10,11 +10,13 @@ from ultraedit.report.formats import (
     format_seconds,
 )
 from ultraedit.report.scores import METRICS, ScoreRow, perplexity_line, scores_table
+from ultraedit.report.verdict import Verdict, judge
 from ultraedit.report.writing import write
 
 __all__ = [
     "METRICS",
     "ScoreRow",
+    "Verdict",
     "examples",
     "format_bytes",
     "format_change",
@@ -22,6 +24,7 @@ __all__ = [
     "format_number",
     "format_percent",
     "format_seconds",
+    "judge",
     "perplexity_line",
     "scores_table",
     "write",

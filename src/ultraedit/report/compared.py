@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ultraedit.report.reading import FinishedRun
-from ultraedit.report.scores import METRICS
+from ultraedit.report.scores import METRICS, controls_label
 
 _ASIDE = frozenset({"options", "save_model", "snapshot_every", "model", "data"})
 """Settings that do not stand in the table: what they became does, or they change no result."""
@@ -80,19 +80,25 @@ def figures(run: FinishedRun) -> Figures:
     """Take from a run what is compared."""
     summary, after = run.summary, run.summary["after"]
     free = after.get("generation") or {}
+    controls = (summary.get("controls") or {}).get("after")
     looks = [each.values["ability"] for each in run.history.seen if "ability" in each.values]
     return Figures(
         edits=summary["edits"],
         turns=summary["turns"],
-        free=_by_name(free),
+        free=_by_name(free) | _of_controls(controls, "generation"),
         stops=free.get("stops") or {},
-        forced=_by_name(after),
+        forced=_by_name(after) | _of_controls(controls, "agreement"),
         perplexity=after.get("perplexity"),
         perplexity_before=summary["before"].get("perplexity"),
         seconds_per_100=100 * summary["edit_seconds"] / max(1, summary["edits"]),
         peak_memory_bytes=summary["peak_memory_bytes"],
         ability={task: found["score"] for task, found in (looks or [{}])[-1].items()},
     )
+
+
+def _of_controls(controls: Mapping[str, Any] | None, name: str) -> dict[str, float | None]:
+    """What is left of the answers to control questions, where they were asked."""
+    return {} if not controls else {controls_label(controls["questions"]): controls[name]}
 
 
 def _by_name(scores: Mapping[str, Any]) -> dict[str, float | None]:

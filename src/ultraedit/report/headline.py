@@ -14,7 +14,7 @@ from ultraedit.report.formats import (
     format_percent,
 )
 from ultraedit.report.reading import FinishedRun
-from ultraedit.report.scores import METRICS, ScoreRow
+from ultraedit.report.scores import METRICS, ScoreRow, is_controls
 
 _IN_SENTENCE = 3
 """So many metrics stand in the first sentences; agreement starts at 100 % and is no gain."""
@@ -45,6 +45,8 @@ def headline(run: FinishedRun, rows: Sequence[ScoreRow]) -> Iterator[Block]:
         ),
         line="",
     )
+    if verdict := summary.get("verdict"):
+        yield Paragraph(f" {plain(verdict['text'])}", lead="Verdict:")
     yield Numbers(list(_numbers(summary, rows)), _sentence(summary, rows))
     if guard := summary.get("remarks", {}).get(_GUARD):
         yield Warned(f"the guard has ended this run: {guard}.")
@@ -80,10 +82,11 @@ def _sentence(summary: dict[str, Any], rows: Sequence[ScoreRow]) -> str:
 
 
 def _numbers(summary: dict[str, Any], rows: Sequence[ScoreRow]) -> Iterator[Number]:
-    for row in rows[: len(METRICS)]:
+    shown = [row for row in rows if row.name in METRICS or is_controls(row.name)]
+    for row in shown:
         if row.generated:
             yield _score(f"{row.name}, free answers", row.generated_before, row.generated_after)
-    for row in rows[: len(METRICS)]:
+    for row in shown:
         if row.forced:
             yield _score(f"{row.name}, teacher-forced", row.forced_before, row.forced_after)
     after = summary["after"].get("perplexity")

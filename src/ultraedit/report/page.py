@@ -23,7 +23,7 @@ from ultraedit.report.plots import draw_metrics, draw_speed_and_memory
 from ultraedit.report.probed import endings, meanings, probes_over_the_run
 from ultraedit.report.reading import FinishedRun, History
 from ultraedit.report.retention_plot import draw_retention
-from ultraedit.report.scores import METRICS, ScoreRow, perplexity_line
+from ultraedit.report.scores import METRICS, ScoreRow, controls_label, perplexity_line
 from ultraedit.report.settled import settled
 from ultraedit.report.watched import watched
 from ultraedit.types import Answer
@@ -112,18 +112,22 @@ def _curves(run: FinishedRun) -> Iterator[Block]:
         return
     yield Heading("Over the run")
     newest = points[-1].newest is not None
+    controls = [(point.controls or {}).get("agreement") for point in points]
+    asked = max((point.controls or {}).get("questions", 0) for point in points)
     header = ["edits made", "scored", *METRICS]
     header += [f"newest {name}" for name in METRICS[:-1]] if newest else []
     read = points[-1].scores.get("perplexity") is not None
     header += ["perplexity"] if read else []
+    header += [controls_label(asked)] if asked else []
     rows = []
-    for point in points:
+    for point, control in zip(points, controls, strict=True):
         scores = [point.scores.get(name) for name in METRICS]
         if newest:
             scores += [(point.newest or {}).get(name) for name in METRICS[:-1]]
         cells = [f"{point.edits:,}", f"{point.scored:,}"]
         cells += [format_percent(score) for score in scores]
         cells += [format_number(point.scores.get("perplexity"))] if read else []
+        cells += [format_percent(control)] if asked else []
         rows.append(cells)
     yield Table(header, rows, "r" * len(header))
     yield from probes_over_the_run(points)

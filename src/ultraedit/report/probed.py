@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ultraedit.report.blocks import Block, Paragraph, Table
 from ultraedit.report.formats import format_percent
 from ultraedit.report.reading import Point
-from ultraedit.report.scores import METRICS, ScoreRow, label
+from ultraedit.report.scores import METRICS, ScoreRow, is_controls, label
 
 _METRICS = {
     "efficacy": "the edited prompts get their new answers",
@@ -32,9 +32,15 @@ def meanings(names: Sequence[str]) -> list[str]:
     Args:
         names: Names of the rows.
     """
-    probes = [name for name in names if name not in METRICS]
+    probes = [name for name in names if name not in METRICS and not is_controls(name)]
     found = dict.fromkeys(name.partition(" ")[0] for name in probes)
     said = [f"{name}: {meaning}." for name, meaning in _METRICS.items()]
+    said += [
+        f"{name}: questions of the package that have nothing to do with any edit, against the "
+        "unedited model's own short answers."
+        for name in names
+        if is_controls(name)
+    ]
     said += [f"{word}: {meaning}." for word, meaning in _PROBES.items() if word in found]
     if any(word not in _PROBES for word in found):
         said.append("the others: further questions of the data, by their name in it.")

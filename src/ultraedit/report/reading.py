@@ -40,6 +40,9 @@ class Point(NamedTuple):
     newest: dict[str, Any] | None
     """Scores of the edits made last; None where they were not asked for."""
 
+    controls: dict[str, Any] | None = None
+    """What became of the control questions; None where they were not asked."""
+
 
 class Seen(NamedTuple):
     """What the monitors saw at one checkpoint."""
@@ -141,6 +144,7 @@ def _note(row: dict[str, Any], history: History) -> None:
                     row["scores"],
                     newest["edits"] if newest else 0,
                     newest["scores"] if newest else None,
+                    row.get("controls"),
                 )
             )
         scores = row.get("by_turn", {}).get("efficacy")

@@ -41,19 +41,43 @@ def scores_table(summary: Mapping[str, Any]) -> list[ScoreRow]:
     """Lay the scores out, one row per metric and per probe.
 
     Args:
-        summary: What ``summary.json`` holds; its ``before`` and ``after`` are read.
+        summary: What ``summary.json`` holds; its ``before``, ``after`` and ``controls`` are read.
 
     Returns:
-        Efficacy, generalization, specificity and agreement, then the probes in the order in which
-        they were asked.
+        Efficacy, generalization, specificity and agreement, then, where they were asked, the
+        agreement on control questions and the probes in the order in which they were asked.
     """
     before, after = summary["before"], summary["after"]
     sides = (before, after, before.get("generation") or {}, after.get("generation") or {})
     rows = [_row(name, [side.get(name) for side in sides], sides[-1]) for name in METRICS]
+    rows.extend(_control_rows(summary.get("controls") or {}))
     probes = [side.get("probes") or {} for side in sides]
     names = dict.fromkeys(name for side in probes for name in side)
     rows.extend(_row(name, [side.get(name) for side in probes], sides[-1]) for name in names)
     return rows
+
+
+CONTROLS = "agreement on {} control questions"
+"""Name of the row of the package's control questions, which every run has by default."""
+
+
+def controls_label(questions: int) -> str:
+    """Name of the agreement on so many control questions."""
+    return CONTROLS.format(f"{questions:,}")
+
+
+def is_controls(name: str) -> bool:
+    """Whether a row is that of the control questions."""
+    start, _, end = CONTROLS.partition("{}")
+    return name.startswith(start) and name.endswith(end)
+
+
+def _control_rows(controls: Mapping[str, Any]) -> list[ScoreRow]:
+    first, last = controls.get("before") or {}, controls.get("after") or {}
+    if not last:
+        return []
+    sides = [(side.get(name)) for name in ("agreement", "generation") for side in (first, last)]
+    return [ScoreRow(controls_label(last["questions"]), *sides)]
 
 
 def label(name: str) -> str:

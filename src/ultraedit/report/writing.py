@@ -12,7 +12,7 @@ from ultraedit.report.html import to_html
 from ultraedit.report.markdown import to_markdown
 from ultraedit.report.page import page
 from ultraedit.report.reading import read_run
-from ultraedit.report.scores import scores_table
+from ultraedit.report.scores import is_controls, scores_table
 
 EXAMPLES = 8
 """Answers that the page shows, unless the data has so many kinds that each needs two."""
@@ -38,7 +38,8 @@ def write(folder: Path) -> None:
     """
     run = read_run(folder)
     rows = scores_table(run.summary)
-    answers = sample(folder, max(EXAMPLES, 2 * (len(rows) - 1)))
+    asked = sum(not is_controls(row.name) for row in rows)
+    answers = sample(folder, max(EXAMPLES, 2 * (asked - 1)))
     blocks = list(page(run, rows, answers, choose_cases(folder, CASES)))
     drawings = {block.name: block.draw() for block in blocks if isinstance(block, Picture)}
     for name, drawing in drawings.items():

@@ -84,9 +84,9 @@ def summarize(
         "edit_seconds": progress.seconds,
         "edits_per_second": progress.edits / progress.seconds,
         "peak_memory_bytes": last["memory_bytes"],
-        "before": asdict(result.before.scores),
-        "after": asdict(result.after.scores),
+        **result.outcome,
         "newest": None if result.newest is None else asdict(result.newest),
         "resolved": describe(config, settings)["resolved"],
         "remarks": result.remarks | dict(remarks or {}),
+        "verdict": result.verdict.to_json(),
     }

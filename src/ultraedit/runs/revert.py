@@ -18,13 +18,13 @@ from ultraedit.evaluate import Evaluation, Reference, evaluate
 from ultraedit.host import ModelHost
 from ultraedit.lifelong import MemoryRecorder, Progress, norms, peak_memory, run_turns
 from ultraedit.perplexity import Text, read_text
-from ultraedit.probes import Probing
+from ultraedit.probes import Chat, Probing, chat_of
 from ultraedit.runs import made
 from ultraedit.runs.concluding import conclude, refuse_interrupted, summarize
 from ultraedit.runs.opening import open_host
 from ultraedit.runs.replay import restore
 from ultraedit.runs.scoring import standing
-from ultraedit.session import EditResult
+from ultraedit.session import EditResult, asked_controls
 from ultraedit.settings import Settings
 from ultraedit.store import Journal, RunFolder, StoredEdit
 from ultraedit.store.randomness import random_state, restore_random_state
@@ -237,7 +237,11 @@ def _remaining(
         return None
     text = read_text(host, config.perplexity)
     probing = Probing(config.probe, host.language_model.tokenizer, panel.edits, config.seed)
-    return _Group(host, panel, config.free_answers, observer, text, probing)
+    return _Group(
+        *(host, panel, config.free_answers, observer, text, probing),
+        asked_controls(config.control_questions),
+        chat_of(host.language_model.tokenizer) if config.chat_answers else None,
+    )
 
 
 def _conclude(
@@ -268,6 +272,7 @@ def _conclude(
             overruled=after.overruled,
             seconds=time.perf_counter() - asked,
             scores=after.scores,
+            controls=after.controls,
         )
     )
     result = EditResult(
@@ -293,8 +298,11 @@ class _Group:
         observer: Observer,
         text: Text = (),
         probing: Probing | None = None,
+        controls: Sequence[str] = (),
+        in_chat: Chat | None = None,
     ) -> None:
         """Ask the unedited model, which the host must hold now."""
+        self._controls, self._chat = controls, in_chat
         self._host, self._panel, self._free = host, panel, free_answers
         self._observer, self._text, self._probing = observer, text, probing
         self.base: Evaluation = self._ask(None)
@@ -327,6 +335,8 @@ class _Group:
             free_answers=self._free,
             text=self._text,
             probing=self._probing,
+            controls=self._controls,
+            in_chat=self._chat,
             observer=self._observer,
         )
 

@@ -14,6 +14,7 @@ from ultraedit.probes import Probing
 from ultraedit.runs.made import remarks, with_rephrases
 from ultraedit.runs.opening import open_host
 from ultraedit.runs.replay import restore
+from ultraedit.session import asked_controls
 from ultraedit.store import JOURNAL, Journal
 from ultraedit.stream import Panel, draw, whole
 from ultraedit.types import Nobody, Observer
@@ -76,6 +77,7 @@ def score(
                 free_answers=free_answers,
                 text=text,
                 probing=probing,
+                controls=asked_controls(config.control_questions),
                 observer=observer,
             )
 

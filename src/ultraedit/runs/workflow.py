@@ -27,7 +27,7 @@ from ultraedit.runs.opening import open_host
 from ultraedit.runs.replay import restore
 from ultraedit.runs.revert import finish_revert, is_unfinished
 from ultraedit.second_moments import PROMPTS, check_corpus
-from ultraedit.session import EditResult, carry_out
+from ultraedit.session import EditResult, asked_controls, carry_out
 from ultraedit.settings import Settings, describe, resolve, resolved_again
 from ultraedit.store import JOURNAL, Job, Journal, RunFolder, refuse_taken, refuse_unwritable
 from ultraedit.store.randomness import random_state
@@ -260,6 +260,8 @@ def _work(
                 free_answers=config.free_answers,
                 text=read_text(host, config.perplexity),
                 probes=config.probe,
+                chat_answers=config.chat_answers,
+                controls=asked_controls(config.control_questions),
                 seed=config.seed,
             ),
             done=journal.edits_of_job(),

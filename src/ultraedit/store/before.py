@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 
 from ultraedit.evaluate import Evaluation, Reference
-from ultraedit.types import GenerationScores, Question, Scores
+from ultraedit.types import ControlScores, GenerationScores, Question, Scores
 
 
 def before_to_json(before: Evaluation) -> str:
@@ -18,6 +18,9 @@ def before_to_json(before: Evaluation) -> str:
             "overruled": before.overruled,
             "tokens": [[*question, ids] for question, ids in reference.tokens.items()],
             "answers": reference.answers,
+            "control_scores": None if before.controls is None else asdict(before.controls),
+            "controls": reference.controls,
+            "control_tokens": reference.control_tokens,
         },
         ensure_ascii=False,
     )
@@ -31,12 +34,21 @@ def before_from_json(text: str) -> Evaluation:
     """
     values = json.loads(text)
     generation = values["scores"].pop("generation")
+    controls = values.get("control_scores")  # Older programs asked none.
     reference = Reference(
         {Question(prompt, target): tuple(ids) for prompt, target, ids in values["tokens"]},
         values["answers"],
+        values.get("controls", {}),
+        {prompt: tuple(ids) for prompt, ids in values.get("control_tokens", {}).items()},
     )
     scores = Scores(
         **values["scores"],
         generation=None if generation is None else GenerationScores(**generation),
     )
-    return Evaluation(scores, reference, (), values["overruled"])
+    return Evaluation(
+        scores,
+        reference,
+        (),
+        values["overruled"],
+        controls=None if controls is None else ControlScores(**controls),
+    )

@@ -36,6 +36,42 @@ class GenerationScores:
     exact matches, and all exact matches begin with the target."""
 
 
+class Changed(NamedTuple):
+    """An answer that the edits have changed and should not have."""
+
+    prompt: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlScores:
+    """What became of the answers to questions that have nothing to do with any edit.
+
+    The unedited model's own short greedy answers are the reference.
+    """
+
+    questions: int
+    """How many were asked."""
+
+    agreement: float | None = None
+    """Share of the tokens of the reference where the top choice is still the unedited model's; None
+    where it wrote nothing."""
+
+    generation: float | None = None
+    """Share of the questions that are still answered so, freely; None where that was not asked."""
+
+    worst: Changed | None = None
+    """The free answer that has changed most."""
+
+    @property
+    def changed(self) -> int | None:
+        """How many free answers have changed."""
+        if self.generation is None:
+            return None
+        return self.questions - round(self.generation * self.questions)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scores:
     """One evaluation, the perplexity apart as fractions; None where there is no such question."""
@@ -108,6 +144,8 @@ class CheckpointRecord:
     """Those made last, where they were asked for."""
     monitors: Mapping[str, Any] = field(default_factory=dict)
     """What the monitors saw, by their names; plain values."""
+    controls: ControlScores | None = None
+    """Of the package's control questions; None where they were not asked."""
 
 
 class Answer(NamedTuple):

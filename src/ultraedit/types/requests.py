@@ -288,10 +288,18 @@ class Recalled:
     """Most facts in front of a question."""
 
     threshold: float
-    """Least share of a fact that a question must have, as `recall.index` defines it; at most 1."""
+    """Least share of a fact that a question must have where the fact's name does not decide, as
+    `recall.index` defines it; at most 1."""
 
     ordinary: tuple[str, ...] = ()
     """Texts that say how common words are, beside the facts themselves."""
+
+    subjects: tuple[str | None, ...] = ()
+    """What each fact is about, as `recall.scope` uses it; None where the fact does not say. May be
+    empty."""
+
+    embedder: str | None = None
+    """Folder or id of the encoder by which facts are ranked; None ranks by words."""
 
 
 View: TypeAlias = "Additive | Routed | Recalled"
