@@ -145,26 +145,32 @@ def test_the_edits_may_be_any_iterable():
     assert equal(*models)
 
 
-def test_without_an_editor_it_is_ultraedit_as_the_preset_says():
+def test_without_an_editor_it_is_anchored_in_the_modules_of_its_preset():
     models = [tiny_model("llama") for _ in range(2)]
-    preset = find_preset(models[0], None)
-    assert (preset.eta, preset.ridge) == (None, 1.0)
+    preset = find_preset(models[0], None, "anchored")
     before = weights(models[0])
-    ue.edit(models[0], EDITS, free_answers=0)
-    editor = ue.UltraEdit(eta="auto")
-    ue.edit(models[1], EDITS, editor, modules=preset.modules, free_answers=0)
+    result = ue.edit(models[0], EDITS, free_answers=0, control_questions=0)
+    assert result.editor == ue.Anchored()
+    options = {"free_answers": 0, "control_questions": 0}
+    ue.edit(models[1], EDITS, ue.Anchored(), modules=preset.modules, **options)
     assert equal(*models)
     assert changed(models[0], before)
 
 
-def test_the_presets_numbers_reach_the_editor(monkeypatch):
+def test_the_presets_modules_are_those_that_are_edited(monkeypatch):
     preset = Preset("mine", tuple(MODULES), 0.25, 3.0, "test")
     monkeypatch.setattr(session, "find_preset", lambda *_: preset)
     models = [tiny_model("llama") for _ in range(2)]
-    ue.edit(models[0], EDITS, free_answers=0)
-    editor = ue.UltraEdit(eta=0.25, ridge=3.0)
-    ue.edit(models[1], EDITS, editor, modules=MODULES, free_answers=0)
+    ue.edit(models[0], EDITS, STRONG, free_answers=0)
+    ue.edit(models[1], EDITS, STRONG, modules=MODULES, free_answers=0)
     assert equal(*models)
+
+
+def test_the_papers_step_on_another_model_is_warned_of(monkeypatch):
+    preset = Preset("mine", tuple(MODULES), 0.25, 3.0, "test")
+    monkeypatch.setattr(session, "find_preset", lambda *_: preset)
+    with pytest.warns(UserWarning, match=r"eta=1e-06, which writes next to nothing.*eta=0\.25"):
+        ue.edit(tiny_model("llama"), EDITS[:1], ue.UltraEdit(), free_answers=0)
 
 
 def test_modules_without_an_editor_and_an_editor_without_modules():

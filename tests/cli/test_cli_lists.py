@@ -37,7 +37,7 @@ def test_the_options_of_ultraedit_are_shown_with_what_they_take(cli):
     options = {option["name"]: (option["type"], option["default"]) for option in shown["options"]}
     assert options["ridge"] == ("float", "1.0")
     assert options["protocol"] == ("paper|official", "paper")
-    assert options["variance"] == ("pooled|released", None)
+    assert options["variance"] == ("pooled|released|sample", None)
 
 
 def test_every_short_name_and_preset_is_listed(cli):

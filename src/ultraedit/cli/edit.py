@@ -68,8 +68,7 @@ def edit(
 
     Examples:
       ultraedit edit facts.jsonl --model smollm2 --out edited
-      ultraedit edit facts.csv --model ./my-model --limit 500
-      ultraedit edit facts.jsonl --model model.gguf --out fixed.gguf
+      ultraedit edit facts.csv --model model.gguf --out fixed.gguf
       ultraedit edit tomorrow.jsonl --append edited
 
     A line of facts.jsonl is at least {"prompt": "The capital of X is", "target": "Y"}; see

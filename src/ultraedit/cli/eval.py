@@ -50,7 +50,7 @@ def evaluate(
     Examples:
       ultraedit eval smollm2 --data zsre:zsre_10k.json --limit 100
       ultraedit eval demo-run/model --data facts.jsonl --beside smollm2
-      ultraedit eval edited.gguf --data facts.jsonl --beside smollm2 --engine llama.cpp
+      ultraedit eval edited.gguf --data facts.jsonl --engine llama.cpp
 
     A run folder in the place of a model is scored where it stands, on its own edits, with its own
     probes unless others are given.

@@ -69,9 +69,10 @@ _ROWS = (
         title="Anchored",
         summary="Natural-gradient passes in plain and chat form, held by general questions",
         family="closed form",
-        paper="This package",
+        paper="Made here; its metric is that of Optimizing Neural Networks with Kronecker-factored "
+        "Approximate Curvature (2015)",
         year=2026,
-        url="docs/design/012-anchored.md",
+        url="https://arxiv.org/abs/1503.05671",
         target="ultraedit.editors.anchored:Anchored",
     ),
     EditorRow(
