@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -64,9 +65,6 @@ WAYS: tuple[Callable[[str], str], ...] = (
 )
 """Ways in which a general prompt is put in plain form, as people do: as it is, without capitals,
 and announced. A model that is held to one alone moves in the others (LOG.md, 2026-11-27)."""
-
-CHAT_EVERY = 3
-"""In chat form every third of them is enough: all share the template."""
 
 
 class ModelHost(LookupHost):
@@ -222,13 +220,11 @@ class ModelHost(LookupHost):
         """General prompts with what the model as it stands goes on with; see `types.Host`."""
         prompts = [each.prompt for each in anchors(None if source == "general" else source)]
         model = self.language_model
-        asked: list[str] = []
+        ways: list[Callable[[str], str]] = []
         for form in self._forms(forms):
-            if form == "plain":
-                asked += [way(prompt) for way in WAYS for prompt in prompts]
-            else:
-                asked += [self._rendered(prompt, form) for prompt in prompts[::CHAT_EVERY]]
-        rows = prompt_ids(model.tokenizer, list(dict.fromkeys(asked)))
+            ways += WAYS if form == "plain" else [partial(self._rendered, form=form)]
+        asked = [ways[place % len(ways)](prompt) for place, prompt in enumerate(prompts)]
+        rows = prompt_ids(model.tokenizer, asked)
         answers = greedy_tokens(model, rows, max_new_tokens)
         return [Encoded(row, said) for row, said in zip(rows, answers, strict=True) if said]
 

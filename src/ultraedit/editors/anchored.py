@@ -141,19 +141,22 @@ class Anchored:
         last: dict[str, Tensor] = {}
         loss, share = math.inf, self.step_share
         with host.keeping_states():
-            for _ in range(self.passes):
+            for made in range(self.passes + 1):
                 with host.patched(Additive(change)):
                     traced = host.trace_texts(texts)
                 earlier, loss = loss, float(traced.losses.mean())
                 if loss <= self.written:
                     break
-                if loss > earlier:  # The last step went too far: half of it, and half as far.
+                if loss > earlier:  # The last step went too far: half of it, and half as far next.
                     share, loss = share / 2, earlier
-                    last = {path: -step / 2 for path, step in last.items()}
-                else:
-                    last = self._descent(traced, scales, share * loss)
-                    share = min(self.step_share, share * RECOVERY)
-                change = {path: change[path] + s if change else s for path, s in last.items()}
+                    last = {path: step / 2 for path, step in last.items()}
+                    change = {path: change[path] - step for path, step in last.items()}
+                    continue
+                if made == self.passes:
+                    break
+                last = self._descent(traced, scales, share * loss)
+                share = min(self.step_share, share * RECOVERY)
+                change = {path: change.get(path, 0) + step for path, step in last.items()}
         return Additive(change), dict(state) | self._remembered(traced, state)
 
     def _preconditioners(self, path: str, state: State) -> tuple[Tensor, Tensor]:

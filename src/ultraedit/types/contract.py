@@ -118,7 +118,7 @@ class Host(Protocol):
 
         Args:
             source: ``general`` for those of the package, or the path of a file with others.
-            forms: In which forms each prompt is put.
+            forms: In which forms prompts are put: each in one of the ways of these, in turn.
             max_new_tokens: Most tokens of an answer; one that ends earlier has its end token.
         """
         ...
