@@ -282,9 +282,10 @@ class _Controls:
         )
 
 
-def _likeness(answer: Changed) -> float:
-    """How much of an answer is left, in 0..1."""
-    return SequenceMatcher(None, answer.before, answer.after, autojunk=False).ratio()
+def _likeness(answer: Changed) -> tuple[bool, float]:
+    """How much of an answer is left, in 0..1; one that was empty has nothing to lose."""
+    left = SequenceMatcher(None, answer.before, answer.after, autojunk=False).ratio()
+    return not answer.before, left
 
 
 def _chatted(in_chat: Chat, samples: Sequence[Sequence[Asked]]) -> list[Asked]:
