@@ -171,6 +171,7 @@ class HashTokenizer:
     """Splits texts into pieces of up to four letters and gives each a number by its hash."""
 
     pad_token_id, bos_token_id, eos_token_id = 0, 1, 2
+    is_fast = True
     _piece = re.compile(r" ?\w{1,4}|[^\w\s]|\s")
 
     def __init__(self, vocabulary: int) -> None:

@@ -129,7 +129,7 @@ def test_a_mark_of_the_beginning_is_not_seen_where_only_an_end_is_appended():
     tokenizer = appending(toy_tokenizer("bpe"))
     tokenizer.eos_token = tokenizer.bos_token = "</s>"
     tokenizer.chat_template = "</s>{{ messages[0].content }}"
-    assert Chat(tokenizer)._rendered("Who?") == "</s>Who?"
+    assert Chat(tokenizer).rendered("Who?") == "</s>Who?"
 
 
 def test_tokenizers_without_a_token_for_anything_add_nothing():

@@ -66,6 +66,7 @@ SETTINGS = {
     "free_answers": None,
     "chat_answers": False,
     "control_questions": 100,
+    "use_rephrases": 0,
     "evaluate_every": None,
     "evaluate_at": [],
     "score_sample": None,

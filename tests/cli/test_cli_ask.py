@@ -13,6 +13,7 @@ from ultraedit.evaluate import evaluate
 from ultraedit.host import ModelHost
 from ultraedit.models import load, save
 from ultraedit.session import ask
+from ultraedit.symbols import visible
 
 QUESTION = "Which river flows through Vienna?"
 
@@ -26,7 +27,7 @@ def other(tmp_path_factory) -> str:
 
 def test_the_answer_alone_is_printed(cli, tiny):
     result = cli("ask", tiny, QUESTION)
-    assert result.stdout == ask(load(tiny), QUESTION) + "\n"
+    assert result.stdout == visible(ask(load(tiny), QUESTION)) + "\n"
     assert result.stderr == f"Asking {tiny}\n"
 
 

@@ -79,7 +79,7 @@ def test_a_file_that_cannot_be_used_is_refused_with_its_place(run, content, expe
         ({"ridge": "some"}, ["ridge must be a number, got 'some'"]),
         ({"protocol": "papr"}, ["protocol", "paper"]),
         ({"set": "varience=released"}, ["varience", "variance"]),
-        ({"set": "variance=none"}, ["variance must be 'pooled' or 'released'"]),
+        ({"set": "variance=none"}, ["variance must be 'pooled', 'released' or 'sample'"]),
         ({"set": "variance"}, ["NAME=VALUE"]),
         ({"set": "micro_batch=ten"}, ["micro_batch must be a whole number, got 'ten'"]),
         ({"set": "micro_batch=0"}, ["micro_batch", "at least 1"]),

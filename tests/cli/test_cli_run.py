@@ -91,6 +91,7 @@ def test_every_option_reaches_the_run(cli, tiny):
         "monitor": [],
         "perplexity": None,
         "probe": [],
+        "use_rephrases": 0,
         "control": 0,
         "ability": [],
         "ability_limit": None,
@@ -158,7 +159,7 @@ def test_a_run_without_a_folder_gets_the_next_number(cli, tiny):
 def test_the_default_folder_says_whose_model_it_was(cli, tiny):
     cli("edit", "facts.jsonl", "--model", tiny, "--out", "first")
     args = ["edit", "facts.jsonl", "--model", "first/model", "--json"]
-    assert json.loads(cli(*args).stdout)["folder"] == "runs/ultraedit-first-jsonl-1"
+    assert json.loads(cli(*args).stdout)["folder"] == "runs/anchored-first-jsonl-1"
 
 
 def test_edit_takes_a_bare_file(cli, tiny):

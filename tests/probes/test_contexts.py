@@ -121,7 +121,7 @@ ALWAYS = "{{ messages[0].content }}<|assistant|><think>"
 def rendered(template, **how):
     tokenizer = deepcopy(toy_tokenizer())
     tokenizer.chat_template = template
-    return tokenizer, Chat(tokenizer, **how)._rendered("Who?")
+    return tokenizer, Chat(tokenizer, **how).rendered("Who?")
 
 
 def test_a_chat_is_rendered_without_thinking_unless_asked():

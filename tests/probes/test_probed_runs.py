@@ -20,10 +20,17 @@ from ultraedit.runs.revert import revert
 from ultraedit.store import JOURNAL, Journal
 
 NAMES = ("Ada", "Jane", "George", "Thomas", "Emma", "Paul", "Anna", "Otto")
+KINDS = ("efficacy", "generalization", "specificity")
 PROBES = {
-    *(f"{way} {kind}" for way in ("chat", "few-shot") for kind in ("efficacy", "specificity")),
+    *(f"{way} {kind}" for way in ("chat", "few-shot") for kind in KINDS),
     *("reverse", "affirmed", "negated"),
 }
+
+
+def made(edits):
+    """What is said of facts that nobody rephrased."""
+    said = f"on rephrasings made by English patterns, of {edits} of {edits} edits"
+    return {"generalization": said}
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +89,7 @@ def test_probes_are_on_record_at_every_checkpoint_and_on_the_page(config, tmp_pa
     assert all(row["scores"]["probes"].keys() == PROBES for row in found)
     assert found[-1]["scores"]["generation"]["probes"].keys() == PROBES
     assert found[1]["scores"]["generation"] is None
-    assert done.summary["remarks"] == {}
+    assert done.summary["remarks"] == made(8)
     page = (tmp_path / "run" / "report.md").read_text()
     for words in (
         "| few-shot efficacy |",
@@ -100,7 +107,7 @@ def test_what_cannot_be_probed_is_said_in_the_summary_and_on_the_page(config, pl
     values = {"model": str(place / "silent"), "probe": ["chat", "reverse"], "limit": 2}
     done = workflow.run(config(**values), tmp_path / "run")
     said = "left out, since the model has no chat template"
-    assert done.summary["remarks"] == {"chat": said}
+    assert done.summary["remarks"] == {"chat": said} | made(2)
     assert done.summary["after"]["probes"].keys() == {"reverse"}
     assert f"Note: chat: {said}." in (tmp_path / "run" / "report.md").read_text()
 
@@ -138,7 +145,7 @@ def test_a_run_is_scored_where_it_stands_with_its_own_probes_or_others(
     done = workflow.run(config(), tmp_path / "run")
     scored = scoring.score(tmp_path / "run", 2)
     assert scored.found.scores == done.result.after.scores
-    assert (scored.turn, scored.edits, scored.remarks) == (4, 8, {})
+    assert (scored.turn, scored.edits, scored.remarks) == (4, 8, made(8))
     other = scoring.score(tmp_path / "run", 0, probes=("reverse",)).found.scores
     assert other.probes == {"reverse": done.summary["after"]["probes"]["reverse"]}
 

@@ -82,7 +82,7 @@ class Anchored:
     """Mean loss of a turn's texts, in nats per answer token, at which it needs no further pass.
     Smaller writes more and disturbs more."""
 
-    step_share: float = 0.5
+    step_share: float = 0.7
     """Share of the loss that a pass would take away if the loss were linear. Larger needs fewer
     passes and overshoots more easily."""
 

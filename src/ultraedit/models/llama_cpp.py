@@ -21,6 +21,7 @@ import torch
 
 from ultraedit.encoding import Encoded, encode
 from ultraedit.errors import ConfigError, DataError, ProcessError, did_you_mean
+from ultraedit.metrics import answer_lines
 from ultraedit.models.aliases import ALIASES
 from ultraedit.models.gguf_file import GgufFile
 from ultraedit.models.quiet import quiet
@@ -159,6 +160,11 @@ class LlamaCpp:
         return gguf_tokenizer(self.path)
 
     @property
+    def context_length(self) -> int:
+        """Longest text that is read, in tokens."""
+        return self.context
+
+    @property
     def language_model(self) -> LlamaCpp:
         """Itself: what has the tokenizer."""
         return self
@@ -194,8 +200,9 @@ class LlamaCpp:
         prompts: Sequence[str],
         max_new_tokens: Sequence[int],
         observer: Observer | None = None,
+        lines: Sequence[int] | None = None,
     ) -> list[str]:
-        """Let the model answer freely: greedy, to the end of the line or of its tokens.
+        """Let the model answer freely: greedy, to the end of its lines or of its tokens.
 
         Raises:
             DataError: If a prompt is empty, or longer than the context.
@@ -203,9 +210,10 @@ class LlamaCpp:
         answers = []
         if not all(prompt.strip() for prompt in prompts):
             raise DataError("The question is empty. Write it in quotes after the model.")
-        for prompt, limit in zip(prompts, max_new_tokens, strict=True):
+        counts = [1] * len(prompts) if lines is None else lines
+        for prompt, limit, count in zip(prompts, max_new_tokens, counts, strict=True):
             said = self._post("/completion", {"prompt": prompt, "n_predict": limit, **_GREEDY})
-            answers.append(_first_line(said["content"]))
+            answers.append(answer_lines(said["content"], count))
             if observer is not None:
                 observer.advance()
         return answers
@@ -224,7 +232,7 @@ class LlamaCpp:
                 **_GREEDY,
             },
         )
-        return _first_line(said["choices"][0]["message"]["content"] or "")
+        return answer_lines(said["choices"][0]["message"]["content"] or "")
 
     def _post(self, path: str, body: Any) -> Any:
         request = urllib.request.Request(
@@ -244,9 +252,3 @@ class LlamaCpp:
             raise ProcessError(
                 f"llama.cpp does not answer for {self.path}: {error}. Try again."
             ) from error
-
-
-def _first_line(text: str) -> str:
-    """An answer as `generation.generate` cuts it."""
-    text = text.strip()
-    return text.splitlines()[0].strip() if text else ""

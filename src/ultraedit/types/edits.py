@@ -34,9 +34,6 @@ class Edit:
     rephrases: tuple[str, ...] = ()
     """Other ways of asking the same. They score generalization and are never edited on."""
 
-    also: tuple[str, ...] = ()
-    """Other ways of asking that are edited on too, by editors that can, and never scored."""
-
     locality: tuple[Question, ...] = ()
     """Unrelated questions whose answers must not change. They score specificity."""
 
@@ -48,6 +45,9 @@ class Edit:
 
     id: str = ""
     """The name of this edit in its file."""
+
+    also: tuple[str, ...] = ()
+    """Other ways of asking that are edited on too, by editors that can, and never scored."""
 
     def __post_init__(self) -> None:
         """Refuse an edit that says nothing.
