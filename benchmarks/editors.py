@@ -107,6 +107,7 @@ def _row(editor: str, facts: str, folder: Path, limit: int, kind: str) -> dict[s
         command += ["--corpus", str(folder / "text" / "wikipedia_paragraphs.jsonl.gz")]
         command += ["--perplexity", str(folder / "text" / "wikipedia_paragraphs.jsonl.gz")]
         command += ["--free-answers", str(chosen.free_answers)]
+        command += ["--chat-answers", "--yes"]
         command += ["--no-save-model", "--out", str(Path(place) / "run")]
         if kind == AUTO:
             command += ["--eta", "auto"]
@@ -117,6 +118,7 @@ def _row(editor: str, facts: str, folder: Path, limit: int, kind: str) -> dict[s
             command += ["--net", net]
         summary = _json(command)
     taken = ("edits", "edit_seconds", "peak_memory_bytes", "before", "after", "remarks")
+    taken += ("controls", "verdict")
     row = {name: summary[name] for name in taken}
     if training:
         told = ("rows", "validation_rows", "turns", "stopped_early", "checks")
