@@ -1,6 +1,6 @@
 # Every target makes the environment .venv first if it is missing.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check fmt bench bench-all docs clean
+.PHONY: help install demo test test-all test-sweep check fmt bench bench-all docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -26,10 +26,13 @@ demo: $(STAMP) ## edit a real language model with 243 facts and look at the resu
 	$(BIN)/ultraedit demo
 
 test: $(STAMP) ## the suite: minutes on two cores, no network
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow and not sweep'
 
 test-all: $(STAMP) ## the suite with its slow parts
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not sweep'
+
+test-sweep: $(STAMP) ## a fault between any two statements of a run: an hour
+	$(BIN)/python -m pytest -m sweep
 
 check: $(STAMP) ## formatting, lint, types
 	$(BIN)/ruff format --check .

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from tokenizers import models as token_models
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
+from ultraedit.editors.anchored import Anchored
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.evaluate import evaluate
 from ultraedit.host import ModelHost
@@ -113,6 +114,23 @@ def trained(family) -> LanguageModel:
             optimiser.step()
     model.requires_grad_(False)
     return LanguageModel(model.eval(), words, name=family, source=family)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["qwen2", "phi3", "gemma3"])
+def test_anchored_writes_new_facts_into_models_that_nothing_was_tuned_on(family):
+    model = trained(family)
+    host = ModelHost(model, find_preset(model, None, "anchored").modules)
+    new, old = unknown(), known()
+
+    def asked():
+        return [evaluate(host, edits, free_answers=0).scores.efficacy for edits in (new, old)]
+
+    before = asked()
+    run_turns(host, Anchored(), turns(new, NEW), MemoryRecorder())
+    scores = asked()
+    assert before[0] < 0.3 and before[1] > 0.9
+    assert scores[0] >= 0.9 and scores[1] >= 0.75, scores  # 95 to 100 and 78 to 92 %
 
 
 FACTORS = (0.5, 1.0, 2.0)

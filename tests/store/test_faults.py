@@ -418,7 +418,7 @@ def killed(place, scenario: Scenario) -> int:
     return len(images.copies)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_kind_of_fault_all_along(place, play, name):
     """The whole sweep: with all scenarios more than 2,500 faults, none of which loses anything."""
