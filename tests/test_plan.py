@@ -135,7 +135,8 @@ def test_a_model_of_7b_is_streamed_in_a_third_of_its_weights():
         planned(config, patterns, Workload(), streamed=there, **options) for there in (False, True)
     )
     assert streamed.weights + streamed.streamed == pytest.approx(plain.weights, rel=0.04)
-    assert streamed.peak < plain.peak / 2.5
+    # Without what this process, which has run other tests, holds already.
+    assert streamed.peak - streamed.runtime < (plain.peak - plain.runtime) / 2.5
 
 
 def test_a_spread_model_needs_more_of_the_smaller_cards():
