@@ -48,7 +48,8 @@ def _entry(param: Any) -> str:
     names = [param.metavar] if param.param_type_name == "argument" else [*param.opts, param.metavar]
     name = " ".join(filter(None, names))
     default = "" if param.default in (None, False) else f" Default: `{param.default}`."
-    return f"`{name}`: {param.help}{default}"
+    said = str(param.help).replace(r"\[", "[")  # escaped for rich, which takes brackets for markup
+    return f"`{name}`: {said}{default}"
 
 
 if __name__ == "__main__":

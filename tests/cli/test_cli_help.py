@@ -110,3 +110,11 @@ def test_the_page_of_the_command_line_is_up_to_date():
     spec.loader.exec_module(module)
     stale = "docs/cli.md is stale: run python docs/make_cli.py"
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == module.render(), stale
+
+
+def test_defaults_in_brackets_are_shown_and_not_taken_for_markup(cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("TERMINAL_WIDTH", "160")
+    page = " ".join(cli("edit", "-h").stdout.split())
+    assert "[default: both]" in page
+    assert "\\[" not in page

@@ -104,7 +104,7 @@ EditEditor = Annotated[
     _option(
         "--editor",
         HOW,
-        "One of `ultraedit editors list`. [default: anchored, or ultraedit with --eta]",
+        "One of `ultraedit editors list`. \\[default: anchored, or ultraedit with --eta]",
         "NAME",
     ),
 ]
@@ -114,7 +114,7 @@ Form = Annotated[
         "--form",
         HOW,
         "How the editor anchored puts each fact: as the bare prompt, as a user's question in the "
-        "model's chat template, or both. [default: both]",
+        "model's chat template, or both. \\[default: both]",
         "plain|chat|both",
     ),
 ]
@@ -125,7 +125,7 @@ Anchors = Annotated[
         HOW,
         "General prompts whose answers hold the model in place while the editor anchored works: "
         "general for the package's own 300, a file with a prompt on each line, or none. "
-        "[default: general]",
+        "\\[default: general]",
         "FILE|general|none",
     ),
 ]
@@ -134,7 +134,7 @@ UseRephrases = Annotated[
     _option(
         "--use-rephrases",
         HOW,
-        "Also edit on the first N rephrases of each fact, which are not scored then. [default: 0]",
+        "Also edit on the first N rephrases of each fact, which are not scored then. \\[default: 0]",
         "N",
     ),
 ]
@@ -243,7 +243,7 @@ Engine = Annotated[
         "--engine",
         MACHINE,
         "What runs the model. llama.cpp, for .gguf files, is what Ollama and LM Studio run them "
-        "with; it needs the extra gguf. [default: transformers]",
+        "with; it needs the extra gguf. \\[default: transformers]",
         "transformers|llama.cpp",
     ),
 ]
