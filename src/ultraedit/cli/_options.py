@@ -134,7 +134,8 @@ UseRephrases = Annotated[
     _option(
         "--use-rephrases",
         HOW,
-        "Also edit on the first N rephrases of each fact, which are not scored then. \\[default: 0]",
+        "Also edit on the first N rephrases of each fact, which are then not scored. "
+        "\\[default: 0]",
         "N",
     ),
 ]
