@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ultraedit.errors import NumericalError
-from ultraedit.linalg import ridge_update, solve_positive_definite
+from ultraedit.linalg import damped_inverse, ridge_update, solve_positive_definite
 from ultraedit.types import LowRank
 
 
@@ -78,3 +78,21 @@ def test_a_float32_failure_is_retried_in_float64_and_named(caplog):
 def test_values_that_are_not_finite_are_refused():
     with pytest.raises(NumericalError, match="not positive definite"):
         ridge_update(torch.full((2, 3), float("inf")), torch.ones(2, 3), 1.0)
+
+
+def test_a_damped_inverse_is_the_inverse_of_the_damped_matrix():
+    rows = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    moment = rows.T @ rows
+    damped = moment.double() + 0.1 * moment.double().diagonal().mean() * torch.eye(6)
+    inverse = damped_inverse(moment, 0.1)
+    assert inverse.dtype == torch.float32
+    torch.testing.assert_close(inverse.double(), torch.linalg.inv(damped), rtol=1e-5, atol=1e-8)
+
+
+def test_a_moment_of_zeros_has_an_inverse_and_one_that_rounding_made_indefinite_too():
+    torch.testing.assert_close(damped_inverse(torch.zeros(3, 3), 0.5), 2 * torch.eye(3))
+    indefinite = torch.diag(torch.tensor([1.0, 1.0, -1e-3]))
+    inverse = damped_inverse(indefinite, 1e-4)  # damped by 1e-2 of the mean in the end
+    assert torch.linalg.eigvalsh(inverse).min() > 0
+    with pytest.raises(NumericalError, match="layer: its second moment is not positive definite"):
+        damped_inverse(torch.full((2, 2), float("nan")), 1e-4, name="layer")

@@ -23,7 +23,7 @@ from ultraedit.sharing import SharedHost
 from ultraedit.types import Edit, Question, Turn, turns
 
 FACTS = [*EDITS, Edit("Who or what in the list comes last of all", "Z", subject="list")]
-NAMES = ("ultraedit", "ft-m", "memit", "malmen", "prune", "wise", "in-context")
+NAMES = ("ultraedit", "anchored", "ft-m", "memit", "malmen", "prune", "wise", "in-context")
 """One editor of each kind, and three whose edits are asked about in another form."""
 
 LIMITS = [3 + n % 4 for n in range(len(FACTS))]

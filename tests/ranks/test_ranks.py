@@ -51,14 +51,15 @@ def found(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name", ["ultraedit", "ft-m", "memit", "malmen", "prune", "wise", "in-context"]
+    "name", ["ultraedit", "anchored", "ft-m", "memit", "malmen", "prune", "wise", "in-context"]
 )
 def test_two_processes_edit_as_one_does_and_hold_the_same_weights(found, name):
     editor = found["editors"][name]
     assert found["size"] == 2
     assert editor["hashes"][0] == editor["hashes"][1]
     assert (editor["size"] > 1) == (name != "in-context")
-    assert editor["apart"] < 1e-5
+    # The inverse of an anchored layer's moments amplifies the rounding of sums in another order.
+    assert editor["apart"] < (1e-3 if name == "anchored" else 1e-5)
     for kind in ("predicted", "answers"):
         ours, alone = editor[kind]
         assert ours == alone

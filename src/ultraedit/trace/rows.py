@@ -6,6 +6,8 @@ a general question), and each weighs the same however long its answer is.
 
 from __future__ import annotations
 
+import zlib
+from array import array
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -17,9 +19,6 @@ from ultraedit.errors import NumericalError
 from ultraedit.trace.signals import Record, attended, passes, supervised_logits
 from ultraedit.trace.trunk import Trunk
 from ultraedit.types import LayerSignal, TracedRows
-
-SAMPLING_SEED = 0
-"""Seed of the labels that `trace_rows` draws from the model itself."""
 
 
 def trace_rows(
@@ -54,14 +53,14 @@ def trace_rows(
     record = Record(modules)
     losses = torch.zeros(len(items), dtype=torch.float64)
     segments: list[Tensor] = []
-    generator = torch.Generator().manual_seed(SAMPLING_SEED)
     with record.attached(), torch.enable_grad():
         for indices, batch, below in passes(model, items, trunk):
             record.positions = attended(batch)
             with below:
                 logits = supervised_logits(model, batch)
             wide = logits if logits.dtype == torch.float64 else logits.float()
-            labels = _draw(wide, generator) if sampled else batch.labels.to(wide.device)
+            texts = [items[index] for index in indices]
+            labels = (_draw(wide, texts) if sampled else batch.labels).to(wide.device)
             each = F.cross_entropy(wide, labels, reduction="none")  # (answer tokens,)
             sizes = torch.tensor([len(items[index].answer_ids) for index in indices])
             owner = torch.repeat_interleave(torch.arange(len(indices)), sizes)
@@ -80,7 +79,17 @@ def trace_rows(
     return TracedRows(losses, signals)
 
 
-def _draw(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """A token of the model's own distribution at each position. Shape (n,)."""
+def _draw(logits: Tensor, texts: Sequence[Encoded]) -> Tensor:
+    """A token of the model's own distribution at each answer token of some texts. Shape (n,).
+
+    What is drawn for a text depends on its tokens alone, not on what is computed with it or where.
+    """
     chances = torch.softmax(logits.detach(), dim=-1).cpu()
-    return torch.multinomial(chances, 1, generator=generator)[:, 0].to(logits.device)
+    drawn = []
+    for text, rows in zip(
+        texts, chances.split([len(text.answer_ids) for text in texts]), strict=True
+    ):
+        seed = zlib.crc32(array("q", text.input_ids).tobytes())
+        generator = torch.Generator().manual_seed(seed)
+        drawn.append(torch.multinomial(rows, 1, generator=generator)[:, 0])
+    return torch.cat(drawn)
