@@ -250,7 +250,8 @@ class ModelHost(LookupHost):
         asked = [(self._rendered(prompt, form), target) for prompt, target in pairs]
         end = self.language_model.tokenizer.eos_token_id
         if form == "chat":
-            end = reply_end(self.language_model.tokenizer) or end
+            own = reply_end(self.language_model.tokenizer)
+            end = end if own is None else own  # it may be token 0
         items = self.encode(asked, gap=" " if form == "plain" else "")
         closing = () if end is None else (int(end),)
         return [Encoded(item.prompt_ids, item.answer_ids + closing) for item in items]

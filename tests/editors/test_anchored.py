@@ -296,3 +296,13 @@ def test_encoded_texts_are_those_of_encode():
     (item,) = encode(tokenizer, [("a b", "c")])
     assert isinstance(item, Encoded)
     assert item.input_ids == item.prompt_ids + item.answer_ids[:-1]
+
+
+def test_a_reply_ends_with_the_token_of_its_template_and_not_that_of_texts():
+    tiny = model_of(chat=True)
+    tokenizer = copy.deepcopy(tiny.tokenizer)
+    tokenizer.chat_template = TEMPLATE.replace("</s>", "<pad>")  # as Gemma's <end_of_turn>
+    host = ModelHost(dataclasses.replace(tiny, tokenizer=tokenizer), MODULES)
+    plain, chat = host.texts([Edit("Who made it?", "Jane")], ("plain", "chat"))
+    assert plain.answer_ids[-1] == tokenizer.eos_token_id
+    assert chat.answer_ids[-1] == tokenizer.pad_token_id != tokenizer.eos_token_id
