@@ -29,10 +29,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ultraedit.editors._locate import Change, LocateThenEdit, mean_inputs
-from ultraedit.errors import ConfigError
-from ultraedit.linalg import ridge_update
-from ultraedit.types import Additive, Edit, Host, SecondMoment, State
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.linalg import ridge_update
+from ultraedit.core.types import Additive, Edit, Host, SecondMoment, State
+from ultraedit.editors.families.locate_then_edit import Change, LocateThenEdit, mean_inputs
 
 logger = logging.getLogger(__name__)
 

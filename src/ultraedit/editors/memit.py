@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ultraedit.editors._locate import Change, LocateThenEdit
-from ultraedit.errors import ConfigError
-from ultraedit.linalg import weighted_ridge_update
-from ultraedit.types import Host, SecondMoment, State
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.linalg import weighted_ridge_update
+from ultraedit.core.types import Host, SecondMoment, State
+from ultraedit.editors.families.locate_then_edit import Change, LocateThenEdit
 
 
 @dataclass(frozen=True, kw_only=True)
