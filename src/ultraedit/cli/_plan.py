@@ -117,7 +117,7 @@ def show_plan(plan: dict[str, Any]) -> None:
 
 def _options(settings: Settings) -> list[dict[str, Any]]:
     """Every option of the editor, and who decided on it."""
-    from ultraedit.runs.config import option_source
+    from ultraedit.core.sources import option_source
 
     return [
         {

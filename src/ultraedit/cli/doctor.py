@@ -74,8 +74,8 @@ def examine(
     observer.stage(f"Reading {name}")
     from ultraedit import models
     from ultraedit.models.hardware import choose_device, choose_dtype, free_bytes
-    from ultraedit.models.inventory import inventory, quantisation
-    from ultraedit.models.quantized import quantized_fault
+    from ultraedit.models.inventory import inventory
+    from ultraedit.models.quantized import quantization, quantized_fault
     from ultraedit.tools import doctor as doctors
 
     config = models.load_config(name)
@@ -118,7 +118,7 @@ def examine(
     return {
         "model": _model_facts(config, name),
         "modules": [place._asdict() for place in places],
-        "quantised": quantisation(config),
+        "quantised": quantization(config),
         "preset": None if preset is None else _preset_facts(preset),
         "tokenizer": [fact._asdict() for fact in tokens],
         "dtypes": _dtypes(config, where),

@@ -17,7 +17,7 @@ from ultraedit.cli._progress import Named, progress
 from ultraedit.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ultraedit.evaluation.scoring import Evaluation
+    from ultraedit.evaluation.outcome import Evaluation
     from ultraedit.host.host import ModelHost
 
 Beside = Annotated[

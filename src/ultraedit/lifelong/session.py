@@ -32,8 +32,8 @@ from ultraedit.data.streams import Background, InMemory, Source, Tokenised, toke
 from ultraedit.editors import DEFAULT_EDITOR, make_editor, name_of
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.evaluation.monitors import Halted, Watch
+from ultraedit.evaluation.outcome import Evaluation
 from ultraedit.evaluation.probes import chosen
-from ultraedit.evaluation.scoring import Evaluation
 from ultraedit.host.host import ModelHost
 from ultraedit.host.second_moments import PROMPTS, OfPrompts, Statistics
 from ultraedit.lifelong.checkpoints import Checked, Checkpoints, Newest, Schedule

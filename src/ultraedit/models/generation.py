@@ -14,7 +14,7 @@ from torch import Tensor
 from ultraedit.core.encoding import prompt_ids
 from ultraedit.core.errors import DataError
 from ultraedit.core.types import Observer
-from ultraedit.evaluation.metrics import answer_lines
+from ultraedit.core.writing_systems import answer_lines
 from ultraedit.models.overlays.facts import recall_of
 
 if TYPE_CHECKING:

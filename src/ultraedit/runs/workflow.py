@@ -18,7 +18,7 @@ from ultraedit.data import streams as stream
 from ultraedit.data.streams import FromFile, InMemory, Source
 from ultraedit.editors import find_editor, make_editor
 from ultraedit.editors.families.trained import Trained
-from ultraedit.evaluation.monitors import Guard, make_watch
+from ultraedit.evaluation.monitors import Guard
 from ultraedit.evaluation.perplexity import read_text
 from ultraedit.host.second_moments import PROMPTS, check_corpus
 from ultraedit.lifelong.checkpoints import Schedule
@@ -34,6 +34,7 @@ from ultraedit.runs.resolution import Settings, describe, resolve, resolved_agai
 from ultraedit.runs.revert import finish_revert, is_unfinished
 from ultraedit.runs.store import JOURNAL, Job, Journal, RunFolder, refuse_taken, refuse_unwritable
 from ultraedit.runs.store.random_state import random_state
+from ultraedit.runs.watch import make_watch
 
 CONFIG = "config.json"
 DESCRIBED = ("settings", "resolved", "versions", "machine", "started")
