@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
-from ultraedit.cli.plan import predict, show
+from ultraedit.cli.plan import show
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -170,6 +170,7 @@ def _predicted(
     import torch
 
     from ultraedit.tools.plan.estimate import Workload
+    from ultraedit.tools.plan.prediction import predict
 
     workload = Workload(
         min(config.edits_per_turn, edits),
