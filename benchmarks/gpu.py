@@ -230,14 +230,14 @@ def _weights_bytes(language_model: Any) -> int:
 
 def run_ours(shape: str, file: str, edits: int) -> dict[str, Any]:
     """Edit as the program does: a stream of facts, tokenised ahead, a few of them scored."""
-    from ultraedit.checkpoints import Schedule
     from ultraedit.data import read
+    from ultraedit.data.streams import InMemory
     from ultraedit.editors.ultraedit import UltraEdit
-    from ultraedit.host import ModelHost
-    from ultraedit.lifelong import MemoryRecorder, keep_freed_memory
+    from ultraedit.host.host import ModelHost
+    from ultraedit.lifelong.checkpoints import Schedule
+    from ultraedit.lifelong.loop import MemoryRecorder, keep_freed_memory
+    from ultraedit.lifelong.session import carry_out
     from ultraedit.models import find_preset
-    from ultraedit.session import carry_out
-    from ultraedit.stream import InMemory
 
     keep_freed_memory()
     language_model = make_model(shape)

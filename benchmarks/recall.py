@@ -55,9 +55,9 @@ def main() -> None:
 
 def _measure(edits: Sequence[Any], size: int, *, subjects: bool) -> dict[str, Any]:
     """Sets of so many facts, asked their own questions until there are enough of these."""
-    from ultraedit.data.general import controls
-    from ultraedit.editors._wise_texts import TEXTS
-    from ultraedit.recall import Facts
+    from ultraedit.data.general_questions import controls
+    from ultraedit.editors.families.unrelated_texts import TEXTS
+    from ultraedit.models.overlays.facts import Facts
 
     strangers = [control.prompt for control in controls()]
     counts: dict[str, dict[float, list[bool]]] = {

@@ -21,11 +21,11 @@ from tests.tiny import toy_tokenizer
 
 from ultraedit import models
 from ultraedit.cli.doctor import examine as examine_model
+from ultraedit.core.errors import UltraEditError
+from ultraedit.core.types import Edit, Nobody
 from ultraedit.editors.ultraedit import UltraEdit
-from ultraedit.errors import UltraEditError
-from ultraedit.models.quiet import quiet
-from ultraedit.session import edit
-from ultraedit.types import Edit, Nobody
+from ultraedit.lifelong.session import edit
+from ultraedit.models.transformers_output import quiet
 
 PAGE = Path(__file__).with_name("architectures.md")
 

@@ -9,11 +9,11 @@ import pytest
 
 from tests.tiny import tiny_model
 from ultraedit import data
-from ultraedit.evaluate import evaluate
-from ultraedit.host import ModelHost
+from ultraedit.core.symbols import visible
+from ultraedit.evaluation.scoring import evaluate
+from ultraedit.host.host import ModelHost
+from ultraedit.lifelong.session import ask
 from ultraedit.models import load, save
-from ultraedit.session import ask
-from ultraedit.symbols import visible
 
 QUESTION = "Which river flows through Vienna?"
 
@@ -46,7 +46,9 @@ def test_another_model_is_asked_beside_it(cli, tiny, other):
 
 
 def test_brackets_in_answers_are_no_markup(cli, tiny, monkeypatch):
-    monkeypatch.setattr("ultraedit.session.ask", lambda *args, **options: "[bold]x[/bold] :+1:")
+    monkeypatch.setattr(
+        "ultraedit.lifelong.session.ask", lambda *args, **options: "[bold]x[/bold] :+1:"
+    )
     assert cli("ask", tiny, QUESTION).stdout == "[bold]x[/bold] :+1:\n"
     assert "[bold]x[/bold] :+1:" in cli("ask", tiny, QUESTION, "--beside", tiny).stdout
 

@@ -7,10 +7,10 @@ import re
 
 import pytest
 
+from ultraedit.core.types import Edit, Question
 from ultraedit.data import Wording, check
 from ultraedit.data._wording import oddities
-from ultraedit.stream import FromFile, InMemory
-from ultraedit.types import Edit, Question
+from ultraedit.data.streams import FromFile, InMemory
 
 PLAIN = Edit("Who wrote it?", "Ann", rephrases=("It is by",), locality=(Question("Where?", "Ulm"),))
 

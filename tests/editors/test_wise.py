@@ -12,16 +12,21 @@ from tests.editors.cases import CASES
 from tests.editors.test_contract import EDITS, host_of, make, run
 from tests.naive.wise import batch_of, naive_wise
 from tests.tiny import toy_tokenizer
+from ultraedit.core.encoding import together
+from ultraedit.core.errors import ConfigError, DataError
+from ultraedit.core.types import Edit, Turn
 from ultraedit.editors import make_editor
-from ultraedit.editors._texts import unpack_texts
-from ultraedit.editors._wise_loss import Margins, Side, activation_gradient, margin_loss
-from ultraedit.editors._wise_memory import Shelf, ties, trim
-from ultraedit.editors._wise_texts import TEXTS, read_texts, split_text
+from ultraedit.editors.families.activation_loss import (
+    Margins,
+    Side,
+    activation_gradient,
+    margin_loss,
+)
+from ultraedit.editors.families.memory_shards import Shelf, ties, trim
+from ultraedit.editors.families.remembered_texts import unpack_texts
+from ultraedit.editors.families.unrelated_texts import TEXTS, read_texts, split_text
 from ultraedit.editors.wise import WISE
-from ultraedit.encoding import together
-from ultraedit.errors import ConfigError, DataError
-from ultraedit.routing import router_of
-from ultraedit.types import Edit, Turn
+from ultraedit.models.overlays.routing import router_of
 
 OPTIONS = CASES["wise"]
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tests.tiny_gguf import gguf_model, write_gguf
-from ultraedit.encoding import encode
-from ultraedit.errors import ConfigError, DataError
-from ultraedit.host import ModelHost
+from ultraedit.core.encoding import encode
+from ultraedit.core.errors import ConfigError, DataError
+from ultraedit.host.host import ModelHost
 from ultraedit.models import llama_cpp, load
 from ultraedit.models.gguf_file import GgufFile
 from ultraedit.models.llama_cpp import LlamaCpp

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from tests.naive.offsets import hidden, naive_offset
-from ultraedit.encoding import Encoded
-from ultraedit.trace import Goal, Row
-from ultraedit.types import Edit, OffsetSearch
+from ultraedit.core.encoding import Encoded
+from ultraedit.core.types import Edit, OffsetSearch
+from ultraedit.host.trace import Goal, Row
 
 Solve = Callable[[int, Tensor, Tensor], Tensor]
 """From the number of a layer, K (d_in, u) and R (d_out, u) to the change (d_out, d_in)."""

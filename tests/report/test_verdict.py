@@ -6,9 +6,9 @@ from dataclasses import asdict
 
 import pytest
 
+from ultraedit.core.types import Answer, Changed, ControlScores, GenerationScores, Scores
 from ultraedit.report import judge
 from ultraedit.report.verdict import ENOUGH
-from ultraedit.types import Answer, Changed, ControlScores, GenerationScores, Scores
 
 
 def answers(kind, right, asked):

@@ -9,8 +9,8 @@ from typing import Any
 import typer
 
 from ultraedit.cli._help import Contents
-from ultraedit.errors import UltraEditError
-from ultraedit.symbols import visible
+from ultraedit.core.errors import UltraEditError
+from ultraedit.core.symbols import visible
 
 USER_ERROR = 2
 """Exit code of every mistake that the user can put right, the same as for a wrong option."""

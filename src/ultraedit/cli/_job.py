@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ultraedit.cli import _output
 from ultraedit.cli._facts import look_at, show_first_rows
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError, ProcessError
+from ultraedit.core.errors import ConfigError, ProcessError
 
 if TYPE_CHECKING:
-    from ultraedit.config import RunConfig
+    from ultraedit.runs.config import RunConfig
     from ultraedit.runs.workflow import RunResult
 
 EDITOR_FLAGS = ("eta", "ridge", "protocol", "net", "form", "anchors")
@@ -36,7 +36,7 @@ def settle(
     Raises:
         ConfigError: If a setting is missing, unknown or of the wrong kind.
     """
-    from ultraedit.config import make_config, read_config
+    from ultraedit.runs.config import make_config, read_config
 
     values = {} if config is None else dict(_with_options(read_config(config)))
     chosen = dict(_with_options({key: value for key, value in given.items() if value is not None}))
@@ -109,8 +109,8 @@ def go_on(folder: Path, *, json: bool) -> None:
 
 def add_to(folder: Path, changes: dict[str, Any], *, yes: bool, strict: bool, json: bool) -> None:
     """Add facts to a run in front of the user."""
-    from ultraedit.config import make_config
-    from ultraedit.store import JOURNAL, Journal
+    from ultraedit.runs.config import make_config
+    from ultraedit.runs.store import JOURNAL, Journal
 
     journal = Journal.open(folder / JOURNAL)
     settings = dict(journal.jobs()[0].settings)

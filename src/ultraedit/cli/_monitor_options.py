@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ultraedit.cli._options import _option
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 
 WATCH = "What to watch whenever the run is scored"
 

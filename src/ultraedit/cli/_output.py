@@ -10,12 +10,12 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ultraedit.symbols import visible, visible_json
+from ultraedit.core.symbols import visible, visible_json
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
 
-    from ultraedit.types import Answer
+    from ultraedit.core.types import Answer
 
 TICK, CROSS = "✓", "✗"
 

@@ -15,9 +15,9 @@ from ultraedit.cli.plan import predict, show
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-    from ultraedit.config import RunConfig
-    from ultraedit.settings import Settings
-    from ultraedit.stream import Source
+    from ultraedit.data.streams import Source
+    from ultraedit.runs.config import RunConfig
+    from ultraedit.runs.resolution import Settings
 
 COUNTED_AT_ONCE = 10_000
 """Edits that are tokenized together to be counted."""
@@ -32,12 +32,12 @@ def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
     with progress() as observer:
         observer.stage("Getting ready")
         from ultraedit import models
+        from ultraedit.data.streams import oddities
         from ultraedit.models import find_modules
         from ultraedit.models.modules import shape_of
-        from ultraedit.plan import runtime_bytes
         from ultraedit.runs import workflow
-        from ultraedit.settings import resolve
-        from ultraedit.stream import oddities
+        from ultraedit.runs.resolution import resolve
+        from ultraedit.tools.plan.estimate import runtime_bytes
 
         workflow.check_settings(config, out)
         source = workflow.read_edits(config)
@@ -117,7 +117,7 @@ def show_plan(plan: dict[str, Any]) -> None:
 
 def _options(settings: Settings) -> list[dict[str, Any]]:
     """Every option of the editor, and who decided on it."""
-    from ultraedit.config import option_source
+    from ultraedit.runs.config import option_source
 
     return [
         {
@@ -140,8 +140,8 @@ class _Tokens(NamedTuple):
 
 def _count_tokens(tokenizer: Any, config: PretrainedConfig, source: Source) -> _Tokens:
     """Count, refusing any question that the model cannot read whole."""
-    from ultraedit.encoding import encode
-    from ultraedit.evaluate import questions
+    from ultraedit.core.encoding import encode
+    from ultraedit.evaluation.scoring import questions
     from ultraedit.models.language_model import text_config
 
     longest = getattr(text_config(config), "max_position_embeddings", None)
@@ -169,7 +169,7 @@ def _predicted(
     """Memory and time of a turn of edits of the mean length."""
     import torch
 
-    from ultraedit.plan import Workload
+    from ultraedit.tools.plan.estimate import Workload
 
     workload = Workload(
         min(config.edits_per_turn, edits),

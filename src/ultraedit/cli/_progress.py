@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ultraedit.cli._output import console, message
-from ultraedit.symbols import visible
+from ultraedit.core.symbols import visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress, Task, TaskID
     from rich.text import Text
 
-    from ultraedit.types import Observer
+    from ultraedit.core.types import Observer
 
 
 AT_ONCE = 8

@@ -14,7 +14,7 @@ from ultraedit.cli._job import refuse_beside
 from ultraedit.cli._progress import progress
 
 if TYPE_CHECKING:
-    from ultraedit.ability import Settings
+    from ultraedit.evaluation.ability import Settings
 
 Tasks = Annotated[
     str,
@@ -83,8 +83,8 @@ def ability(
     Needs lm-eval, which asks the model in memory: pip install 'ultraedit[ability]'. A run folder in
     the place of a model is measured where it stands.
     """
-    from ultraedit.ability import Settings, of_model, of_run, require_harness
     from ultraedit.data import find_root
+    from ultraedit.evaluation.ability import Settings, of_model, of_run, require_harness
 
     require_harness()
     root = find_root(data_root)
@@ -115,7 +115,7 @@ def ability(
 
 
 def _write(out: Path, result: Any) -> None:
-    from ultraedit.files import write_text
+    from ultraedit.core.files import write_text
 
     write_text(out, json_module.dumps(result, indent=2) + "\n")
 

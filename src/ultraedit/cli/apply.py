@@ -11,7 +11,7 @@ import typer
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 
 Base = Annotated[
     str,
@@ -64,7 +64,7 @@ def apply(
         raise ConfigError("--out is missing. Give the name of a folder for the edited model.")
     with progress() as observer:
         observer.stage("Getting ready")
-        from ultraedit.apply import apply_to
+        from ultraedit.export.apply import apply_to
 
         done = apply_to(
             base, deltas or [], subtract or [], out, device=device or "auto", observer=observer

@@ -10,14 +10,14 @@ import typer
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-    from ultraedit.doctor import TokenFact
+    from ultraedit.core.types import Observer
     from ultraedit.models import Preset
-    from ultraedit.types import Observer
+    from ultraedit.tools.doctor import TokenFact
 
 Data = Annotated[
     str | None,
@@ -72,11 +72,11 @@ def examine(
         ConfigError: If there is no such model.
     """
     observer.stage(f"Reading {name}")
-    from ultraedit import doctor as doctors
     from ultraedit import models
     from ultraedit.models.hardware import choose_device, choose_dtype, free_bytes
     from ultraedit.models.inventory import inventory, quantisation
     from ultraedit.models.quantized import quantized_fault
+    from ultraedit.tools import doctor as doctors
 
     config = models.load_config(name)
     where = choose_device(device or "auto")
@@ -155,8 +155,8 @@ def _model_facts(config: PretrainedConfig, name: str) -> dict[str, Any]:
 
 
 def _preset(config: PretrainedConfig, modules: str | None) -> tuple[Preset | None, str | None]:
+    from ultraedit.lifelong.session import choose_preset
     from ultraedit.models import split_patterns
-    from ultraedit.session import choose_preset
 
     chosen = None if modules is None else tuple(split_patterns(modules))
     try:
@@ -178,9 +178,9 @@ def _preset_facts(preset: Preset) -> dict[str, Any]:
 
 
 def _tokens(config: PretrainedConfig, name: str) -> list[TokenFact]:
-    from ultraedit.doctor import TokenFact, examine_tokenizer
     from ultraedit.models import load_tokenizer
     from ultraedit.models.language_model import text_config
+    from ultraedit.tools.doctor import TokenFact, examine_tokenizer
 
     try:
         tokenizer = load_tokenizer(name)
@@ -193,7 +193,7 @@ def _plan(
     config: PretrainedConfig, preset: Preset, dtype: Any, device: Any, name: str
 ) -> dict[str, Any]:
     from ultraedit.cli.plan import predict
-    from ultraedit.plan import Workload
+    from ultraedit.tools.plan.estimate import Workload
 
     return predict(config, preset.modules, Workload(), dtype, device, name=name)
 

@@ -14,11 +14,11 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._job import refuse_beside
 from ultraedit.cli._progress import Named, progress
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ultraedit.evaluate import Evaluation
-    from ultraedit.host import ModelHost
+    from ultraedit.evaluation.scoring import Evaluation
+    from ultraedit.host.host import ModelHost
 
 Beside = Annotated[
     str | None,
@@ -56,7 +56,7 @@ def evaluate(
     probes unless others are given.
     """
     from ultraedit.data import read
-    from ultraedit.probes import chosen
+    from ultraedit.evaluation.probes import chosen
 
     probes = None if probe is None else chosen(probe)
     in_engine = _in_engine(engine, dtype, device)
@@ -74,10 +74,12 @@ def evaluate(
     edits = read(data, limit=limit, seed=seed or 0)
     reference = None
     with progress() as observer:
-        from ultraedit.evaluate import evaluate as ask_all  # torch, once all else is checked
-        from ultraedit.probes import Probing
-        from ultraedit.session import CONTROL_QUESTIONS, asked_controls
-        from ultraedit.stream import InMemory, oddities
+        from ultraedit.data.streams import InMemory, oddities
+        from ultraedit.evaluation.probes import Probing
+        from ultraedit.evaluation.scoring import (
+            evaluate as ask_all,  # torch, once all else is checked
+        )
+        from ultraedit.lifelong.session import CONTROL_QUESTIONS, asked_controls
 
         controls = () if beside is None else asked_controls(CONTROL_QUESTIONS)
         for name in [model] if beside is None else [beside, model]:
@@ -119,7 +121,7 @@ def _score_run(
     """Score a run where it stands."""
     with progress() as observer:
         observer.stage("Getting ready")
-        from ultraedit.runs.scoring import score
+        from ultraedit.runs.scores import score
 
         scored = score(folder, free_answers, observer, probes)
     result = {
@@ -146,7 +148,7 @@ def _show(result: dict[str, Any], named: Sequence[str], *, json: bool) -> None:
 
 def _host(name: str, dtype: str, device: str) -> ModelHost:
     """Load a model that is asked and not edited."""
-    from ultraedit.host import ModelHost
+    from ultraedit.host.host import ModelHost
     from ultraedit.models import load
 
     return ModelHost(load(name, dtype=dtype, device=device), None)

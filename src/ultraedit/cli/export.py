@@ -11,7 +11,7 @@ import typer
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError, did_you_mean
+from ultraedit.core.errors import ConfigError, did_you_mean
 from ultraedit.export.registry import FORMATS
 
 FORMS = tuple(FORMATS)

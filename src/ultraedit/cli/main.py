@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from ultraedit import ranks
 from ultraedit.cli import (
     ability,
     apply,
@@ -44,7 +43,8 @@ from ultraedit.cli import (
 from ultraedit.cli._errors import Commands, drop_output
 from ultraedit.cli._help import add, page
 from ultraedit.cli._output import message, show_log
-from ultraedit.errors import ProcessError
+from ultraedit.core.errors import ProcessError
+from ultraedit.host import distributed as ranks
 
 WRITE = "Write facts into a model"
 RUNS = "Look into a run, and take edits back"

@@ -10,10 +10,10 @@ import typer
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ultraedit.plan import Plan
+    from ultraedit.tools.plan.estimate import Plan
 
 Model = Annotated[
     str,
@@ -64,9 +64,9 @@ def plan(
         observer.stage("Getting ready")
         from ultraedit import models
         from ultraedit.editors import base_of, find_editor, make_editor
+        from ultraedit.lifelong.session import choose_preset
         from ultraedit.models.hardware import choose_device, choose_dtype
-        from ultraedit.plan import Workload
-        from ultraedit.session import choose_preset
+        from ultraedit.tools.plan.estimate import Workload
 
         where = choose_device(device or "auto")
         precision = choose_dtype(dtype or "auto", where)
@@ -121,9 +121,9 @@ def predict(
     """
     import torch
 
-    from ultraedit import plan as planning
-    from ultraedit.beyond import kept_beyond
     from ultraedit.editors import make_editor, name_of
+    from ultraedit.tools.plan import estimate as planning
+    from ultraedit.tools.plan.extra_memory import kept_beyond
 
     editor = make_editor("ultraedit", {}) if editor is None else editor
     options = {

@@ -12,11 +12,11 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._help import add, group
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ultraedit.reproduce import Artefact, Bench, Outcome, Step
-    from ultraedit.reproduce.names import Wanted
+    from ultraedit.tools.reproduce import Artefact, Bench, Outcome, Step
+    from ultraedit.tools.reproduce.names import Wanted
 
 app = group(
     """Run the tables and figures of the paper again, and see ours beside the published numbers.
@@ -106,7 +106,7 @@ def list_all(json: o.Json = False) -> None:
       ultraedit reproduce list
       ultraedit reproduce list --json
     """
-    from ultraedit.reproduce import ARTEFACTS
+    from ultraedit.tools.reproduce import ARTEFACTS
 
     rows = [_facts(each) for each in ARTEFACTS.values()]
     if json:
@@ -178,7 +178,7 @@ def run(
     page, CSV, LaTeX and JSON, which names the file and the field of every number; figures as a
     PNG too.
     """
-    from ultraedit.reproduce import Book, carry_out, find_artefacts
+    from ultraedit.tools.reproduce import Book, carry_out, find_artefacts
 
     bench = _bench(scale, model, data_root, out, dtype or "auto", device or "auto", protocol)
     steps, _ = _plan(bench, ids, only)
@@ -236,7 +236,7 @@ def _bench(
     protocol: str = "paper",
 ) -> Bench:
     from ultraedit.data import find_root
-    from ultraedit.reproduce import Bench, choose_models, find_scale
+    from ultraedit.tools.reproduce import Bench, choose_models, find_scale
 
     out = out or Path("reproduction", scale)
     if out.exists() and not out.is_dir():
@@ -258,8 +258,8 @@ def _plan(
     bench: Bench, ids: list[str], only: list[str] | None
 ) -> tuple[list[Step], dict[str, str]]:
     """The pieces of plans, each once, and the runs that cannot be made here with why."""
-    from ultraedit.reproduce import choose, find_artefacts, ordered
-    from ultraedit.reproduce.bench import Unavailable
+    from ultraedit.tools.reproduce import choose, find_artefacts, ordered
+    from ultraedit.tools.reproduce.bench import Unavailable
 
     steps: list[Step] = []
     left_out: dict[str, str] = {}
@@ -280,7 +280,7 @@ def _plan(
 
 
 def _facts(artefact: Artefact) -> dict[str, Any]:
-    from ultraedit.reproduce.published import published
+    from ultraedit.tools.reproduce.published import published
 
     runs: list[Wanted] = list(artefact.wanted())
     return {
@@ -295,8 +295,8 @@ def _facts(artefact: Artefact) -> dict[str, Any]:
 
 
 def _step(step: Step, out: Path) -> dict[str, Any]:
-    from ultraedit.reproduce import given_up
-    from ultraedit.reproduce.steps import Run
+    from ultraedit.tools.reproduce import given_up
+    from ultraedit.tools.reproduce.steps import Run
 
     settings = dict(step.settings) if isinstance(step, Run) else {}
     words = [str(settings[name]) for name in ("editor", "model", "data") if name in settings]

@@ -12,13 +12,13 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._help import add, group
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from ultraedit.host.second_moments import Entry
     from ultraedit.models import LanguageModel
-    from ultraedit.second_moments import Entry
 
 app = group(
     """Compute, import and list the second moments that some editors need.
@@ -92,7 +92,7 @@ def compute(
     """
     import time
 
-    from ultraedit.second_moments import SAMPLES, OfCorpus, check_corpus, provider
+    from ultraedit.host.second_moments import SAMPLES, OfCorpus, check_corpus, provider
 
     with progress() as observer:
         observer.stage("Getting ready")
@@ -120,7 +120,7 @@ def import_files(path: Source, model: Of, json: o.Json = False) -> None:
     The files are named after their modules. Each is compared with what the model does on a few
     hundred tokens, and refused if it is of another model or module. Nothing is unpickled.
     """
-    from ultraedit.second_moments import import_moments
+    from ultraedit.host.second_moments import import_moments
 
     with progress() as observer:
         loaded = _load(model, None, None, observer)
@@ -135,7 +135,7 @@ def list_all(json: o.Json = False) -> None:
       ultraedit stats list
       ultraedit stats list --json
     """
-    from ultraedit.second_moments import entries
+    from ultraedit.host.second_moments import entries
 
     _show(list(entries()), json)
 
@@ -152,7 +152,7 @@ def show(id: Id, json: o.Json = False) -> None:
     """
     import torch
 
-    from ultraedit.second_moments import find_entry
+    from ultraedit.host.second_moments import find_entry
 
     entry = find_entry(id)
     values = torch.linalg.eigvalsh(entry.load().moment.double()).flip(0).clamp(min=0)

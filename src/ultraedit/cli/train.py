@@ -13,8 +13,8 @@ from ultraedit.cli._job import settle
 from ultraedit.cli._progress import progress
 
 if TYPE_CHECKING:
-    from ultraedit.editors._fit import Check
-    from ultraedit.training import TrainResult
+    from ultraedit.editors.families.fit import Check
+    from ultraedit.runs.train import TrainResult
 
 TRAINING = "How to train"
 
@@ -115,8 +115,8 @@ def train(
     model and these modules alone. The same command goes on with a training that was stopped or
     killed, to the same net.
     """
-    from ultraedit.training import Plan
-    from ultraedit.training import train as carry_out
+    from ultraedit.runs.train import Plan
+    from ultraedit.runs.train import train as carry_out
 
     given = {
         "editor": editor,

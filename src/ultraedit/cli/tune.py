@@ -12,10 +12,10 @@ import typer
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ultraedit.tune import Outcome, Trial, TuneConfig
+    from ultraedit.tools.tune import Outcome, Trial, TuneConfig
 
 
 def _number(name: str, text: str, metavar: str = "N", **more: Any) -> Any:
@@ -89,8 +89,8 @@ def tune(
     with progress() as observer:
         observer.stage("Getting ready")
         from ultraedit.models import split_patterns
-        from ultraedit.tune import TuneConfig
-        from ultraedit.tune import tune as search
+        from ultraedit.tools.tune import TuneConfig
+        from ultraedit.tools.tune import tune as search
 
         config = TuneConfig(
             model=model,
@@ -115,7 +115,7 @@ def tune(
 
 
 def _facts(found: Outcome, preset: Path) -> dict[str, Any]:
-    from ultraedit.tune.outcome import front, on_most_rows
+    from ultraedit.tools.tune.outcome import front, on_most_rows
 
     return {
         "preset": str(preset),
@@ -135,7 +135,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
 
 def _show(found: Outcome, preset: Path, config: TuneConfig) -> None:
     from ultraedit.report import format_percent
-    from ultraedit.tune.outcome import front, on_most_rows
+    from ultraedit.tools.tune.outcome import front, on_most_rows
 
     last = on_most_rows(found.trials)
     scores = {"E": "efficacy", "G": "generalization", "agreement": "agreement", "mean": "score"}

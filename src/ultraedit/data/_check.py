@@ -9,6 +9,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 
+from ultraedit.core.errors import ConfigError, DataError
+from ultraedit.core.types import Edit
+from ultraedit.core.writing_systems import joined
 from ultraedit.data._findings import ANSWER_TOKENS, Cases, Findings, Place
 from ultraedit.data._layout import Layout
 from ultraedit.data._report import (
@@ -23,9 +26,6 @@ from ultraedit.data._spec import DataSpec
 from ultraedit.data._stream import no_rows, resolve
 from ultraedit.data._table import Table
 from ultraedit.data._wording import Oddity, Wording
-from ultraedit.errors import ConfigError, DataError
-from ultraedit.scripts import joined
-from ultraedit.types import Edit
 
 CountTokens = Callable[[str, str], int]
 """Number of tokens that a model sees for a prompt and its target."""

@@ -12,8 +12,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from ultraedit.core.errors import ConfigError, DataError, did_you_mean
 from ultraedit.data._rows import shown
-from ultraedit.errors import ConfigError, DataError, did_you_mean
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "prompt": (

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from ultraedit.errors import DataError
+from ultraedit.core.errors import DataError
 
 MAX_ROW = 16 * 2**20
 """Bytes that one row may take: a missing quote must not pull a whole file into memory."""

@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from ultraedit.core.types import Edit
 from ultraedit.data._repeats import Match, Repeats, fact
 from ultraedit.data._report import EXAMPLES, Example, Finding
 from ultraedit.data._rows import shown
-from ultraedit.types import Edit
 
 ANSWER_TOKENS = 32
 """Tokens of an answer above which it is named: a long one is written worse, and costs more."""

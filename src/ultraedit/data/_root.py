@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ultraedit.errors import DataError
+from ultraedit.core.errors import DataError
 
 
 def find_root(given: Path | None) -> Path | None:

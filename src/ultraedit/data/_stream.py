@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from os import PathLike
 
+from ultraedit.core.errors import ConfigError, DataError
+from ultraedit.core.types import Edit
 from ultraedit.data._columns import check_columns
 from ultraedit.data._layout import Layout
 from ultraedit.data._registry import find_format, list_formats
 from ultraedit.data._spec import DataSpec, parse_spec
 from ultraedit.data._table import Table
-from ultraedit.errors import ConfigError, DataError
-from ultraedit.types import Edit
 
 
 def stream(

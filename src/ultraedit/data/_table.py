@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ultraedit.core.types import Edit, Question
 from ultraedit.data import _kinds as kinds
 from ultraedit.data._columns import LISTS, Columns, Plan, plan
 from ultraedit.data._files import require_file
 from ultraedit.data._layout import Field, Layout, Values
 from ultraedit.data._rows import Fault, Row
-from ultraedit.types import Edit, Question
 
 
 class Cells(NamedTuple):

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from ultraedit.scripts import BLANKS
-from ultraedit.types import Edit, Question
+from ultraedit.core.types import Edit, Question
+from ultraedit.core.writing_systems import BLANKS
 
 Oddity = Literal["blank_at_end", "blank_around_target", "placeholder"]
 """``blank_at_end``: a prompt ends in a blank. ``blank_around_target``: a target begins or ends with

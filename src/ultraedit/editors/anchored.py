@@ -33,10 +33,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ultraedit.editors._normalised import require_positive
-from ultraedit.errors import ConfigError
-from ultraedit.linalg import damped_inverse
-from ultraedit.types import Additive, Form, Host, State, TracedRows, Turn
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.linalg import damped_inverse
+from ultraedit.core.types import Additive, Form, Host, State, TracedRows, Turn
+from ultraedit.editors.families.normalized import require_positive
 
 FORMS: Mapping[str, tuple[Form, ...]] = {
     "plain": ("plain",),

@@ -25,9 +25,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ultraedit.editors._seeds import derived
-from ultraedit.errors import ConfigError
-from ultraedit.types import Additive, Edit, Host, State, SupervisedAt, Turn
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.types import Additive, Edit, Host, State, SupervisedAt, Turn
+from ultraedit.editors.seeds import derived
 
 
 @dataclass(frozen=True, kw_only=True)

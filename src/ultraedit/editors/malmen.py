@@ -23,10 +23,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ultraedit.editors._hypernet import Gradient, Hypernetwork, Probe, Pulled, halves
-from ultraedit.editors._normalised import require_positive
-from ultraedit.linalg import ridge_gradient, ridge_update
-from ultraedit.types import LowRank
+from ultraedit.core.linalg import ridge_gradient, ridge_update
+from ultraedit.core.types import LowRank
+from ultraedit.editors.families.hypernetwork import Gradient, Hypernetwork, Probe, Pulled, halves
+from ultraedit.editors.families.normalized import require_positive
 
 
 @dataclass(frozen=True, kw_only=True)

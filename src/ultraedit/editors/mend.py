@@ -17,8 +17,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ultraedit.editors._hypernet import Gradient, Hypernetwork, Probe, Pulled, halves
-from ultraedit.types import LowRank, Tokens
+from ultraedit.core.types import LowRank, Tokens
+from ultraedit.editors.families.hypernetwork import Gradient, Hypernetwork, Probe, Pulled, halves
 
 
 @dataclass(frozen=True, kw_only=True)

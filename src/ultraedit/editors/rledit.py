@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
-from ultraedit.editors._hypernet import PROTOCOLS as SHARED
-from ultraedit.editors._hypernet import Recipe
+from ultraedit.core.errors import ConfigError
+from ultraedit.editors.families.hypernetwork import PROTOCOLS as SHARED
+from ultraedit.editors.families.hypernetwork import Recipe
 from ultraedit.editors.malmen import MALMEN
-from ultraedit.errors import ConfigError
 
 PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {

@@ -23,10 +23,10 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from ultraedit.editors._wrapping import Wrapper
-from ultraedit.errors import ConfigError
-from ultraedit.linalg import solve_positive_definite
-from ultraedit.types import Additive, Host, LayerSignal, LowRank, State, Tokens, Turn, View
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.linalg import solve_positive_definite
+from ultraedit.core.types import Additive, Host, LayerSignal, LowRank, State, Tokens, Turn, View
+from ultraedit.editors.families.wrapper import Wrapper
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,14 +21,14 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ultraedit.editors._fit import Schedule
-from ultraedit.editors._normalised import Moments, Normalised
-from ultraedit.editors._trained import Trained
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.nets import Net
+from ultraedit.core.stats import RunningCovariance, pack, unpack_covariances
+from ultraedit.core.types import Host, Judgement, ModuleShape, Turn
+from ultraedit.editors.families.fit import Schedule
+from ultraedit.editors.families.normalized import Moments, Normalised
+from ultraedit.editors.families.trained import Trained
 from ultraedit.editors.ultraedit import UltraEdit
-from ultraedit.errors import ConfigError
-from ultraedit.nets import Net
-from ultraedit.stats import RunningCovariance, pack, unpack_covariances
-from ultraedit.types import Host, Judgement, ModuleShape, Turn
 
 
 @dataclass(frozen=True, kw_only=True)

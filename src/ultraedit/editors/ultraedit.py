@@ -32,7 +32,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ultraedit.editors._normalised import (
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.linalg import ridge_update, weighted_ridge_update
+from ultraedit.core.stats import Variance
+from ultraedit.core.types import Additive, Host, LayerSignal, LossTerm, Master, State, Turn
+from ultraedit.editors.families.normalized import (
     Change,
     Normalised,
     Solved,
@@ -41,11 +45,7 @@ from ultraedit.editors._normalised import (
     require_positive,
     scale,
 )
-from ultraedit.editors._seeds import STATES
-from ultraedit.errors import ConfigError
-from ultraedit.linalg import ridge_update, weighted_ridge_update
-from ultraedit.stats import Variance
-from ultraedit.types import Additive, Host, LayerSignal, LossTerm, Master, State, Turn
+from ultraedit.editors.seeds import STATES
 
 PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {

@@ -4,7 +4,7 @@ Wang et al. (2024), https://arxiv.org/abs/2405.14768, sections 2.3 and 2.4. W is
 W' the side memory, a copy of it. For each edit, one after the other, with x its prompt after some
 contexts and u one unrelated text:
 
-    loss = mean_x -log p(target | x; W') + L_act(x, u)        L_act: `_wise_loss`
+    loss = mean_x -log p(target | x; W') + L_act(x, u)        L_act: `activation_loss`
     W'  <- W' - lr (mask * dloss/dW' + decay W'),  up to n_iter times
 
 The mask is random, and the same for all edits of a shard; every `save_freq` edits the shard is
@@ -32,13 +32,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ultraedit.editors._seeds import derived
-from ultraedit.editors._texts import pack_texts, unpack_texts, written
-from ultraedit.editors._wise_loss import Margins, Side, activation_gradient
-from ultraedit.editors._wise_memory import Shelf
-from ultraedit.editors._wise_texts import read_texts, split_text
-from ultraedit.errors import ConfigError
-from ultraedit.types import Additive, Edit, Host, Memory, Routed, State, Turn
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.types import Additive, Edit, Host, Memory, Routed, State, Turn
+from ultraedit.editors.families.activation_loss import Margins, Side, activation_gradient
+from ultraedit.editors.families.memory_shards import Shelf
+from ultraedit.editors.families.remembered_texts import pack_texts, unpack_texts, written
+from ultraedit.editors.families.unrelated_texts import read_texts, split_text
+from ultraedit.editors.seeds import derived
 
 STARTS = ("I", "You", "Because", "Yes", "Q:")
 """What the model is given to write the contexts from."""

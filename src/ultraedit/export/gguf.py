@@ -20,12 +20,14 @@ import numpy as np
 import torch
 from gguf import GGMLQuantizationType as Kind
 
-from ultraedit.errors import ConfigError, StorageError
-from ultraedit.export.changes import base_of, delta_of
+from ultraedit.core.errors import ConfigError, StorageError
+from ultraedit.core.files import refuse_existing, sha256, staged, write_text
+from ultraedit.core.types import Nobody, Observer
+from ultraedit.export.change import base_of, delta_of
 from ultraedit.export.ollama import modelfile
 from ultraedit.export.registry import Exported, Table
-from ultraedit.files import refuse_existing, sha256, staged, write_text
 from ultraedit.models import ALIASES, find_modules
+from ultraedit.models.delta import Delta
 from ultraedit.models.gguf_file import (
     GgufFile,
     Replacement,
@@ -36,14 +38,12 @@ from ultraedit.models.gguf_file import (
     write_like,
 )
 from ultraedit.models.llama_cpp import require_engine
-from ultraedit.patch import weight_view
-from ultraedit.store import JOURNAL, Journal
-from ultraedit.store.delta import Delta
-from ultraedit.types import Nobody, Observer
+from ultraedit.models.weights import weight_view
+from ultraedit.runs.store import JOURNAL, Journal
 
 if TYPE_CHECKING:
+    from ultraedit.core.types import Scores
     from ultraedit.models import LanguageModel
-    from ultraedit.types import Scores
 
 Array = np.ndarray[Any, Any]
 
@@ -138,7 +138,7 @@ def export(run: Path, out: Path, options: Mapping[str, Any], observer: Observer)
     )
     from ultraedit.export.scores import as_table
     from ultraedit.report import format_bytes
-    from ultraedit.report.labels import short_names
+    from ultraedit.report.module_names import short_names
 
     names = short_names([each.module for each in done.tensors])
     rows = [

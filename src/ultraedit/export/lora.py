@@ -14,24 +14,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from ultraedit.errors import ConfigError, StorageError
-from ultraedit.evaluate import Evaluation, Reference, evaluate
-from ultraedit.export.changes import base_of, delta_of, provenance_of
+from ultraedit.core.errors import ConfigError, StorageError
+from ultraedit.core.files import refuse_existing, sha256, staged
+from ultraedit.core.types import LowRank, Nobody, Observer, Scores
+from ultraedit.data.streams import Panel, whole
+from ultraedit.evaluation.scoring import Evaluation, Reference, evaluate
+from ultraedit.export.change import base_of, delta_of, provenance_of
 from ultraedit.export.gguf import find_base, find_places, run_weights
-from ultraedit.export.registry import Exported, Table
-from ultraedit.files import refuse_existing, sha256, staged
-from ultraedit.host import ModelHost
-from ultraedit.models import LanguageModel
-from ultraedit.models.gguf_file import GgufFile, write_new
-from ultraedit.models.modules import shape_of
-from ultraedit.report.formats import format_bytes, format_change, format_percent
-from ultraedit.report.labels import short_names
-from ultraedit.report.scores import METRICS
-from ultraedit.runs.scoring import standing
-from ultraedit.store import JOURNAL, Journal
-from ultraedit.store.card import adapter_card
-from ultraedit.store.delta import Delta
-from ultraedit.store.lora import (
+from ultraedit.export.model_card import adapter_card
+from ultraedit.export.peft_adapter import (
     KEPT,
     MARK,
     Compressed,
@@ -42,8 +33,17 @@ from ultraedit.store.lora import (
     save_lora,
     size_bytes,
 )
-from ultraedit.stream import Panel, whole
-from ultraedit.types import LowRank, Nobody, Observer, Scores
+from ultraedit.export.registry import Exported, Table
+from ultraedit.host.host import ModelHost
+from ultraedit.models import LanguageModel
+from ultraedit.models.delta import Delta
+from ultraedit.models.gguf_file import GgufFile, write_new
+from ultraedit.models.modules import shape_of
+from ultraedit.report.formats import format_bytes, format_change, format_percent
+from ultraedit.report.module_names import short_names
+from ultraedit.report.scores import METRICS
+from ultraedit.runs.scores import standing
+from ultraedit.runs.store import JOURNAL, Journal
 
 LAYOUTS = ("peft", "gguf")
 """A folder that PEFT and the servers built on it load, or one file that llama.cpp loads."""

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ultraedit.errors import ConfigError, StorageError
-from ultraedit.export.changes import about, provenance_of
+from ultraedit.core.errors import ConfigError, StorageError
+from ultraedit.core.files import write_text
+from ultraedit.core.types import Nobody, Observer
+from ultraedit.export.change import about, provenance_of
+from ultraedit.export.model_card import gguf_card
 from ultraedit.export.registry import FORMATS
-from ultraedit.files import write_text
-from ultraedit.store import JOURNAL, Journal
-from ultraedit.store.card import gguf_card
-from ultraedit.types import Nobody, Observer
+from ultraedit.runs.store import JOURNAL, Journal
 
 FORMS = ("model", "lora", "gguf")
 """What can be sent: what programs load from the hub by themselves."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from ultraedit.store.delta import Delta
-    from ultraedit.types import Observer
+    from ultraedit.core.types import Observer
+    from ultraedit.models.delta import Delta
 
 
 class Table(NamedTuple):
@@ -85,8 +85,8 @@ FORMATS: Mapping[str, Format] = {
             "ultraedit.export.gguf",
             ("type", "base", "yes", "score"),
         ),
-        Format("wise", "a model with the memories of WISE", "ultraedit.export.beside"),
-        Format("in-context", "a model with the facts it reads", "ultraedit.export.beside"),
+        Format("wise", "a model with the memories of WISE", "ultraedit.export.overlays"),
+        Format("in-context", "a model with the facts it reads", "ultraedit.export.overlays"),
     )
 }
 """The formats by name."""

@@ -6,20 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from ultraedit.config import make_config
-from ultraedit.evaluate import Evaluation, Reference, evaluate
+from ultraedit.core.types import Observer, Scores
+from ultraedit.evaluation.scoring import Evaluation, Reference, evaluate
 from ultraedit.export.registry import Table
-from ultraedit.host import ModelHost
+from ultraedit.host.host import ModelHost
 from ultraedit.models.llama_cpp import LlamaCpp
 from ultraedit.report.formats import format_change, format_percent
 from ultraedit.report.scores import METRICS
-from ultraedit.runs.scoring import standing
-from ultraedit.types import Observer, Scores
+from ultraedit.runs.config import make_config
+from ultraedit.runs.scores import standing
 
 if TYPE_CHECKING:
     from ultraedit.models import LanguageModel
-    from ultraedit.store import Journal
-    from ultraedit.store.delta import Delta
+    from ultraedit.models.delta import Delta
+    from ultraedit.runs.store import Journal
 
 TRANSFORMERS, LLAMA_CPP = "transformers", "llama.cpp"
 

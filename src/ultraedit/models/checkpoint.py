@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ultraedit.errors import ConfigError, StorageError
+from ultraedit.core.errors import ConfigError, StorageError
 from ultraedit.models.fingerprint import digest
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 from ultraedit.models.offload import offloaded_weight
-from ultraedit.recall import recall_of
-from ultraedit.routing import router_of
+from ultraedit.models.overlays.facts import recall_of
+from ultraedit.models.overlays.routing import router_of
 
 SAMPLE = 65_536
 """Most elements of a weight that are hashed one by one; smaller weights are hashed whole."""

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ultraedit.encoding import prompt_ids
-from ultraedit.errors import DataError
-from ultraedit.metrics import answer_lines
-from ultraedit.recall import recall_of
-from ultraedit.types import Observer
+from ultraedit.core.encoding import prompt_ids
+from ultraedit.core.errors import DataError
+from ultraedit.core.types import Observer
+from ultraedit.evaluation.metrics import answer_lines
+from ultraedit.models.overlays.facts import recall_of
 
 if TYPE_CHECKING:
     from ultraedit.models.language_model import LanguageModel

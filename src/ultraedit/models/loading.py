@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 from ultraedit.models.aliases import ALIASES
-from ultraedit.models.beside import attach_beside
 from ultraedit.models.checkpoint import Checkpoint
 from ultraedit.models.hardware import choose_device, choose_dtype
 from ultraedit.models.hub import fetch_other_files, snapshot
 from ultraedit.models.language_model import LanguageModel
-from ultraedit.models.reading import read, read_config, read_tokenizer
-from ultraedit.models.resolve import Source, install_hint, resolve
+from ultraedit.models.model_names import Source, install_hint, resolve
+from ultraedit.models.overlays.folders import attach_beside
+from ultraedit.models.transformers_reader import read, read_config, read_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase

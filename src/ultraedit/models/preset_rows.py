@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ultraedit.errors import ConfigError, did_you_mean
+from ultraedit.core.errors import ConfigError, did_you_mean
 from ultraedit.models.patterns import parse_pattern, split_patterns
 
 _KEYS = ("modules", "eta", "ridge", "protocol", "source", "options", "tuned")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 from ultraedit.models.inventory import quantisation, quantization_config
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from ultraedit.report.formats import (
 )
 from ultraedit.report.scores import METRICS, ScoreRow, perplexity_line, scores_table
 from ultraedit.report.verdict import Verdict, judge
-from ultraedit.report.writing import write
+from ultraedit.report.writer import write
 
 __all__ = [
     "METRICS",

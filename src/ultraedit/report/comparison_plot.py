@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
-from ultraedit.report.compared import Compared
+from ultraedit.report.comparison import Compared
 from ultraedit.report.curve_plot import from_zero
 from ultraedit.report.figures import COLOURS, FEW_TURNS, Drawing, shorten, sketch
 from ultraedit.report.formats import byte_power, byte_unit

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from ultraedit.core.types import Answer
 from ultraedit.report.reading import read_answers
-from ultraedit.types import Answer
 
 Group = tuple[str, int]
 """Kind of an answer, and how much it is wanted: a lower number comes first."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ultraedit.metrics import forgetting_curve, retention
-from ultraedit.report.asked import cases_section, examples_section
+from ultraedit.core.types import Answer
+from ultraedit.evaluation.metrics import forgetting_curve, retention
+from ultraedit.report.answers import cases_section, examples_section
 from ultraedit.report.blocks import Block, Bullets, Code, Heading, Line, Paragraph, Picture, Table
 from ultraedit.report.cases import Cases
 from ultraedit.report.curve_plot import draw_curves
@@ -18,15 +19,14 @@ from ultraedit.report.formats import (
     format_seconds,
 )
 from ultraedit.report.headline import headline
+from ultraedit.report.monitors import watched
 from ultraedit.report.norm_plot import draw_norms
 from ultraedit.report.plots import draw_metrics, draw_speed_and_memory
-from ultraedit.report.probed import endings, meanings, probes_over_the_run
+from ultraedit.report.probes import endings, meanings, probes_over_the_run
 from ultraedit.report.reading import FinishedRun, History
 from ultraedit.report.retention_plot import draw_retention
 from ultraedit.report.scores import METRICS, ScoreRow, controls_label, perplexity_line
-from ultraedit.report.settled import settled
-from ultraedit.report.watched import watched
-from ultraedit.types import Answer
+from ultraedit.report.settings import settled
 
 PLOTS = ("metrics.png", "speed_memory.png", "norms.png")
 """File names of the plots that every run has."""

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ultraedit.core.types import Answer
 from ultraedit.report.formats import format_percent
-from ultraedit.types import Answer
 
 NAMED = 3
 """So many facts that are not answered are named."""
@@ -154,7 +154,7 @@ def _distinct(answers: Sequence[Answer]) -> list[Answer]:
 
 
 def _is_kept(answer: Answer) -> bool:
-    from ultraedit.metrics import exact_match
+    from ultraedit.evaluation.metrics import exact_match
 
     return answer.after == answer.before or exact_match(answer.after, [answer.before])
 

@@ -11,25 +11,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ultraedit import models
-from ultraedit.config import make_config
-from ultraedit.editors import find_editor
-from ultraedit.errors import ConfigError, NumericalError
-from ultraedit.evaluate import Evaluation, Reference, evaluate
-from ultraedit.host import ModelHost
-from ultraedit.lifelong import MemoryRecorder, Progress, norms, peak_memory, run_turns
-from ultraedit.perplexity import Text, read_text
-from ultraedit.probes import Chat, Probing, chat_of
-from ultraedit.runs import made
-from ultraedit.runs.concluding import conclude, refuse_interrupted, summarize
-from ultraedit.runs.opening import open_host
-from ultraedit.runs.replay import restore
-from ultraedit.runs.scoring import standing
-from ultraedit.session import EditResult, asked_controls
-from ultraedit.settings import Settings
-from ultraedit.store import Journal, RunFolder, StoredEdit
-from ultraedit.store.randomness import random_state, restore_random_state
-from ultraedit.stream import Panel, whole
-from ultraedit.types import (
+from ultraedit.core.errors import ConfigError, NumericalError
+from ultraedit.core.types import (
     Carried,
     CheckpointRecord,
     Edit,
@@ -42,6 +25,23 @@ from ultraedit.types import (
     TurnRecord,
     dense,
 )
+from ultraedit.data.streams import Panel, whole
+from ultraedit.editors import find_editor
+from ultraedit.evaluation.perplexity import Text, read_text
+from ultraedit.evaluation.probes import Chat, Probing, chat_of
+from ultraedit.evaluation.scoring import Evaluation, Reference, evaluate
+from ultraedit.host.host import ModelHost
+from ultraedit.lifelong.loop import MemoryRecorder, Progress, norms, peak_memory, run_turns
+from ultraedit.lifelong.session import EditResult, asked_controls
+from ultraedit.runs import fact_summary as made
+from ultraedit.runs.base_model import open_host
+from ultraedit.runs.conclusion import conclude, refuse_interrupted, summarize
+from ultraedit.runs.config import make_config
+from ultraedit.runs.replay import restore
+from ultraedit.runs.resolution import Settings
+from ultraedit.runs.scores import standing
+from ultraedit.runs.store import Journal, RunFolder, StoredEdit
+from ultraedit.runs.store.random_state import random_state, restore_random_state
 
 
 class BeforeAndAfter(NamedTuple):

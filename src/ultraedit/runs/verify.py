@@ -6,15 +6,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ultraedit.config import make_config
-from ultraedit.errors import UltraEditError
-from ultraedit.files import sha256
+from ultraedit.core.errors import UltraEditError
+from ultraedit.core.files import sha256
+from ultraedit.core.types import Nobody, Observer
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.report import format_count
-from ultraedit.runs.opening import ModelSource, open_host
+from ultraedit.runs.base_model import ModelSource, open_host
+from ultraedit.runs.config import make_config
 from ultraedit.runs.replay import problem_of, restore, wrong_norms
-from ultraedit.store import JOURNAL, SEAL, Journal, StoredFile, is_result, read_snapshot, seal_of
-from ultraedit.types import Nobody, Observer
+from ultraedit.runs.store import (
+    JOURNAL,
+    SEAL,
+    Journal,
+    StoredFile,
+    is_result,
+    read_snapshot,
+    seal_of,
+)
 
 
 class Damage(NamedTuple):

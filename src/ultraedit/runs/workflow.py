@@ -11,28 +11,29 @@ from typing import Any
 
 import torch
 
-from ultraedit import data, models, report, stream
-from ultraedit.checkpoints import Schedule
-from ultraedit.config import RunConfig, make_config
+from ultraedit import data, models, report
+from ultraedit.core.errors import DataError
+from ultraedit.core.types import Carried, Nobody, Observer, write_rephrases
+from ultraedit.data import streams as stream
+from ultraedit.data.streams import FromFile, InMemory, Source
 from ultraedit.editors import find_editor, make_editor
-from ultraedit.editors._trained import Trained
-from ultraedit.errors import DataError
-from ultraedit.lifelong import Progress, Stopped, keep_freed_memory
-from ultraedit.monitors import Guard, make_watch
-from ultraedit.perplexity import read_text
-from ultraedit.runs import made
-from ultraedit.runs.concluding import conclude, refuse_interrupted, summarize
-from ultraedit.runs.lengths import check_lengths
-from ultraedit.runs.opening import open_host
+from ultraedit.editors.families.trained import Trained
+from ultraedit.evaluation.monitors import Guard, make_watch
+from ultraedit.evaluation.perplexity import read_text
+from ultraedit.host.second_moments import PROMPTS, check_corpus
+from ultraedit.lifelong.checkpoints import Schedule
+from ultraedit.lifelong.loop import Progress, Stopped, keep_freed_memory
+from ultraedit.lifelong.session import EditResult, asked_controls, carry_out
+from ultraedit.runs import fact_summary as made
+from ultraedit.runs.base_model import open_host
+from ultraedit.runs.conclusion import conclude, refuse_interrupted, summarize
+from ultraedit.runs.config import RunConfig, make_config
+from ultraedit.runs.question_lengths import check_lengths
 from ultraedit.runs.replay import restore
+from ultraedit.runs.resolution import Settings, describe, resolve, resolved_again
 from ultraedit.runs.revert import finish_revert, is_unfinished
-from ultraedit.second_moments import PROMPTS, check_corpus
-from ultraedit.session import EditResult, asked_controls, carry_out
-from ultraedit.settings import Settings, describe, resolve, resolved_again
-from ultraedit.store import JOURNAL, Job, Journal, RunFolder, refuse_taken, refuse_unwritable
-from ultraedit.store.randomness import random_state
-from ultraedit.stream import FromFile, InMemory, Source
-from ultraedit.types import Carried, Nobody, Observer, write_rephrases
+from ultraedit.runs.store import JOURNAL, Job, Journal, RunFolder, refuse_taken, refuse_unwritable
+from ultraedit.runs.store.random_state import random_state
 
 CONFIG = "config.json"
 DESCRIBED = ("settings", "resolved", "versions", "machine", "started")

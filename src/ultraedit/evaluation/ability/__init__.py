@@ -1,0 +1,21 @@
+"""General ability: how a model does on tasks that no edit is about, by EleutherAI's harness."""
+
+from ultraedit.evaluation.ability.harness import (
+    Settings,
+    TaskScore,
+    measure,
+    of_model,
+    of_run,
+    require_harness,
+)
+from ultraedit.evaluation.ability.tasks import LOCAL_TASKS
+
+__all__ = [
+    "LOCAL_TASKS",
+    "Settings",
+    "TaskScore",
+    "measure",
+    "of_model",
+    "of_run",
+    "require_harness",
+]

@@ -1,0 +1,292 @@
+"""Let the harness ask a model that is in memory, edited or not."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ultraedit.core.errors import ConfigError, UltraEditError, did_you_mean
+from ultraedit.core.types import Nobody, Observer
+from ultraedit.evaluation.ability.tasks import LOCAL_TASKS, METRIC, build
+
+if TYPE_CHECKING:
+    from ultraedit.models import LanguageModel
+
+_SEED = 1234
+"""The seed that the harness takes by default for all but `random`, which has 0."""
+
+INSTALL = "pip install 'ultraedit[ability]'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is measured."""
+
+    tasks: tuple[str, ...] = ("sst2", "mrpc", "nli", "mmlu")
+    """Local tasks, or any of the harness's own."""
+
+    root: Path | None = None
+    """The data folder with the rows of local tasks. None takes all tasks from the network."""
+
+    limit: int | None = None
+    """Questions of each task, the first ones; None for all."""
+
+    batch_size: int = 8
+    """Questions at once."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured.
+
+        Raises:
+            ConfigError: If there is no task, or a number is too small.
+        """
+        if not self.tasks:
+            raise ConfigError(f"No task is named. Name some of {', '.join(LOCAL_TASKS)}.")
+        for name in ("limit", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskScore:
+    """How a model did on a task."""
+
+    score: float
+    """As a fraction."""
+    stderr: float | None
+    """Standard error of the score; None where there is one question only."""
+    metric: str
+    questions: int
+    shots: int
+    local: bool
+    """Whether the rows came from the data folder."""
+    prompt: str | None
+    """The first question as the model read it, with its examples."""
+
+
+def require_harness() -> None:
+    """Check that the harness is installed.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("lm_eval") is None:
+        raise ConfigError(f"General ability needs lm-eval. Install it with: {INSTALL}.")
+
+
+def measure(
+    language_model: LanguageModel, settings: Settings, observer: Observer | None = None
+) -> dict[str, TaskScore]:
+    """Measure a model as it stands in memory.
+
+    The same model gives the same scores: examples and their order are fixed, nothing is drawn. The
+    state of all random numbers is afterwards what it was.
+
+    Args:
+        language_model: The model.
+        settings: What to measure.
+        observer: Told of each task.
+
+    Returns:
+        The scores by task.
+
+    Raises:
+        ConfigError: If the harness is not installed, or knows no such task.
+        DataError: If the rows of a local task cannot be read.
+    """
+    require_harness()
+    observer = observer or Nobody()
+    with _quiet(), _random_kept():
+        from lm_eval.models.huggingface import HFLM
+
+        asked = HFLM(
+            pretrained=language_model.model,
+            tokenizer=language_model.tokenizer,
+            batch_size=settings.batch_size,
+            max_length=language_model.context_length,
+        )
+    found = {}
+    for name in settings.tasks:
+        observer.stage(f"Measuring {name}")
+        with _quiet(), _random_kept():
+            found[name] = _measure(asked, name, settings)
+    return found
+
+
+def _measure(asked: Any, name: str, settings: Settings) -> TaskScore:
+    from lm_eval.tasks import TaskManager
+
+    local = settings.root is not None and name in LOCAL_TASKS
+    if local:
+        assert settings.root is not None
+        task: Any = build(LOCAL_TASKS[name], settings.root)
+        manager = TaskManager(include_defaults=False)
+    else:
+        task, manager = name, TaskManager()
+        if name not in manager.all_tasks:
+            raise ConfigError(
+                f"lm-eval has no task {name!r}. {did_you_mean(name, LOCAL_TASKS)} "
+                "Those with a local file need --data-root."
+            )
+    try:
+        results = _evaluate(asked, manager.load([task]), settings.limit)
+    except UltraEditError:
+        raise
+    except Exception as error:  # whatever the network and the data set's own code raise
+        raise ConfigError(f"The task {name} could not be measured: {error}") from error
+    return _read(name, results, local=local)
+
+
+def _evaluate(asked: Any, loaded: Any, limit: int | None) -> Any:
+    """What the harness's `simple_evaluate` does, without asking git and pip about the place.
+
+    Outside of a repository git would complain on the terminal, whatever Python has redirected.
+    """
+    import numpy
+    from lm_eval.evaluator import evaluate
+
+    random.seed(0)
+    numpy.random.seed(_SEED)
+    torch.manual_seed(_SEED)
+    for task in loaded["tasks"].values():
+        if task.get_config("num_fewshot") is None:
+            task.set_config(key="num_fewshot", value=0)
+        task.set_fewshot_seed(seed=_SEED)
+    return evaluate(lm=asked, task_dict=loaded, limit=limit, log_samples=True)
+
+
+def _read(name: str, results: Any, *, local: bool) -> TaskScore:
+    """The score of a task, or of a group of tasks, out of what the harness says."""
+    scores = results["results"][name]
+    metric = METRIC if f"{METRIC},none" in scores else _first_metric(scores)
+    stderr = scores.get(f"{metric}_stderr,none")
+    counts = results["n-samples"]
+    questions = sum(each["effective"] for task, each in counts.items())
+    shots = results.get("n-shot", {}).get(name, 0)
+    return TaskScore(
+        score=float(scores[f"{metric},none"]),
+        stderr=float(stderr) if isinstance(stderr, (int, float)) else None,
+        metric=metric,
+        questions=questions,
+        shots=int(shots or 0),
+        local=local,
+        prompt=_first_prompt(results["samples"]),
+    )
+
+
+def _first_prompt(samples: Any) -> str | None:
+    """The context of the first request of the first question."""
+    for questions in samples.values():
+        for question in questions:
+            return str(question["arguments"][0][0])
+    return None
+
+
+def _first_metric(scores: dict[str, Any]) -> str:
+    for key in scores:
+        name, comma, filter = key.partition(",")
+        if comma and filter == "none" and not name.endswith("_stderr"):
+            return name
+    raise ConfigError(f"lm-eval gave no score, only {', '.join(scores)}.")
+
+
+def of_model(
+    name: str,
+    settings: Settings,
+    dtype: str = "auto",
+    device: str = "auto",
+    observer: Observer | None = None,
+) -> dict[str, Any]:
+    """Load a model and measure it.
+
+    Returns:
+        An object for a JSON file: ``tasks`` and what they are of.
+
+    Raises:
+        UltraEditError: If the model cannot be loaded, or as `measure`.
+    """
+    from ultraedit import models
+
+    require_harness()
+    observer = observer or Nobody()
+    observer.stage("Loading the model")
+    loaded = models.load(name, dtype=dtype, device=device)
+    return _object(measure(loaded, settings, observer), settings, model=name, turn=None)
+
+
+def of_run(path: Path, settings: Settings, observer: Observer | None = None) -> dict[str, Any]:
+    """Measure the edited model of a run where it stands.
+
+    Returns:
+        As `of_model`, with the turn.
+
+    Raises:
+        UltraEditError: If the folder holds no run, or as `measure`.
+    """
+    from ultraedit.runs.base_model import open_host
+    from ultraedit.runs.replay import restore
+    from ultraedit.runs.store import JOURNAL, Journal
+
+    require_harness()
+    observer = observer or Nobody()
+    journal = Journal.open(path / JOURNAL)
+    try:
+        host, found = open_host(journal, observer)
+        progress = restore(host, found.editor, journal, observer=observer)
+        with host.viewed(found.editor, progress.state):
+            scores = measure(host.language_model, settings, observer)
+        return _object(scores, settings, model=path.name, turn=progress.turns)
+    finally:
+        journal.close()
+
+
+def _object(
+    scores: dict[str, TaskScore], settings: Settings, *, model: str, turn: int | None
+) -> dict[str, Any]:
+    return {
+        "model": model,
+        "turn": turn,
+        "harness": f"lm-eval {version('lm-eval')}",
+        "limit": settings.limit,
+        "tasks": {name: asdict(score) for name, score in scores.items()},
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the harness's bars and remarks off the terminal."""
+    import logging
+
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
+def _random_kept() -> Iterator[None]:
+    """Leave all random numbers as they were: the harness sets their seeds."""
+    import numpy
+
+    state, numbers = random.getstate(), numpy.random.get_state()
+    devices: Sequence[int] = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices=list(devices)):
+        try:
+            yield
+        finally:
+            random.setstate(state)
+            numpy.random.set_state(numbers)

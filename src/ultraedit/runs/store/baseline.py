@@ -1,0 +1,54 @@
+"""What the unedited model says, kept while a job is at work: asking it anew takes long."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from ultraedit.core.types import ControlScores, GenerationScores, Question, Scores
+from ultraedit.evaluation.scoring import Evaluation, Reference
+
+
+def before_to_json(before: Evaluation) -> str:
+    """Write all of an evaluation that a later process needs."""
+    reference = before.reference
+    return json.dumps(
+        {
+            "scores": asdict(before.scores),
+            "overruled": before.overruled,
+            "tokens": [[*question, ids] for question, ids in reference.tokens.items()],
+            "answers": reference.answers,
+            "control_scores": None if before.controls is None else asdict(before.controls),
+            "controls": reference.controls,
+            "control_tokens": reference.control_tokens,
+        },
+        ensure_ascii=False,
+    )
+
+
+def before_from_json(text: str) -> Evaluation:
+    """Read what `before_to_json` wrote.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    values = json.loads(text)
+    generation = values["scores"].pop("generation")
+    controls = values.get("control_scores")  # Older programs asked none.
+    reference = Reference(
+        {Question(prompt, target): tuple(ids) for prompt, target, ids in values["tokens"]},
+        values["answers"],
+        values.get("controls", {}),
+        {prompt: tuple(ids) for prompt, ids in values.get("control_tokens", {}).items()},
+    )
+    scores = Scores(
+        **values["scores"],
+        generation=None if generation is None else GenerationScores(**generation),
+    )
+    return Evaluation(
+        scores,
+        reference,
+        (),
+        values["overruled"],
+        controls=None if controls is None else ControlScores(**controls),
+    )
