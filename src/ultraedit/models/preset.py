@@ -132,6 +132,31 @@ def find_preset(
     return _shipped(family, row or table["default"])
 
 
+def choose_preset(
+    model: LanguageModel | PretrainedConfig,
+    data_format: str | None,
+    modules: Sequence[str] | None,
+    editor: str | None = None,
+) -> Preset:
+    """Find the preset of a model, which only has to know its modules where the user does not.
+
+    Args:
+        model: The model, or its config.
+        data_format: Name of the data format, such as ``zsre``; None for no particular one.
+        modules: Patterns that the user chose; None where the preset chooses.
+        editor: Name of the editor; None for UltraEdit.
+
+    Raises:
+        ConfigError: If nobody knows which modules to edit.
+    """
+    try:
+        return find_preset(model, data_format, editor)
+    except ConfigError:
+        if modules is None:
+            raise
+        return Preset(NO_PRESET, tuple(modules), None, 1.0, "no preset for this model")
+
+
 def list_presets() -> tuple[Preset, ...]:
     """All presets that ship with the package: UltraEdit's by family, then the editors' own."""
     rows = [(family, row) for family, table in _families().items() for row in table["presets"]]
