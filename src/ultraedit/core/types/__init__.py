@@ -27,6 +27,7 @@ from ultraedit.core.types.records import (
     Recorder,
     Scores,
     TurnRecord,
+    to_json,
 )
 from ultraedit.core.types.requests import (
     Additive,
@@ -103,6 +104,7 @@ __all__ = [
     "ViewingEditor",
     "WeightGradients",
     "dense",
+    "to_json",
     "turns",
     "write_rephrases",
 ]
