@@ -10,6 +10,7 @@ from ultraedit.core.types.contract import (
     Host,
     Master,
     RemarkingEditor,
+    RememberingEditor,
     State,
     ViewingEditor,
 )
@@ -91,6 +92,7 @@ __all__ = [
     "Recalled",
     "Recorder",
     "RemarkingEditor",
+    "RememberingEditor",
     "Routed",
     "Scores",
     "SecondMoment",
