@@ -17,7 +17,7 @@ from ultraedit.core.types import Carried, Nobody, Observer, write_rephrases
 from ultraedit.data import streams as stream
 from ultraedit.data.streams import FromFile, InMemory, Source
 from ultraedit.editors import find_editor, make_editor
-from ultraedit.editors.families.trained import Trained
+from ultraedit.editors.families.trained import TrainableEditor
 from ultraedit.evaluation.monitors import Guard
 from ultraedit.evaluation.perplexity import read_text
 from ultraedit.host.second_moments import PROMPTS, check_corpus
@@ -220,8 +220,9 @@ def _work(
     source = scored
     host, _ = open_host(journal, observer, (config, settings))
     editor = getattr(settings.editor, "inner", settings.editor)
-    if isinstance(editor, Trained):
-        editor.require_fit(host)  # before the unedited model is asked, which takes a while
+    if isinstance(editor, TrainableEditor):
+        # Before the unedited model is asked, which takes a while.
+        editor.learned.require_fit(host, editor)
     if find_editor(config.editor).needs_statistics:
         host.second_moment(next(iter(host.modules)))  # Now: it would break the bar of the edits.
     if config.trunk and host.trunk is None:
