@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ultraedit.data.streams import Source
     from ultraedit.runs.config import RunConfig
-    from ultraedit.runs.resolution import Settings
+    from ultraedit.runs.resolution import ResolvedSettings
 
 COUNTED_AT_ONCE = 10_000
 """Edits that are tokenized together to be counted."""
@@ -50,7 +50,7 @@ def make_plan(config: RunConfig, out: Path) -> dict[str, Any]:
         for sentence in oddities(source, tokenizer):
             _output.message(sentence)
         tokens = _count_tokens(tokenizer, described, source)
-        predicted = _predicted(config, described, settings, source.total, tokens, before)
+        predicted = _predicted(described, settings, source.total, tokens, before)
     turns, rest = divmod(source.total, config.edits_per_turn)
     return {
         "model": config.model,
@@ -115,7 +115,7 @@ def show_plan(plan: dict[str, Any]) -> None:
     _output.line("Nothing was written. Leave out --dry-run to do it.")
 
 
-def _options(settings: Settings) -> list[dict[str, Any]]:
+def _options(settings: ResolvedSettings) -> list[dict[str, Any]]:
     """Every option of the editor, and who decided on it."""
     from ultraedit.runs.config import option_source
 
@@ -159,9 +159,8 @@ def _count_tokens(tokenizer: Any, config: PretrainedConfig, source: Source) -> _
 
 
 def _predicted(
-    config: RunConfig,
     described: PretrainedConfig,
-    settings: Settings,
+    settings: ResolvedSettings,
     edits: int,
     tokens: _Tokens,
     before: int,
@@ -171,6 +170,7 @@ def _predicted(
 
     from ultraedit.tools.plan.estimate import Workload
 
+    config = settings.config
     workload = Workload(
         min(config.edits_per_turn, edits),
         -(-tokens.read // edits),

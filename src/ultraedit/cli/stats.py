@@ -12,7 +12,9 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._help import add, group
 from ultraedit.cli._progress import progress
+from ultraedit.cli._settings import FIELDS
 from ultraedit.core.errors import ConfigError
+from ultraedit.lifelong.settings import CORPUS_HELP
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,15 +40,15 @@ Of = Annotated[
     typer.Option("--model", metavar="MODEL", help=o.MODEL_HELP, show_envvar=False),
 ]
 Corpus = Annotated[
-    str, typer.Option("--corpus", metavar="CORPUS", help=o.CORPUS_HELP, show_envvar=False)
+    str, typer.Option("--corpus", metavar="CORPUS", help=CORPUS_HELP, show_envvar=False)
 ]
 Modules = Annotated[
     str | None,
     typer.Option(
         "--modules",
         metavar="PATTERNS",
-        help="Linear layers to measure, such as 'layers.[4-8].mlp.down_proj'. Those of the "
-        "editor's preset unless given.",
+        help="Linear layers to measure, such as 'layers.[4-8].mlp.down_proj'. "
+        "\\[default: those of the editor's preset]",
         show_envvar=False,
     ),
 ]
@@ -55,14 +57,19 @@ ForEditor = Annotated[
     typer.Option(
         "--editor",
         metavar="NAME",
-        help="Editor whose preset names the modules; ultraedit unless given.",
+        help="Editor whose preset names the modules. \\[default: ultraedit]",
         show_envvar=False,
     ),
 ]
 Samples = Annotated[
     int | None,
     typer.Option(
-        "--samples", metavar="N", help=o.SAMPLES_HELP, min=1, show_envvar=False, show_default=False
+        "--samples",
+        metavar="N",
+        help=f"{FIELDS['corpus_samples'].description} \\[default: 1000]",
+        min=1,
+        show_envvar=False,
+        show_default=False,
     ),
 ]
 Source = Annotated[

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.types import Nobody, Observer
 from ultraedit.data.streams import Panel, draw, whole
-from ultraedit.evaluation.perplexity import read_text
-from ultraedit.evaluation.probes import Probing
-from ultraedit.evaluation.scoring import Evaluation, Reference, evaluate
-from ultraedit.lifelong.session import asked_controls
+from ultraedit.evaluation.scoring import Evaluation
+from ultraedit.lifelong.checkpoints import Evaluator
 from ultraedit.runs.base_model import open_host
-from ultraedit.runs.config import make_config
+from ultraedit.runs.config import RunConfig
 from ultraedit.runs.fact_summary import remarks, with_rephrases
 from ultraedit.runs.replay import restore
 from ultraedit.runs.store import JOURNAL, Journal
@@ -62,31 +60,16 @@ def score(
         if not panel.edits:
             raise ConfigError(f"No edit of {path} holds: there is nothing to score.")
         host, settings = open_host(journal, observer)
-
-        config = make_config(dict(journal.job().settings))
-        text = read_text(host, config.perplexity)
-        names = config.probe if probes is None else probes
-        probing = Probing(names, host.language_model.tokenizer, panel.edits, config.seed)
-
-        def ask(reference: Reference | None) -> Evaluation:
-            return evaluate(
-                host,
-                panel.edits,
-                reference=reference,
-                newest=panel.newest,
-                free_answers=free_answers,
-                text=text,
-                probing=probing,
-                controls=asked_controls(config.control_questions),
-                observer=observer,
-            )
-
-        base = ask(None)
+        changes: dict[str, Any] = {"free_answers": free_answers, "chat_answers": False}
+        if probes is not None:
+            changes["probe"] = tuple(probes)
+        evaluator = Evaluator(host, panel, settings.config.model_copy(update=changes), observer)
+        base = evaluator.evaluate()
         progress = restore(host, settings.editor, journal, observer=observer)
         with host.viewed(settings.editor, progress.state):
-            found = ask(base.reference)
+            found = evaluator.evaluate(base.reference)
         said = remarks((each.edit for each in journal.standing()), panel)
-        return Scored(progress.turns, len(panel.edits), found, probing.remarks | said)
+        return Scored(progress.turns, len(panel.edits), found, {**evaluator.remarks, **said})
     finally:
         journal.close()
 
@@ -98,7 +81,7 @@ def standing(journal: Journal, without: Collection[int] = ()) -> Panel:
         journal: The run.
         without: Rows of edits that are left out.
     """
-    config = make_config(dict(journal.job().settings))
+    config = RunConfig.of_job(journal.job())
     edits = (each.edit for each in journal.standing() if each.row not in without)
     if config.score_sample is None:
         return with_rephrases(whole(tuple(edits)))

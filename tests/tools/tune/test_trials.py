@@ -187,7 +187,7 @@ def test_an_interrupt_before_the_first_trial_is_passed_on(tiny, facts, tmp_path,
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"budget": 0.0}, "budget must be a positive number of minutes, got 0.0"),
+        ({"budget": 0.0}, "budget must be a positive number, got 0.0"),
         ({"rows": 5}, "rows must be at least 20, got 5"),
         ({"held_out": 5}, "held-out must be at least 20, got 5"),
     ],

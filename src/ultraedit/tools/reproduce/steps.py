@@ -118,14 +118,15 @@ class Train:
 
     def carry_out(self, out: Path, observer: Observer) -> None:
         """Train it, or go on with it."""
-        from ultraedit.runs.train import Plan, train
+        from ultraedit.runs.config import TrainingPlan
+        from ultraedit.runs.train import train
 
         path = out / self.place
         path.parent.mkdir(parents=True, exist_ok=True)
         settings = dict(self.settings)
         if self.built:
             settings["data"] = _within(out, settings["data"])
-        train(make_config(settings), Plan(edited=self.edited), path, observer)
+        train(make_config(settings), TrainingPlan(edited=self.edited), path, observer)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from ultraedit import data, models
 from ultraedit.core.errors import ConfigError, DataError
+from ultraedit.core.settings import SettingsModel
 from ultraedit.core.types import Edit, Nobody, Observer
 from ultraedit.lifelong.session import choose_preset
 from ultraedit.models.fingerprint import fingerprint
@@ -27,46 +29,32 @@ if TYPE_CHECKING:
 _log = logging.getLogger("ultraedit")
 
 
-@dataclass(frozen=True, kw_only=True)
-class TuneConfig:
+class TuneConfig(SettingsModel):
     """What a search is about."""
 
     model: str
     data: str
     """``FORMAT:PATH``."""
 
-    budget: float | None = None
+    budget: Annotated[float, Field(gt=0)] | None = None
     """Minutes in all. None searches until the neighbours of the best are exhausted."""
 
-    rows: int = 300
+    rows: int = Field(default=300, ge=LEAST_ROWS)
     """Rows to tune on."""
 
-    held_out: int = 200
+    held_out: int = Field(default=200, ge=LEAST_ROWS)
     """Rows for the final score."""
 
-    limit: int | None = None
+    limit: int | None = Field(default=None, ge=1)
     """Look at the first rows of the data alone."""
 
-    edits_per_turn: int = 100
+    edits_per_turn: int = Field(default=100, ge=1)
     modules: tuple[tuple[str, ...], ...] | None = None
     """Sets of modules to try. None tries windows of layers of the MLP."""
 
     dtype: str = "auto"
     device: str = "auto"
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what no search can be.
-
-        Raises:
-            ConfigError: If a number is too small.
-        """
-        if self.budget is not None and self.budget <= 0:
-            raise ConfigError(f"budget must be a positive number of minutes, got {self.budget}.")
-        for name, least in (("rows", LEAST_ROWS), ("held_out", LEAST_ROWS), ("edits_per_turn", 1)):
-            if getattr(self, name) < least:
-                shown = name.replace("_", "-")
-                raise ConfigError(f"{shown} must be at least {least}, got {getattr(self, name)}.")
 
 
 def tune(config: TuneConfig, out: Path, observer: Observer | None = None) -> Outcome:
