@@ -17,7 +17,7 @@ from ultraedit.core.errors import ConfigError
 from ultraedit.core.settings import FACTS
 
 if TYPE_CHECKING:
-    from ultraedit.evaluation.scoring import Evaluation
+    from ultraedit.evaluation.outcome import Evaluation
     from ultraedit.host.host import ModelHost
 
 Beside = Annotated[

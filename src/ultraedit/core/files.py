@@ -41,6 +41,19 @@ def write_bytes(path: Path, content: bytes) -> None:
         stage.write_bytes(content)
 
 
+def text_lines(path: str) -> list[str]:
+    """Lines of a text file in UTF-8, stripped, without those that are blank.
+
+    Raises:
+        StorageError: If it cannot be read; with the reason alone.
+    """
+    try:
+        lines = Path(path).expanduser().read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(getattr(error, "strerror", None) or str(error)) from None
+    return [line.strip() for line in lines if line.strip()]
+
+
 def sha256(path: Path) -> str:
     """Hash of a file's bytes, in hexadecimal.
 

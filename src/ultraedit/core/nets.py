@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class Net:
         write_bytes(path, save(tensors, {FORMAT: json.dumps(dict(self.about))}))
 
 
-def read_net(path: Path) -> Net:
+def read_net(path: str | PathLike[str]) -> Net:
     """Read a net file.
 
     Raises:
@@ -70,7 +71,7 @@ def read_net(path: Path) -> Net:
         raise ConfigError(_unreadable(path, error)) from None
 
 
-def read_about(path: Path) -> dict[str, Any]:
+def read_about(path: str | PathLike[str]) -> dict[str, Any]:
     """Read what a net file says of itself, without its tensors.
 
     Raises:
@@ -78,7 +79,7 @@ def read_about(path: Path) -> dict[str, Any]:
     """
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
+    if not Path(path).is_file():
         raise ConfigError(
             f"There is no net at {path}. `ultraedit train EDITOR --model M --data F --out {path}` "
             "makes one."
@@ -97,5 +98,5 @@ def read_about(path: Path) -> dict[str, Any]:
     return about
 
 
-def _unreadable(path: Path, error: Exception) -> str:
+def _unreadable(path: str | PathLike[str], error: Exception) -> str:
     return f"{path} cannot be read as a net: {error}. Give the file that `ultraedit train` wrote."

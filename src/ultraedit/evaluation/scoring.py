@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
@@ -22,7 +22,6 @@ from ultraedit.core.types import (
     GenerationScores,
     Nobody,
     Observer,
-    Question,
     Scores,
 )
 from ultraedit.evaluation.metrics import (
@@ -34,6 +33,7 @@ from ultraedit.evaluation.metrics import (
     token_accuracy,
     token_agreement,
 )
+from ultraedit.evaluation.outcome import Evaluation, Reference
 from ultraedit.evaluation.perplexity import Text, perplexity
 from ultraedit.evaluation.probes import Asked, Chat, Probing
 from ultraedit.host.host import ModelHost
@@ -78,38 +78,6 @@ class Said(NamedTuple):
     def score(self) -> bool:
         """Whether it is an exact match; of a statement, whether it is ended so."""
         return self.begins if self.asked.statement else self.answer.correct
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What the unedited model says to the questions of a run."""
-
-    tokens: dict[Question, tuple[int, ...]] = field(default_factory=dict)
-    """Its top choices at each answer token, under teacher forcing."""
-
-    answers: dict[str, str] = field(default_factory=dict)
-    """Its free answers by prompt."""
-
-    controls: dict[str, str] = field(default_factory=dict)
-    """Its short free answers to the control questions, by prompt."""
-
-    control_tokens: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """Its top choices at each token of these, under teacher forcing."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The scores of a set of edits, and what stands behind them."""
-
-    scores: Scores
-    reference: Reference
-    answers: tuple[Answer, ...]
-    overruled: int
-    by_edit: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
-    """Per name the teacher-forced score of each edit, in their order; None where it has no such
-    question."""
-    controls: ControlScores | None = None
-    """What became of the answers to control questions; None where they were not asked."""
 
 
 def questions(

@@ -18,7 +18,8 @@ from ultraedit.core.errors import ConfigError, StorageError
 from ultraedit.core.files import refuse_existing, sha256, staged
 from ultraedit.core.types import LowRank, Nobody, Observer, Scores
 from ultraedit.data.streams import Panel, whole
-from ultraedit.evaluation.scoring import Evaluation, Reference, evaluate
+from ultraedit.evaluation.outcome import Evaluation, Reference
+from ultraedit.evaluation.scoring import evaluate
 from ultraedit.export.change import base_of, delta_of, provenance_of
 from ultraedit.export.gguf import find_base, find_places, run_weights
 from ultraedit.export.model_card import adapter_card

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ultraedit.core.types import Observer, Scores
-from ultraedit.evaluation.scoring import Evaluation, Reference, evaluate
+from ultraedit.evaluation.outcome import Evaluation, Reference
+from ultraedit.evaluation.scoring import evaluate
 from ultraedit.export.registry import Table
 from ultraedit.host.host import ModelHost
 from ultraedit.models.llama_cpp import LlamaCpp

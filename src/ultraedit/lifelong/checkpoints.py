@@ -14,9 +14,10 @@ from ultraedit.data import general_questions as general
 from ultraedit.data.streams import Panel, Source
 from ultraedit.evaluation.metrics import turn_means
 from ultraedit.evaluation.monitors import Watch
+from ultraedit.evaluation.outcome import Evaluation, Reference
 from ultraedit.evaluation.perplexity import read_text
 from ultraedit.evaluation.probes import Probing, chat_of
-from ultraedit.evaluation.scoring import Evaluation, Reference, evaluate
+from ultraedit.evaluation.scoring import evaluate
 from ultraedit.host.host import ModelHost
 from ultraedit.lifelong.settings import JobSettings
 

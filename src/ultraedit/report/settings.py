@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ultraedit.core.sources import of_editor, option_source
 from ultraedit.report.blocks import Block, Break, Code, Heading, Line, Listing, Paragraph, Table
 from ultraedit.report.command import reproduce_command
 from ultraedit.report.formats import MISSING
 from ultraedit.report.reading import FinishedRun
-from ultraedit.runs.config import of_editor, option_source
 
 
 def settled(run: FinishedRun) -> Iterator[Block]:

@@ -27,7 +27,7 @@ from ultraedit.core.types import (
 )
 from ultraedit.data.streams import Panel, whole
 from ultraedit.editors import find_editor
-from ultraedit.evaluation.scoring import Evaluation
+from ultraedit.evaluation.outcome import Evaluation
 from ultraedit.host.host import ModelHost
 from ultraedit.lifelong.checkpoints import Evaluator
 from ultraedit.lifelong.loop import MemoryRecorder, Progress, norms, peak_memory, run_turns

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.types import Nobody, Observer
 from ultraedit.data.streams import Panel, draw, whole
-from ultraedit.evaluation.scoring import Evaluation
+from ultraedit.evaluation.outcome import Evaluation
 from ultraedit.lifelong.checkpoints import Evaluator
 from ultraedit.runs.base_model import open_host
 from ultraedit.runs.config import RunConfig

@@ -18,8 +18,8 @@ from ultraedit.data import streams as stream
 from ultraedit.data.streams import FromFile, InMemory, Source
 from ultraedit.editors import find_editor, make_editor
 from ultraedit.editors.families.trained import Trained
-from ultraedit.evaluation.monitors import Guard, make_watch
-from ultraedit.evaluation.scoring import Evaluation
+from ultraedit.evaluation.monitors import Guard
+from ultraedit.evaluation.outcome import Evaluation
 from ultraedit.host.host import ModelHost
 from ultraedit.host.second_moments import PROMPTS, check_corpus
 from ultraedit.lifelong.loop import Progress, Stopped, keep_freed_memory
@@ -34,6 +34,7 @@ from ultraedit.runs.resolution import ResolvedSettings, describe, resolve, resol
 from ultraedit.runs.revert import finish_revert, is_unfinished
 from ultraedit.runs.store import JOURNAL, Job, Journal, RunFolder, refuse_taken, refuse_unwritable
 from ultraedit.runs.store.random_state import random_state
+from ultraedit.runs.watch import make_watch
 
 CONFIG = "config.json"
 DESCRIBED = ("settings", "resolved", "versions", "machine", "started")

@@ -15,6 +15,7 @@ from ultraedit.report.markdown import to_markdown
 from ultraedit.report.monitors import draw_ability, has_ability, watched
 from ultraedit.report.reading import Seen
 from ultraedit.runs import workflow
+from ultraedit.runs.ability import of_run
 from ultraedit.runs.config import make_config
 
 PROMPT = "Is it ```good```?\nAnswer:"
@@ -58,6 +59,6 @@ def test_a_run_records_the_ability_of_the_model_before_and_after(tmp_path):
     found = [row["monitors"]["ability"] for row in lines if row["kind"] == "checkpoint"]
     settings = ability.Settings(tasks=("sst2",), root=tmp_path, limit=6)
     before = ability.of_model(config.model, settings, "float32")["tasks"]
-    after = ability.of_run(tmp_path / "run", settings)["tasks"]
+    after = of_run(tmp_path / "run", settings)["tasks"]
     assert found == [before, after]
     assert (tmp_path / "run" / "ability.png").is_file()

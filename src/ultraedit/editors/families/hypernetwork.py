@@ -24,7 +24,7 @@ from ultraedit.editors.families.residual_blocks import run_blocks
 from ultraedit.editors.families.trained import Trained
 
 if TYPE_CHECKING:
-    from ultraedit.editors.families.fit import Learning, Schedule
+    from ultraedit.editors.families.fit import Schedule
 
 PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -215,12 +215,6 @@ class Hypernetwork(Trained):
     def recipe(self) -> Recipe:
         """How the net learns: a step of Adam a turn."""
         return Recipe(self.meta_lr, self.meta_lr, self.clip, self.loc)
-
-    def learner(self, host: Host, seed: int) -> Learning:
-        """Begin a training: of a fresh net, or of the one that there is."""
-        from ultraedit.editors.families.hypernetwork_training import Learner
-
-        return Learner(self, host, seed)
 
     def schedule(self, wanted: Schedule) -> Schedule:
         """The user's, with what the recipe says about turns and about what is best."""

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import torch
@@ -52,7 +51,7 @@ class Trained(Normalised):
     @cached_property
     def trained(self) -> Net | None:
         """The net, read when it is first needed; None for an untrained editor."""
-        return None if self.net == UNTRAINED else read_net(Path(self.net))
+        return None if self.net == UNTRAINED else read_net(self.net)
 
     def with_net(self: Self, net: Net) -> Self:
         """The same editor with a net from memory."""
@@ -69,7 +68,7 @@ class Trained(Normalised):
         """
         if self.net == UNTRAINED:
             return
-        about = read_about(Path(self.net))
+        about = read_about(self.net)
         if about["editor"] != self.name:
             raise ConfigError(
                 f"{self.net} was trained for the editor {about['editor']}, not for {self.name}. "

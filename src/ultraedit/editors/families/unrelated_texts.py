@@ -6,9 +6,8 @@ from a data set that scores an editor.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from ultraedit.core.errors import ConfigError, DataError
+from ultraedit.core.errors import ConfigError, DataError, StorageError
+from ultraedit.core.files import text_lines
 
 BUILT_IN = "built-in"
 
@@ -76,20 +75,18 @@ def read_texts(source: str) -> list[str]:
     """
     if source == BUILT_IN:
         return list(TEXTS)
-    path = Path(source).expanduser()
     try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        texts = text_lines(source)
+    except StorageError as error:
         raise ConfigError(
             f"locality must be {BUILT_IN} or the path of a file with one text a line, got "
-            f"{source!r}: {getattr(error, 'strerror', None) or error}."
+            f"{source!r}: {error}."
         ) from None
-    texts = [line.strip() for line in lines if line.strip()]
     for text in texts:
         if len(text.split()) < 2:
-            raise DataError(f"{path}: {text!r} has a single word. Give texts of at least two.")
+            raise DataError(f"{source}: {text!r} has a single word. Give texts of at least two.")
     if not texts:
-        raise DataError(f"{path} holds no text. Give it one unrelated text a line.")
+        raise DataError(f"{source} holds no text. Give it one unrelated text a line.")
     return texts
 
 

@@ -1,8 +1,8 @@
 """Pure functions that turn token ids and texts into numbers."""
 
+from ultraedit.core.writing_systems import answer_lines
 from ultraedit.evaluation.metrics.divergence import divergence, log_probabilities, same_choice
 from ultraedit.evaluation.metrics.exact_match import (
-    answer_lines,
     begins,
     exact_match,
     line_count,

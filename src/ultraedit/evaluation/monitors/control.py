@@ -9,7 +9,8 @@ from typing import Any
 from ultraedit import data
 from ultraedit.core.errors import DataError
 from ultraedit.core.types import Edit
-from ultraedit.evaluation.scoring import Reference, evaluate
+from ultraedit.evaluation.outcome import Reference
+from ultraedit.evaluation.scoring import evaluate
 from ultraedit.host.host import ModelHost
 
 SEARCHED = 20

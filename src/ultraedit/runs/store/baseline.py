@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 
 from ultraedit.core.types import ControlScores, GenerationScores, Question, Scores
-from ultraedit.evaluation.scoring import Evaluation, Reference
+from ultraedit.evaluation.outcome import Evaluation, Reference
 
 
 def before_to_json(before: Evaluation) -> str:

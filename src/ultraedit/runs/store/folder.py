@@ -21,7 +21,7 @@ from typing import Any
 from ultraedit.core.errors import ConfigError, StorageError
 from ultraedit.core.files import PARTIAL, explained, sha256, staged, sweep, write_bytes, write_text
 from ultraedit.core.types import Answer, Carried, CheckpointRecord, Turn, TurnRecord
-from ultraedit.evaluation.scoring import Evaluation
+from ultraedit.evaluation.outcome import Evaluation
 from ultraedit.runs.store import snapshots
 from ultraedit.runs.store.baseline import before_from_json, before_to_json
 from ultraedit.runs.store.entries import StoredFile

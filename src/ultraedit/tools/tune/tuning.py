@@ -14,7 +14,7 @@ from ultraedit import data, models
 from ultraedit.core.errors import ConfigError, DataError
 from ultraedit.core.settings import SettingsModel
 from ultraedit.core.types import Edit, Nobody, Observer
-from ultraedit.lifelong.session import choose_preset
+from ultraedit.models import choose_preset
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.tools.tune.files import TrialLog, write_preset
 from ultraedit.tools.tune.outcome import Outcome, best
