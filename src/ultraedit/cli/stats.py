@@ -19,7 +19,7 @@ from ultraedit.lifelong.settings import CORPUS_HELP
 if TYPE_CHECKING:
     from torch import nn
 
-    from ultraedit.host.second_moments import Entry
+    from ultraedit.host.second_moments import CachedMoment
     from ultraedit.models import LanguageModel
 
 app = group(
@@ -214,7 +214,7 @@ def _modules(
     return find_modules(loaded.model, chosen, name=loaded.name)
 
 
-def _show(found: Sequence[Entry], json: bool, *, seconds: float | None = None) -> None:
+def _show(found: Sequence[CachedMoment], json: bool, *, seconds: float | None = None) -> None:
     if json:
         rows = [_facts(entry) for entry in found]
         _output.write_json(rows if seconds is None else {"seconds": seconds, "moments": rows})
@@ -242,7 +242,7 @@ def _show(found: Sequence[Entry], json: bool, *, seconds: float | None = None) -
         _output.line(f"In {format_seconds(seconds)}.")
 
 
-def _facts(entry: Entry) -> dict[str, Any]:
+def _facts(entry: CachedMoment) -> dict[str, Any]:
     facts = {name: value for name, value in vars(entry).items() if name != "file"}
     return {"id": entry.id} | facts
 

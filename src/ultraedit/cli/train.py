@@ -16,7 +16,7 @@ from ultraedit.core.settings import OUTPUT
 from ultraedit.runs.config import TrainingPlan
 
 if TYPE_CHECKING:
-    from ultraedit.editors.families.fit import Check
+    from ultraedit.editors.families.fit import ValidationCheck
     from ultraedit.runs.train import TrainResult
 
 EditorArgument = Annotated[
@@ -83,7 +83,7 @@ def train(
         show_result(result)
 
 
-def _say(check: Check) -> None:
+def _say(check: ValidationCheck) -> None:
     _output.message(
         f"Validation after {check.turns:,} turns: loss {check.loss:.4f}, "
         f"efficacy {check.efficacy:.1%}, generalization {check.generalization:.1%}, "

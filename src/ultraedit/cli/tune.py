@@ -16,7 +16,7 @@ from ultraedit.cli._settings import with_settings
 from ultraedit.core.settings import EDITOR, OUTPUT
 
 if TYPE_CHECKING:
-    from ultraedit.tools.tune import Outcome, Trial, TuneConfig
+    from ultraedit.tools.tune import Trial, TuneConfig, TuneOutcome
 
 
 def _number(name: str, text: str, metavar: str = "N", **more: Any) -> Any:
@@ -105,7 +105,7 @@ def tune(
         raise KeyboardInterrupt
 
 
-def _facts(found: Outcome, preset: Path) -> dict[str, Any]:
+def _facts(found: TuneOutcome, preset: Path) -> dict[str, Any]:
     from ultraedit.tools.tune.outcome import front, on_most_rows
 
     return {
@@ -124,7 +124,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
     return asdict(trial) | {"candidate": candidate, "written": trial.written, "score": trial.score}
 
 
-def _show(found: Outcome, preset: Path, config: TuneConfig) -> None:
+def _show(found: TuneOutcome, preset: Path, config: TuneConfig) -> None:
     from ultraedit.report import format_percent
     from ultraedit.tools.tune.outcome import front, on_most_rows
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ultraedit.core.types import CheckpointRecord, Edit, NewestScores, Observer, Recorder
 from ultraedit.data import general_questions as general
-from ultraedit.data.streams import Panel, Source
+from ultraedit.data.streams import EditPanel, EditSource
 from ultraedit.evaluation.metrics import turn_means
 from ultraedit.evaluation.monitors import Watch
 from ultraedit.evaluation.outcome import Evaluation, Reference
@@ -33,7 +33,7 @@ class Evaluator:
     """
 
     def __init__(
-        self, host: ModelHost, panel: Panel, settings: JobSettings, observer: Observer
+        self, host: ModelHost, panel: EditPanel, settings: JobSettings, observer: Observer
     ) -> None:
         """Read the text for the perplexity, and draw the examples of the probes.
 
@@ -114,7 +114,7 @@ class Checkpoints:
     def __init__(
         self,
         host: ModelHost,
-        source: Source,
+        source: EditSource,
         settings: JobSettings,
         recorder: Recorder,
         observer: Observer,

@@ -28,7 +28,7 @@ from ultraedit.core.types import (
 )
 from ultraedit.data import general_questions as general
 from ultraedit.data import streams as stream
-from ultraedit.data.streams import Background, InMemory, Source, Tokenised, tokenised
+from ultraedit.data.streams import Background, EditSource, InMemory, Tokenised, tokenised
 from ultraedit.editors import DEFAULT_EDITOR, make_editor, name_of
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.evaluation.monitors import Halted, Watch
@@ -240,7 +240,7 @@ class LifelongJob:
         self,
         host: ModelHost,
         editor: Editor,
-        source: Source,
+        source: EditSource,
         settings: JobSettings,
         start: StartingPoint | None = None,
         *,

@@ -25,7 +25,7 @@ from ultraedit.core.types import (
     TurnRecord,
     dense,
 )
-from ultraedit.data.streams import Panel, whole
+from ultraedit.data.streams import EditPanel, whole
 from ultraedit.editors import find_editor
 from ultraedit.evaluation.outcome import Evaluation
 from ultraedit.host.host import ModelHost
@@ -286,7 +286,7 @@ class _Group:
     """Some edits that are scored together, against what the unedited model says."""
 
     def __init__(
-        self, host: ModelHost, panel: Panel, settings: JobSettings, observer: Observer
+        self, host: ModelHost, panel: EditPanel, settings: JobSettings, observer: Observer
     ) -> None:
         """Ask the unedited model, which the host must hold now."""
         self.panel = panel

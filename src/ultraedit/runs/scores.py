@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.types import Nobody, Observer
-from ultraedit.data.streams import Panel, draw, whole
+from ultraedit.data.streams import EditPanel, draw, whole
 from ultraedit.evaluation.outcome import Evaluation
 from ultraedit.lifelong.checkpoints import Evaluator
 from ultraedit.runs.base_model import open_host
@@ -18,7 +18,7 @@ from ultraedit.runs.replay import restore
 from ultraedit.runs.store import JOURNAL, Journal
 
 
-class Scored(NamedTuple):
+class RunScores(NamedTuple):
     """How a run does where it stands."""
 
     turn: int
@@ -34,7 +34,7 @@ def score(
     free_answers: int | None = None,
     observer: Observer | None = None,
     probes: Sequence[str] | None = None,
-) -> Scored:
+) -> RunScores:
     """Score a run where it stands, on its edits that hold, against its unedited model.
 
     A run that was scored on a sample is scored on a sample of that size, of the edits that hold.
@@ -69,12 +69,12 @@ def score(
         with host.viewed(settings.editor, progress.state):
             found = evaluator.evaluate(base.reference)
         said = remarks((each.edit for each in journal.standing()), panel)
-        return Scored(progress.turns, len(panel.edits), found, {**evaluator.remarks, **said})
+        return RunScores(progress.turns, len(panel.edits), found, {**evaluator.remarks, **said})
     finally:
         journal.close()
 
 
-def standing(journal: Journal, without: Collection[int] = ()) -> Panel:
+def standing(journal: Journal, without: Collection[int] = ()) -> EditPanel:
     """The edits of a run that hold, or a sample of them where the run is scored on one.
 
     Args:

@@ -16,7 +16,7 @@ from ultraedit.core.files import refuse_existing
 from ultraedit.core.nets import Net, read_net
 from ultraedit.core.types import Edit, Nobody, Observer
 from ultraedit.editors import EDITORS, make_editor
-from ultraedit.editors.families.fit import Check, Fitted, Schedule, fit
+from ultraedit.editors.families.fit import Fitted, Schedule, ValidationCheck, fit
 from ultraedit.editors.families.trained import Trained, about_net
 from ultraedit.host.host import ModelHost
 from ultraedit.lifelong.loop import keep_freed_memory
@@ -76,7 +76,7 @@ def train(
     plan: TrainingPlan,
     out: Path,
     observer: Observer | None = None,
-    report: Callable[[Check], None] | None = None,
+    report: Callable[[ValidationCheck], None] | None = None,
 ) -> TrainResult:
     """Train a net and leave it in a file.
 

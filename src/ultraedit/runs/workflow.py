@@ -15,7 +15,7 @@ from ultraedit import data, models, report
 from ultraedit.core.errors import DataError
 from ultraedit.core.types import Carried, Editor, Nobody, Observer, write_rephrases
 from ultraedit.data import streams as stream
-from ultraedit.data.streams import FromFile, InMemory, Source
+from ultraedit.data.streams import EditSource, FromFile, InMemory
 from ultraedit.editors import find_editor, make_editor
 from ultraedit.editors.families.trained import Trained
 from ultraedit.evaluation.monitors import Guard
@@ -181,7 +181,7 @@ def append(path: Path, changes: dict[str, Any], observer: Observer | None = None
         folder.close()
 
 
-def read_edits(config: RunConfig) -> Source:
+def read_edits(config: RunConfig) -> EditSource:
     """Read the facts of a run, all of them checked before anything else happens.
 
     Where a sample is scored, no others than these are held.
@@ -244,7 +244,7 @@ class _InFolder(StartingPoint):
 
 
 def _work(
-    folder: RunFolder, settings: ResolvedSettings, source: Source, observer: Observer
+    folder: RunFolder, settings: ResolvedSettings, source: EditSource, observer: Observer
 ) -> RunResult:
     """Do what is left of the newest job, and leave its results."""
     keep_freed_memory()
@@ -314,7 +314,7 @@ def _job_settings(config: RunConfig) -> dict[str, Any]:
     return config.model_dump(mode="json") | located | named
 
 
-def _same_edits(config: RunConfig, job: Job, folder: RunFolder) -> Source:
+def _same_edits(config: RunConfig, job: Job, folder: RunFolder) -> EditSource:
     """Read the facts of an interrupted job again.
 
     Raises:
@@ -333,13 +333,13 @@ def _same_edits(config: RunConfig, job: Job, folder: RunFolder) -> Source:
 
 
 def _named_once(
-    source: Source,
+    source: EditSource,
     config: RunConfig,
     journal: Journal | None = None,
     before: int = 1,
     *,
     again: bool = False,
-) -> Source:
+) -> EditSource:
     """Give the facts of a job ids that no other edit of the run has, and say which are new.
 
     Args:

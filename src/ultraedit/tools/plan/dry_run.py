@@ -15,7 +15,7 @@ from ultraedit import models
 from ultraedit.core.encoding import encode
 from ultraedit.core.sources import option_source
 from ultraedit.core.types import Observer
-from ultraedit.data.streams import Source, oddities
+from ultraedit.data.streams import EditSource, oddities
 from ultraedit.evaluation.scoring import questions
 from ultraedit.models import find_modules
 from ultraedit.models.language_model import text_config
@@ -110,7 +110,7 @@ class _Tokens(NamedTuple):
     """Tokens of all questions."""
 
 
-def _count_tokens(tokenizer: Any, config: PretrainedConfig, source: Source) -> _Tokens:
+def _count_tokens(tokenizer: Any, config: PretrainedConfig, source: EditSource) -> _Tokens:
     """Count, refusing any question that the model cannot read whole."""
     longest = getattr(text_config(config), "max_position_embeddings", None)
     edits = source.after()

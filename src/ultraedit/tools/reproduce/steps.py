@@ -79,12 +79,12 @@ class Build:
 
     def carry_out(self, out: Path, observer: Observer) -> None:
         """Build it."""
-        from ultraedit.tools.bench_builder import BuildSettings, TemplateWriter, build
+        from ultraedit.tools.bench_builder import BuildSettings, TemplateQuestionWriter, build
 
         folder = out / self.place
         folder.parent.mkdir(parents=True, exist_ok=True)
         settings = BuildSettings(triples=(self.triples,), out=folder, size=self.size)
-        build(settings, TemplateWriter(), observer=observer)
+        build(settings, TemplateQuestionWriter(), observer=observer)
 
 
 @dataclass(frozen=True)

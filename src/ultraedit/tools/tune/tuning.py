@@ -17,11 +17,11 @@ from ultraedit.core.types import Edit, Nobody, Observer
 from ultraedit.models import choose_preset
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.tools.tune.files import TrialLog, write_preset
-from ultraedit.tools.tune.outcome import Outcome, best
+from ultraedit.tools.tune.outcome import TuneOutcome, best
 from ultraedit.tools.tune.plot import write_plot
 from ultraedit.tools.tune.search import LEAST_ROWS, Rungs, search
 from ultraedit.tools.tune.space import Candidate, module_sets
-from ultraedit.tools.tune.trials import Bench, Trial, with_controls
+from ultraedit.tools.tune.trials import Trial, TrialRunner, with_controls
 
 if TYPE_CHECKING:
     from ultraedit.models import LanguageModel
@@ -57,7 +57,7 @@ class TuneConfig(SettingsModel):
     seed: int = 0
 
 
-def tune(config: TuneConfig, out: Path, observer: Observer | None = None) -> Outcome:
+def tune(config: TuneConfig, out: Path, observer: Observer | None = None) -> TuneOutcome:
     """Search, and leave a preset.
 
     Args:
@@ -85,8 +85,10 @@ def tune(config: TuneConfig, out: Path, observer: Observer | None = None) -> Out
     about = _about(config, model, len(tuning), len(held_out))
     log = TrialLog(out.with_suffix(".trials.jsonl"), about)
     sets, start = _sets(config, model)
-    bench = Bench(model, with_controls(tuning, held_out), edits_per_turn=config.edits_per_turn)
-    watch = _Watch(observer, config.budget, begun)
+    bench = TrialRunner(
+        model, with_controls(tuning, held_out), edits_per_turn=config.edits_per_turn
+    )
+    watch = _TrialObserver(observer, config.budget, begun)
     interrupted = False
     try:
         search(
@@ -107,7 +109,7 @@ def tune(config: TuneConfig, out: Path, observer: Observer | None = None) -> Out
         raise ConfigError(
             "Every candidate gave an update that is not finite. Give --dtype float32."
         )
-    found = Outcome(best(log.trials), tuple(log.trials), None, None, interrupted)
+    found = TuneOutcome(best(log.trials), tuple(log.trials), None, None, interrupted)
     if not interrupted:
         found = _scored(found, start, model, with_controls(held_out, tuning), config, watch)
     write_preset(out, found, about)
@@ -167,30 +169,30 @@ def _sets(
 
 
 def _scored(
-    found: Outcome,
+    found: TuneOutcome,
     start: tuple[str, ...] | None,
     model: LanguageModel,
     held_out: list[Edit],
     config: TuneConfig,
-    watch: _Watch,
-) -> Outcome:
+    watch: _TrialObserver,
+) -> TuneOutcome:
     """The final score, and what the model would have had without tuning."""
-    bench = Bench(model, held_out, edits_per_turn=config.edits_per_turn)
+    bench = TrialRunner(model, held_out, edits_per_turn=config.edits_per_turn)
     scores: list[Trial] = []
     candidates = [found.best.candidate] + ([] if start is None else [Candidate(start)])
     try:
         for candidate in candidates:
             scores.append(watch.passed(bench.trial(candidate, len(held_out))))
     except KeyboardInterrupt:
-        return Outcome(
+        return TuneOutcome(
             found.best, found.trials, scores[0] if scores else None, None, interrupted=True
         )
     finally:
         bench.close()
-    return Outcome(found.best, found.trials, scores[0], scores[1] if scores[1:] else None)
+    return TuneOutcome(found.best, found.trials, scores[0], scores[1] if scores[1:] else None)
 
 
-class _Watch:
+class _TrialObserver:
     """Tells an observer how much of the time is gone, and the log how each trial did."""
 
     def __init__(self, observer: Observer, budget: float | None, begun: float) -> None:
