@@ -69,10 +69,10 @@ def main() -> None:
 def _bench(options: argparse.Namespace, data: str, *, trunk: bool = True) -> Any:
     from ultraedit.data import read
     from ultraedit.models import load
-    from ultraedit.tools.tune import Bench
+    from ultraedit.tools.tune import TrialRunner
 
     edits = read(data, limit=options.edits)
-    return Bench(load(options.model, dtype=options.dtype), edits, trunk=trunk)
+    return TrialRunner(load(options.model, dtype=options.dtype), edits, trunk=trunk)
 
 
 def _preset(model: Any, facts: str) -> tuple[str, ...]:

@@ -155,7 +155,7 @@ def test_rows_are_the_papers_unless_told_otherwise():
     def rows(editor, **plan):
         limit = plan.pop("limit", None)
         config = make_config({"model": "m", "data": "facts.jsonl", "limit": limit})
-        found = training.choose_rows(config, training.Plan(**plan), make_editor(editor, {}))
+        found = training.choose_rows(config, training.TrainingPlan(**plan), make_editor(editor, {}))
         return found.first, len(found.training), len(found.validation)
 
     assert rows("malmen", validation=4) == (21, 16, 4)  # half of the file is edited
@@ -171,7 +171,7 @@ def test_no_more_rows_than_are_for_validation_leave_nothing_to_train_on(rows):
     from ultraedit.runs.config import make_config
 
     config = make_config({"model": "m", "data": "facts.jsonl", "limit": rows})
-    plan, editor = training.Plan(edited=0, validation=20), make_editor("malmen", {})
+    plan, editor = training.TrainingPlan(edited=0, validation=20), make_editor("malmen", {})
     message = f"has {rows} rows behind the 0 that will be edited, of which 20 are for validation"
     with pytest.raises(DataError, match=message):
         training.choose_rows(config, plan, editor)

@@ -86,7 +86,7 @@ def test_the_terminal_is_shown_symbols_by_every_way_to_it(capsys, wide):
     _output.message(HARMFUL)
     Lines().stage(HARMFUL)
     record = logging.LogRecord("ultraedit", logging.INFO, "", 0, "%s", (HARMFUL,), None)
-    _output._Plain().emit(record)
+    _output._PlainHandler().emit(record)
     _output.write_json([HARMFUL])
     out, err = capsys.readouterr()
     assert not ACTING.search(out + err)

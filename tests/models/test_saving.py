@@ -39,7 +39,7 @@ from ultraedit.host.host import ModelHost
 from ultraedit.lifelong.session import edit
 from ultraedit.models import checkpoint_writer as rewriting
 from ultraedit.models import load, save
-from ultraedit.models.checkpoint import Checkpoint, Piece, read_header
+from ultraedit.models.checkpoint import CheckpointFolder, Piece, read_header
 from ultraedit.models.fingerprint import fingerprint
 
 
@@ -300,10 +300,12 @@ def stored_as(tmp_path: Path, stored: dict[str, torch.Tensor], weights: dict[str
     )
     (tmp_path / "s" / "config.json").write_text("{}")
     model = Made(weights)
-    return model, Checkpoint(tmp_path / "s", model)
+    return model, CheckpointFolder(tmp_path / "s", model)
 
 
-def rewritten(tmp_path: Path, model: nn.Module, source: Checkpoint) -> dict[str, torch.Tensor]:
+def rewritten(
+    tmp_path: Path, model: nn.Module, source: CheckpointFolder
+) -> dict[str, torch.Tensor]:
     rewriting.write_changed(
         source, model, rewriting.changes_of(source, model), *[tmp_path / "out"] * 2
     )
@@ -369,7 +371,7 @@ def test_a_weight_that_is_nowhere_in_the_checkpoint_is_refused_before_it_is_edit
     save_file(stored, source / "model.safetensors", metadata={"format": "pt"})
     lm = type(lm)(
         *(lm.model, lm.tokenizer, lm.name, lm.source),
-        checkpoint=Checkpoint(source, lm.model),
+        checkpoint=CheckpointFolder(source, lm.model),
     )
     with pytest.raises(ConfigError, match=r"layers.1.mlp.down_proj cannot be edited: no tensor of"):
         ModelHost(lm, ["layers.1.mlp.down_proj"])

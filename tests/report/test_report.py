@@ -350,7 +350,6 @@ def test_code_spans_hold_backticks_and_pipes():
 
 def test_the_command_gives_the_same_settings_back_through_a_shell(make_run):
     from ultraedit.cli._job import settle
-    from ultraedit.cli._monitor_options import thresholds
     from ultraedit.cli.run import run
 
     page = _page(make_run())
@@ -367,7 +366,7 @@ def test_the_command_gives_the_same_settings_back_through_a_shell(make_run):
         elif flag == "--set":
             assignments.append(words.pop(0))
         elif flag == "--guard":
-            given["guard"] = given.get("guard", {}) | thresholds([words.pop(0)])
+            given.setdefault("guard", []).append(words.pop(0))
         elif flag == "--data-root":
             given["ability_data"] = words.pop(0)
         else:

@@ -18,8 +18,8 @@ from ultraedit.data.streams import InMemory
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.evaluation.scoring import evaluate
 from ultraedit.host.host import ModelHost
-from ultraedit.lifelong.checkpoints import Schedule
-from ultraedit.lifelong.session import carry_out
+from ultraedit.lifelong.session import LifelongJob
+from ultraedit.lifelong.settings import JobSettings
 from ultraedit.models import save
 from ultraedit.runs import scores as scoring
 from ultraedit.runs import workflow
@@ -160,13 +160,13 @@ def test_the_journal_and_the_stream_itself_tell_the_same_newest_targets(config, 
         def checkpoint(self, record):
             told.append((record.turn, record.overruled, record.scores.efficacy))
 
-    carry_out(
+    LifelongJob(
         ModelHost(tiny_model(layers=2), MODULES),
         UltraEdit(eta="auto", passes=1),
         InMemory(read(config().data), 5),
-        Schedule(edits_per_turn=4, evaluate_every=2, free_answers=0),
+        JobSettings(edits_per_turn=4, evaluate_every=2, free_answers=0, control_questions=0),
         recorder=Recorder(),
-    )
+    ).run()
     assert told == [
         (each["turn"], each["overruled"], each["scores"]["efficacy"])
         for each in checkpoints(run.folder)

@@ -19,7 +19,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 
-class Commands(Contents):
+class Guarded(Contents):
     """A group of commands whose expected errors end in a sentence, not in a traceback.
 
     What is not expected passes through with its traceback: it is a fault of the program.

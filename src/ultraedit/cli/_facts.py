@@ -57,12 +57,12 @@ def show_first_rows(data: str, *, ask: bool) -> None:
     """
     from ultraedit.data import stream
     from ultraedit.data._stream import resolve
-    from ultraedit.data._table import Table
+    from ultraedit.data._table import TableLayout
 
     spec, layout = resolve(data, SHOWN)
     if not layout.guesses:
         return
-    if isinstance(layout, Table) and (plan := layout.find_columns(spec.path)) is not None:
+    if isinstance(layout, TableLayout) and (plan := layout.find_columns(spec.path)) is not None:
         said = [f"{part} from {_listed(names)}" for part, names in plan.used.items()]
         unused = f"; not used: {_listed(plan.unused)}" if plan.unused else ""
         _output.message(f"{spec.path}: {', '.join(said)}{unused}.")

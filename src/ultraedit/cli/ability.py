@@ -12,6 +12,7 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._job import refuse_beside
 from ultraedit.cli._progress import progress
+from ultraedit.core.settings import FACTS, MACHINE, OUTPUT
 
 if TYPE_CHECKING:
     from ultraedit.evaluation.ability import Settings
@@ -23,7 +24,7 @@ Tasks = Annotated[
         help="Tasks, with commas between them: sst2, mrpc, rte, nli and mmlu have files in the "
         "data folder, any other of lm-eval's comes from the network.",
         metavar="NAMES",
-        rich_help_panel=o.WHAT,
+        rich_help_panel=FACTS,
         show_envvar=False,
     ),
 ]
@@ -31,21 +32,19 @@ DataRoot = Annotated[
     Path | None,
     o._option(
         "--data-root",
-        o.WHAT,
-        "Folder of data with the tasks' files in its folder general. ULTRAEDIT_DATA, or "
-        "../shared/data, unless given; where there is none, tasks come from the network.",
+        FACTS,
+        "Folder of data with the tasks' files in its folder general; without "
+        "one, tasks come from the network. \\[default: ULTRAEDIT_DATA, or ../shared/data]",
         "DIR",
     ),
 ]
 Limit = Annotated[
     int | None,
-    o._option("--limit", o.WHAT, "The first N questions of each task; all unless given.", "N"),
+    o._option("--limit", FACTS, "First N questions of each task. \\[default: all]", "N"),
 ]
 Beside = Annotated[
     str | None,
-    o._option(
-        "--beside", o.WHAT, "Another model, to be measured first, such as the base.", "MODEL"
-    ),
+    o._option("--beside", FACTS, "Another model, to be measured first, such as the base.", "MODEL"),
 ]
 BatchSize = Annotated[
     int,
@@ -53,12 +52,12 @@ BatchSize = Annotated[
         "--batch-size",
         help="Questions at once.",
         metavar="N",
-        rich_help_panel=o.MACHINE,
+        rich_help_panel=MACHINE,
         show_envvar=False,
     ),
 ]
 Out = Annotated[
-    Path | None, o._option("--out", o.RESULT, "Also write the scores to this JSON file.", "FILE")
+    Path | None, o._option("--out", OUTPUT, "Also write the scores to this JSON file.", "FILE")
 ]
 
 

@@ -12,6 +12,7 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
 from ultraedit.core.errors import ConfigError
+from ultraedit.core.settings import FACTS, OUTPUT
 
 Base = Annotated[
     str,
@@ -26,8 +27,8 @@ Subtract = Annotated[
     typer.Option(
         "--subtract",
         metavar="DELTA",
-        help="Take the change of this file away; none unless given. May be repeated.",
-        rich_help_panel=o.WHAT,
+        help="Subtract the change of this file. May be repeated. \\[default: none]",
+        rich_help_panel=FACTS,
         show_envvar=False,
     ),
 ]
@@ -37,7 +38,7 @@ Out = Annotated[
         "--out",
         metavar="DIR",
         help="Folder for the edited model, new or empty. Must be given.",
-        rich_help_panel=o.RESULT,
+        rich_help_panel=OUTPUT,
         show_envvar=False,
     ),
 ]

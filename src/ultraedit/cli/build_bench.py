@@ -18,7 +18,7 @@ from ultraedit.core.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from ultraedit.core.types import Observer
-    from ultraedit.tools.bench_builder import Built, Estimate, Writer
+    from ultraedit.tools.bench_builder import Built, Estimate, QuestionWriter
     from ultraedit.tools.bench_builder.writers.openai import Endpoint
 
 WRITERS = ("template", "openai", "local")
@@ -103,9 +103,9 @@ def build_bench(
 
 def _writer(
     name: str, endpoint: Endpoint, out: Path, machine: tuple[str, str], observer: Observer
-) -> Writer:
+) -> QuestionWriter:
     """Make the writer of a name, refusing what it cannot work with."""
-    from ultraedit.tools.bench_builder import TemplateWriter
+    from ultraedit.tools.bench_builder import TemplateQuestionWriter
     from ultraedit.tools.bench_builder.output import REPLIES
 
     if name not in WRITERS:
@@ -116,7 +116,7 @@ def _writer(
                 f"--model {endpoint.model} has no meaning for --writer template. Add --writer "
                 f"openai or --writer local, or leave it out."
             )
-        return TemplateWriter()
+        return TemplateQuestionWriter()
     if not endpoint.model:
         raise ConfigError(f"--writer {name} needs a language model. Name it with --model.")
     if name == "openai":
@@ -184,7 +184,7 @@ def _sample_lines(rows: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, ...]
         yield ("",) * 4
 
 
-def _show_use(writer: Writer) -> None:
+def _show_use(writer: QuestionWriter) -> None:
     """Say what a paid writer has used in this build."""
     from ultraedit.tools.bench_builder.writers.openai import OpenAIWriter
 

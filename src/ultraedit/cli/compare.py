@@ -24,7 +24,7 @@ Out = Annotated[
         "--out",
         metavar="FILE",
         help="Also write a page: FILE.html, one file for a browser, or FILE.md with plots beside "
-        "it; none unless given.",
+        "it. \\[default: none]",
         show_default=False,
     ),
 ]

@@ -16,7 +16,7 @@ Data = Annotated[
     typer.Option(
         "--data",
         metavar="FORMAT:PATH",
-        help="Facts that the next command should be about; the demo's unless given.",
+        help="Facts for the command that is proposed. \\[default: the demo's]",
         show_envvar=False,
     ),
 ]
@@ -77,7 +77,7 @@ def _show(found: dict[str, Any]) -> None:
     dtypes = found["dtypes"]
     _output.pairs(
         {
-            "precision": f"stored in {dtypes['stored']}, loaded in {dtypes['auto']} unless given",
+            "precision": f"stored in {dtypes['stored']}, loaded in {dtypes['auto']} by default",
             **{name: dtypes[name] for name in ("float32", "bfloat16", "float16")},
         }
     )

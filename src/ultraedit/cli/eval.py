@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ultraedit.cli import _monitor_options as m
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._job import refuse_beside
 from ultraedit.cli._progress import Named, progress
 from ultraedit.core.errors import ConfigError
+from ultraedit.core.settings import FACTS
 from ultraedit.core.types import to_json
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ Beside = Annotated[
         "--beside",
         metavar="MODEL",
         help="The model before its edits: with it, agreement is scored too.",
-        rich_help_panel=o.WHAT,
+        rich_help_panel=FACTS,
         show_envvar=False,
     ),
 ]
@@ -43,7 +43,7 @@ def evaluate(
     device: o.Device = None,
     seed: o.Seed = None,
     free_answers: o.FreeAnswers = None,
-    probe: m.Probes = None,
+    probe: o.Probes = None,
     json: o.Json = False,
 ) -> None:
     r"""Score a model on a file of facts as it stands.
@@ -80,7 +80,8 @@ def evaluate(
         from ultraedit.evaluation.scoring import (
             evaluate as ask_all,  # torch, once all else is checked
         )
-        from ultraedit.lifelong.session import CONTROL_QUESTIONS, asked_controls
+        from ultraedit.lifelong.checkpoints import asked_controls
+        from ultraedit.lifelong.settings import CONTROL_QUESTIONS
 
         controls = () if beside is None else asked_controls(CONTROL_QUESTIONS)
         for name in [model] if beside is None else [beside, model]:

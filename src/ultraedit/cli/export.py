@@ -12,6 +12,7 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
 from ultraedit.core.errors import ConfigError, did_you_mean
+from ultraedit.core.settings import OUTPUT
 from ultraedit.export.registry import FORMATS
 
 FORMS = tuple(FORMATS)
@@ -22,7 +23,7 @@ def _option(name: str, metavar: str, text: str) -> Any:
         name,
         metavar=metavar,
         help=text,
-        rich_help_panel=o.RESULT,
+        rich_help_panel=OUTPUT,
         show_envvar=False,
         show_default=False,
     )

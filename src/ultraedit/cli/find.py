@@ -30,7 +30,7 @@ First = Annotated[
         "--first",
         metavar="N",
         min=1,
-        help="Show the N edits that were made first; all unless given.",
+        help="Show the N earliest edits. \\[default: all]",
         show_envvar=False,
         show_default=False,
     ),

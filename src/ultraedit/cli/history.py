@@ -19,7 +19,7 @@ Last = Annotated[
         "--last",
         metavar="N",
         min=1,
-        help="Show the last N turns; all unless given.",
+        help="Show the last N turns. \\[default: all]",
         show_envvar=False,
         show_default=False,
     ),

@@ -68,6 +68,10 @@ def expected_value(error: Mapping[str, Any]) -> str:
     details = error.get("ctx", {})
     if error["type"] == "greater_than_equal":
         return f"at least {details['ge']}"
+    if error["type"] == "greater_than" and details["gt"] == 0:
+        return "a positive number"
+    if error["type"] == "less_than_equal":
+        return f"at most {details['le']}"
     kinds = {
         "float": "a number",
         "int": "a whole number",

@@ -21,7 +21,7 @@ BOM = b"\xef\xbb\xbf"
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
-class Line(NamedTuple):
+class FileLine(NamedTuple):
     """One line of a file, its end included."""
 
     number: int
@@ -75,7 +75,7 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
         raise DataError(f"{path} cannot be read: {reason}. Check its permissions.") from error
 
 
-def lines(handle: io.BufferedReader, path: Path) -> Iterator[Line]:
+def lines(handle: io.BufferedReader, path: Path) -> Iterator[FileLine]:
     """Read line by line, without a byte order mark, in memory bounded by `MAX_ROW`.
 
     Raises:
@@ -89,7 +89,7 @@ def lines(handle: io.BufferedReader, path: Path) -> Iterator[Line]:
                 f"Write one row a line, or all rows as one JSON array."
             )
         mark = len(BOM) if number == 1 and data.startswith(BOM) else 0
-        yield Line(number, offset + mark, data[mark:])
+        yield FileLine(number, offset + mark, data[mark:])
         number, offset = number + 1, offset + len(data)
 
 

@@ -12,7 +12,7 @@ from ultraedit.data._layout import Layout
 
 
 @dataclass(frozen=True)
-class Format:
+class DataFormat:
     """One way to lay out a file of edits."""
 
     name: str
@@ -55,7 +55,7 @@ class Format:
 
 
 _ROWS = (
-    Format(
+    DataFormat(
         "jsonl",
         "Your own facts, one JSON object a line",
         "this package, docs/data.md",
@@ -63,56 +63,56 @@ _ROWS = (
         "ultraedit.data.formats.jsonl:LAYOUT",
         suffixes=(".jsonl", ".ndjson"),
     ),
-    Format(
+    DataFormat(
         "zsre",
         "ZsRE: questions on relations, with rephrases and unrelated questions",
         "Levy et al. 2017, in the layout of the UltraEdit paper's files",
         "MIT for the EasyEdit copy",
         "ultraedit.data.formats.zsre:LAYOUT",
     ),
-    Format(
+    DataFormat(
         "counterfact",
         "CounterFact in its flat layout: statements with made-up objects",
         "Meng et al. 2022 (ROME)",
         "MIT; flat copies also under Apache-2.0",
         "ultraedit.data.formats.counterfact:LAYOUT",
     ),
-    Format(
+    DataFormat(
         "fever",
         "FEVER: claims and their labels; one of several rephrases is drawn with the seed",
         "Thorne et al. 2018, in the layout of the MEND and UltraEdit papers' files",
         "FEVER is CC BY-SA 3.0; the edit files state none, so do not pass them on",
         "ultraedit.data.formats.fever:LAYOUT",
     ),
-    Format(
+    DataFormat(
         "wikibigedit",
         "WikiBigEdit: changes of Wikidata, with persona and two-hop questions",
         "Thede et al. 2025",
         "Apache-2.0 for its code; see its publisher for the data",
         "ultraedit.data.formats.wikibigedit:LAYOUT",
     ),
-    Format(
+    DataFormat(
         "ultraeditbench",
         "UltraEditBench: 2,008,326 questions on Wikidata facts",
         "Gu et al. 2026 (UltraEdit)",
         "see its publisher; the paper's code states none",
         "ultraedit.data.formats.ultraeditbench:LAYOUT",
     ),
-    Format(
+    DataFormat(
         "hallueditbench",
         "HalluEditBench: facts that models get wrong, with two-hop questions",
         "Huang et al. 2025",
         "MIT",
         "ultraedit.data.formats.hallueditbench:LAYOUT",
     ),
-    Format(
+    DataFormat(
         "entityquestions",
         "EntityQuestions as a table: one question and its answers for each Wikidata fact",
         "Sciavolino et al. 2021",
         "MIT",
         "ultraedit.data.formats.entityquestions:LAYOUT",
     ),
-    Format(
+    DataFormat(
         "csv",
         "A table as text: one fact a row, columns found by name; any separator, any encoding",
         "any spreadsheet",
@@ -120,7 +120,7 @@ _ROWS = (
         "ultraedit.data.formats.delimited:LAYOUT",
         suffixes=(".csv",),
     ),
-    Format(
+    DataFormat(
         "tsv",
         "The same with tabs between the columns",
         "any spreadsheet",
@@ -128,7 +128,7 @@ _ROWS = (
         "ultraedit.data.formats.delimited:TABS",
         suffixes=(".tsv", ".tab"),
     ),
-    Format(
+    DataFormat(
         "xlsx",
         "The first sheet of a workbook, columns found by name",
         "Excel and others",
@@ -136,7 +136,7 @@ _ROWS = (
         "ultraedit.data.formats.xlsx:LAYOUT",
         suffixes=(".xlsx", ".xlsm"),
     ),
-    Format(
+    DataFormat(
         "parquet",
         "A table of columns, found by name",
         "data frames",
@@ -144,7 +144,7 @@ _ROWS = (
         "ultraedit.data.formats.parquet:LAYOUT",
         suffixes=(".parquet",),
     ),
-    Format(
+    DataFormat(
         "json",
         "Objects with keys of any kind, found by name: Alpaca, chat messages, ShareGPT",
         "published instruction sets",
@@ -153,7 +153,7 @@ _ROWS = (
         also=("alpaca", "messages", "sharegpt", "chat"),
         suffixes=(".json",),
     ),
-    Format(
+    DataFormat(
         "hf",
         "A data set of the Hugging Face hub, or of a folder, columns found by name",
         "its publisher",
@@ -161,14 +161,14 @@ _ROWS = (
         "ultraedit.data.formats.huggingface:LAYOUT",
         also=("huggingface", "datasets"),
     ),
-    Format(
+    DataFormat(
         "zsre-easyedit",
         "ZsRE in EasyEdit's layout: the new answer is alt",
         "Levy et al. 2017, edits as in the MEND paper",
         "MIT for the EasyEdit copy",
         "ultraedit.data.formats.zsre:EASYEDIT",
     ),
-    Format(
+    DataFormat(
         "knowedit",
         "KnowEdit and CKnowEdit: facts with groups of portability and locality questions",
         "Zhang et al. 2024; Fang et al. 2025",
@@ -176,7 +176,7 @@ _ROWS = (
         "ultraedit.data.formats.knowedit:LAYOUT",
         also=("cknowedit",),
     ),
-    Format(
+    DataFormat(
         "counterfact-rome",
         "CounterFact as published, with nested rewrites",
         "Meng et al. 2022 (ROME)",
@@ -184,14 +184,14 @@ _ROWS = (
         "ultraedit.data.formats.counterfact:NESTED",
         also=("rome",),
     ),
-    Format(
+    DataFormat(
         "mquake",
         "MQuAKE: several rewrites a row, and questions over them",
         "Zhong et al. 2023",
         "MIT",
         "ultraedit.data.formats.mquake:LAYOUT",
     ),
-    Format(
+    DataFormat(
         "rippleedits",
         "RippleEdits: facts with six groups of questions about their consequences",
         "Cohen et al. 2024",
@@ -201,19 +201,19 @@ _ROWS = (
     ),
 )
 
-FORMATS: Mapping[str, Format] = MappingProxyType({row.name: row for row in _ROWS})
+FORMATS: Mapping[str, DataFormat] = MappingProxyType({row.name: row for row in _ROWS})
 """Every format by its name, in the order in which they are listed."""
 
 
 _ALSO = {other: row.name for row in _ROWS for other in row.also}
 
 
-def list_formats() -> tuple[Format, ...]:
+def list_formats() -> tuple[DataFormat, ...]:
     """List all formats, the package's own first."""
     return _ROWS
 
 
-def find_format(name: str) -> Format:
+def find_format(name: str) -> DataFormat:
     """Look a format up.
 
     Raises:

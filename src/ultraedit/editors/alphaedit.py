@@ -58,7 +58,7 @@ class AlphaEdit(LocateThenEdit):
 
     threshold: float | None = None
     """Directions in which the second moment of a layer's inputs is below are free to write in, as
-    in the released code. It depends on the scale of the inputs; unless given, `kept` decides."""
+    in the released code. It depends on the scale of the inputs. None lets `kept` decide."""
 
     kept: float = 0.7
     """Share of the directions that are free to write in, where no threshold is given."""

@@ -17,7 +17,7 @@ from torch import nn
 from ultraedit.core.errors import ConfigError, StorageError
 from ultraedit.core.files import refuse_existing, sha256, staged
 from ultraedit.core.types import LowRank, Nobody, Observer, Scores, to_json
-from ultraedit.data.streams import Panel, whole
+from ultraedit.data.streams import EditPanel, whole
 from ultraedit.evaluation.outcome import Evaluation, Reference
 from ultraedit.evaluation.scoring import evaluate
 from ultraedit.export.change import base_of, delta_of, provenance_of
@@ -286,7 +286,7 @@ def _scored(
     model: LanguageModel,
     delta: Delta,
     modules: Mapping[str, Compressed],
-    panel: Panel,
+    panel: EditPanel,
     observer: Observer,
 ) -> Adapter:
     """Ask the unedited model, the exactly edited one, and the one with the adapter merged."""

@@ -14,7 +14,7 @@ from ultraedit.host.host import ModelHost
 from ultraedit.models.llama_cpp import LlamaCpp
 from ultraedit.report.formats import format_change, format_percent
 from ultraedit.report.scores import METRICS
-from ultraedit.runs.config import make_config
+from ultraedit.runs.config import RunConfig
 from ultraedit.runs.scores import standing
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def both_sides(
         observer: Told of every question.
     """
     panel = standing(journal)
-    free = make_config(dict(journal.job().settings)).free_answers
+    free = RunConfig.of_job(journal.job()).free_answers
 
     def ask(host: ModelHost, reference: Reference | None) -> Evaluation:
         return evaluate(

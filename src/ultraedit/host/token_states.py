@@ -80,10 +80,10 @@ class LookupHost(ABC):
         outputs = trace.values_at(model, places, outputs={path: module})[path]
         return trace.through_norm(norm, outputs, moves)
 
-    def _places(self, lookups: Sequence[Lookup]) -> list[trace.Place]:
+    def _places(self, lookups: Sequence[Lookup]) -> list[trace.TokenPlace]:
         model = self.language_model
         found = locate(model.tokenizer, lookups, max_length=model.context_length)
-        return [trace.Place(*each) for each in found]
+        return [trace.TokenPlace(*each) for each in found]
 
     def search_offsets(
         self, path: str, goals: Sequence[OffsetGoal], search: OffsetSearch
@@ -113,6 +113,9 @@ class LookupHost(ABC):
         places = self._places([*goal.prompts, goal.essence])
         essence = Encoded(places[-1].ids[: places[-1].at + 1], (0,))
         return trace.Goal(
-            tuple(trace.Row(item, place.at) for item, place in zip(items, places, strict=False)),
-            trace.Row(essence, places[-1].at),
+            tuple(
+                trace.PrefixedRow(item, place.at)
+                for item, place in zip(items, places, strict=False)
+            ),
+            trace.PrefixedRow(essence, places[-1].at),
         )

@@ -1,4 +1,4 @@
-"""Scoring a job on its way: whom a checkpoint asks, and what goes on record."""
+"""Scoring a job on its way: which edits are evaluated, and what goes on record."""
 
 from __future__ import annotations
 
@@ -9,60 +9,92 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from ultraedit.core.errors import ConfigError
 from ultraedit.core.types import CheckpointRecord, Edit, NewestScores, Observer, Recorder
-from ultraedit.data.streams import Source
+from ultraedit.data import general_questions as general
+from ultraedit.data.streams import EditPanel, EditSource
 from ultraedit.evaluation.metrics import turn_means
 from ultraedit.evaluation.monitors import Watch
 from ultraedit.evaluation.outcome import Evaluation, Reference
-from ultraedit.evaluation.perplexity import Text
+from ultraedit.evaluation.perplexity import read_text
 from ultraedit.evaluation.probes import Probing, chat_of
 from ultraedit.evaluation.scoring import evaluate
 from ultraedit.host.host import ModelHost
+from ultraedit.lifelong.settings import JobSettings
 
 Newest = Callable[[Collection[str]], Mapping[str, Edit]]
 """Looks up the last edit made of each of some prompts, all of which were edited."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """How the edits of a job are cut into turns, and when the model is scored."""
+class Evaluator:
+    """Scores the edits of a panel as the settings say; made once, so that it asks the same.
 
-    edits_per_turn: int = 100
-    evaluate_every: int | None = None
-    """Score after every so many turns; None for the end alone."""
-    evaluate_at: tuple[int, ...] = ()
-    """Score after these turns."""
-    score_newest: int | None = None
-    """Also score the so many edits that were made last; None for none."""
-    free_answers: int | None = None
-    """How many edits are also asked freely, before and after all turns; None for all."""
-    text: Text = ()
-    """Passages whose perplexity is measured whenever the model is scored."""
-    probes: tuple[str, ...] = ()
-    """Probes that are asked whenever the model is scored, of `probes.NAMES`."""
-    chat_answers: bool = False
-    """Whether the edits that are asked freely are asked in the model's chat template too."""
-    controls: tuple[str, ...] = ()
-    """Questions that have nothing to do with any edit, whose answers should not change."""
-    seed: int = 0
-    """Chooses the examples of probes that have some."""
+    Every evaluation of a run goes through here: on its way, at its end, after a revert, and by
+    `ultraedit eval`.
+    """
 
-    def __post_init__(self) -> None:
-        """Refuse what no schedule can be.
+    def __init__(
+        self, host: ModelHost, panel: EditPanel, settings: JobSettings, observer: Observer
+    ) -> None:
+        """Read the text for the perplexity, and draw the examples of the probes.
 
         Raises:
-            ConfigError: If a number is too small.
+            ConfigError: If there is no such text.
+            DataError: If it cannot be read, or has no passage.
         """
-        for name in ("edits_per_turn", "evaluate_every", "score_newest"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, got {value}.")
+        tokenizer = host.language_model.tokenizer
+        self.panel = panel
+        self._host, self._settings, self._observer = host, settings, observer
+        self._text = read_text(host, settings.perplexity)
+        self._probing = Probing(settings.probe, tokenizer, panel.edits, settings.seed)
+        self._chat = chat_of(tokenizer) if settings.chat_answers else None
+        self._controls = asked_controls(settings.control_questions)
 
-    def is_due(self, turn: int) -> bool:
-        """Whether a checkpoint belongs after a turn that is not the last."""
-        every = self.evaluate_every is not None and turn % self.evaluate_every == 0
-        return every or turn in self.evaluate_at
+    @property
+    def remarks(self) -> Mapping[str, str]:
+        """By name of a probe what has to be said of it, such as that it was left out."""
+        return self._probing.remarks
+
+    def evaluate(self, reference: Reference | None = None) -> Evaluation:
+        """Score the whole panel on the model as it stands.
+
+        Args:
+            reference: What the unedited model said. None if this is the unedited model.
+        """
+        return self.evaluate_edits(self.panel.edits, self.panel.newest, reference)
+
+    def evaluate_edits(
+        self,
+        edits: Sequence[Edit],
+        newest: Mapping[str, Edit] | None,
+        reference: Reference | None,
+        *,
+        free: bool = True,
+    ) -> Evaluation:
+        """Score some edits of the panel.
+
+        Args:
+            edits: The edits.
+            newest: The last edit made of each prompt, as `evaluation.scoring.questions` takes it.
+            reference: What the unedited model said. None if this is the unedited model.
+            free: Whether answers are generated freely too.
+        """
+        return evaluate(
+            self._host,
+            edits,
+            reference=reference,
+            newest=newest,
+            free_answers=self._settings.free_answers if free else 0,
+            text=self._text,
+            probing=self._probing,
+            in_chat=self._chat if free else None,
+            controls=self._controls,
+            observer=self._observer,
+        )
+
+
+def asked_controls(count: int) -> tuple[str, ...]:
+    """The first so many of the package's control questions, which cover all their kinds."""
+    return tuple(control.prompt for control in general.controls()[:count])
 
 
 @dataclass(frozen=True)
@@ -82,8 +114,8 @@ class Checkpoints:
     def __init__(
         self,
         host: ModelHost,
-        source: Source,
-        schedule: Schedule,
+        source: EditSource,
+        settings: JobSettings,
         recorder: Recorder,
         observer: Observer,
         *,
@@ -97,7 +129,7 @@ class Checkpoints:
         Args:
             host: The model.
             source: All edits of the job.
-            schedule: How many of the newest are asked, and how many freely.
+            settings: How many of the newest are scored, and on what.
             recorder: Told of every evaluation.
             observer: Told of every question.
             newest: Where the last edit of a prompt is looked up. None reads the source again.
@@ -106,15 +138,17 @@ class Checkpoints:
             watch: What else is looked at.
         """
         self._watch = watch
-        self._host, self._source, self._schedule = host, source, schedule
+        self._host, self._source, self._settings = host, source, settings
         self._recorder, self._observer = recorder, observer
-        self.probing = Probing(
-            schedule.probes, host.language_model.tokenizer, source.panel.edits, schedule.seed
-        )
-        self._chat = chat_of(host.language_model.tokenizer) if schedule.chat_answers else None
+        self._evaluator = Evaluator(host, source.panel, settings, observer)
         self._newest = newest
         self._first_turn = first_turn
         self._last = self._read_last(done)
+
+    @property
+    def remarks(self) -> Mapping[str, str]:
+        """By name of a probe what has to be said of it, such as that it was left out."""
+        return self._evaluator.remarks
 
     def made(self, edits: Sequence[Edit]) -> None:
         """Take note of edits that were made."""
@@ -129,7 +163,7 @@ class Checkpoints:
 
     def _read_last(self, made: int) -> deque[Edit]:
         """The newest of so many edits that are made, read from the source."""
-        size = self._schedule.score_newest or 0
+        size = self._settings.score_newest or 0
         behind = self._source.after(max(0, made - size)) if size and made else iter(())
         return deque(islice(behind, min(size, made)), maxlen=size)
 
@@ -142,7 +176,7 @@ class Checkpoints:
     def unedited(self) -> Evaluation:
         """Ask the unedited model about the whole panel, and record it."""
         panel, begun = self._source.panel, time.perf_counter()
-        found = self._ask(panel.edits, panel.newest, None, free=True)
+        found = self._evaluator.evaluate()
         seen = {} if self._watch is None else self._watch.unedited
         self._record(0, 0, len(panel.edits), begun, Checked(found, None, seen))
         return found
@@ -159,34 +193,15 @@ class Checkpoints:
         begun = time.perf_counter()
         edits = self._source.panel.made(made)
         found = Checked(
-            self._ask(edits, self._newest_of(edits, made), reference, free=free),
+            self._evaluator.evaluate_edits(
+                edits, self._newest_of(edits, made), reference, free=free
+            ),
             self._ask_newest(),
             {} if self._watch is None else self._watch.look(),
             self._host.asked_norms(),
         )
         self._record(turn, made, len(edits), begun, found)
         return found
-
-    def _ask(
-        self,
-        edits: Sequence[Edit],
-        newest: Mapping[str, Edit] | None,
-        reference: Reference | None,
-        *,
-        free: bool,
-    ) -> Evaluation:
-        return evaluate(
-            self._host,
-            edits,
-            reference=reference,
-            newest=newest,
-            free_answers=self._schedule.free_answers if free else 0,
-            text=self._schedule.text,
-            probing=self.probing,
-            in_chat=self._chat if free else None,
-            controls=self._schedule.controls,
-            observer=self._observer,
-        )
 
     def _ask_newest(self) -> NewestScores | None:
         """Score the edits made last. Whatever overrules one of them is among them."""
@@ -214,7 +229,7 @@ class Checkpoints:
         return {edit.prompt: edit for edit in before if edit.prompt in prompts}
 
     def _record(self, turn: int, made: int, edits: int, begun: float, found: Checked) -> None:
-        panel, size = self._source.panel, self._schedule.edits_per_turn
+        panel, size = self._source.panel, self._settings.edits_per_turn
         by_turn = {
             name: turn_means(scores, panel.places, size)
             for name, scores in found.panel.by_edit.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -29,16 +29,16 @@ from ultraedit.core.types import (
 )
 from ultraedit.data import general_questions as general
 from ultraedit.data import streams as stream
-from ultraedit.data.streams import Background, InMemory, Source, Tokenised, tokenised
+from ultraedit.data.streams import Background, EditSource, InMemory, Tokenised, tokenised
 from ultraedit.editors import DEFAULT_EDITOR, make_editor, name_of
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.evaluation.monitors import Halted, Watch
 from ultraedit.evaluation.outcome import Evaluation
-from ultraedit.evaluation.probes import chosen
 from ultraedit.host.host import ModelHost
 from ultraedit.host.second_moments import PROMPTS, OfPrompts, Statistics
-from ultraedit.lifelong.checkpoints import Checked, Checkpoints, Newest, Schedule
+from ultraedit.lifelong.checkpoints import Checked, Checkpoints, Newest
 from ultraedit.lifelong.loop import MemoryRecorder, Progress, run_turns
+from ultraedit.lifelong.settings import CONTROL_QUESTIONS, JobSettings
 from ultraedit.models import Preset, choose_preset, save
 from ultraedit.models.generation import generate
 
@@ -46,9 +46,6 @@ if TYPE_CHECKING:
     from ultraedit.models import LanguageModel
     from ultraedit.report import Verdict
 
-
-CONTROL_QUESTIONS = 100
-"""So many of the package's 200 control questions are asked unless somebody says otherwise."""
 
 _log = logging.getLogger("ultraedit")
 
@@ -166,13 +163,13 @@ def edit(
         ConfigError: If a pattern matches nothing that can be edited, or there is no such probe.
         NumericalError: If a turn's update is not finite; the turns before it stay applied.
     """
-    schedule = Schedule(
+    settings = JobSettings(
         edits_per_turn=edits_per_turn,
         evaluate_every=evaluate_every,
         free_answers=free_answers,
-        probes=chosen(probes),
+        probe=tuple(probes),
         chat_answers=chat_answers,
-        controls=asked_controls(control_questions),
+        control_questions=min(control_questions, len(general.controls())),
     )
     editor = make_editor(DEFAULT_EDITOR, {}) if editor is None else editor
     preset = choose_preset(language_model, None, modules, name_of(getattr(editor, "inner", editor)))
@@ -184,8 +181,8 @@ def edit(
     host = ModelHost(language_model, modules, getattr(editor, "master", "float32"), statistics)
     kept = MemoryRecorder()
     both = kept if recorder is None else _Both([kept, recorder])
-    result = carry_out(host, editor, InMemory(edits), schedule, recorder=both, observer=observer)
-    return replace(result, turns=tuple(kept.turns))
+    job = LifelongJob(host, editor, InMemory(edits), settings, recorder=both, observer=observer)
+    return replace(job.run(), turns=tuple(kept.turns))
 
 
 def _warn_of_step(editor: Editor, preset: Preset, model: str) -> None:
@@ -201,144 +198,206 @@ def _warn_of_step(editor: Editor, preset: Preset, model: str) -> None:
         )
 
 
-def asked_controls(count: int) -> tuple[str, ...]:
-    """The first so many of the package's control questions, which cover all their kinds."""
-    return tuple(control.prompt for control in general.controls()[:count])
+class StartingPoint:
+    """Where a job begins. This one: with an unedited model, and nothing on record.
 
-
-def carry_out(
-    host: ModelHost,
-    editor: Editor,
-    source: Source,
-    schedule: Schedule,
-    *,
-    done: int = 0,
-    first_turn: int = 1,
-    before: Evaluation | None = None,
-    asked: Callable[[Evaluation], None] | None = None,
-    start: Callable[[], Progress] | None = None,
-    newest: Newest | None = None,
-    watch: Watch | None = None,
-    take_back: Callable[[str], Progress] | None = None,
-    halted: str | None = None,
-    recorder: Recorder | None = None,
-    observer: Observer | None = None,
-) -> EditResult:
-    """Make the edits of a job, from the beginning or from where it was interrupted.
-
-    They are read and tokenised by a thread while the model is at work on those before them. No more
-    of them are held than a few turns, the panel and the newest.
-
-    Args:
-        host: The model, unedited.
-        editor: The method.
-        source: All edits of the job, and which of them are scored.
-        schedule: How to cut them, and when to score.
-        done: How many of them an earlier process has made.
-        first_turn: Turn of the first of them.
-        before: What the unedited model says, if it was asked before.
-        asked: Told what it says, if it is asked now.
-        start: Brings the model to where that process, or an earlier list, left it, and says
-            where that is. Called after the unedited model was asked. None starts anew.
-        newest: Where the last edit made of a prompt is looked up. None reads the source again.
-        watch: What else is looked at whenever the model is scored, and the guard that may end it.
-        take_back: Brings the model and its record to the turn before the last, where the guard is
-            to do that, and records why. None leaves the last turn as it is.
-        halted: Why an earlier process took a turn back and would have made no more. The model is
-            then scored where it stands.
-        recorder: Told of every turn and evaluation as it happens.
-        observer: Told how far the job is.
-
-    Returns:
-        The edited model with its scores.
-
-    Raises:
-        DataError: If there is no edit, or one is longer than the model's context.
-        NumericalError: If a turn's update is not finite; the turns before it stay applied.
-        KeyboardInterrupt: After Ctrl-C, once the turn at work is recorded.
+    What keeps a record derives from it, so that a job can go on where an earlier process left it.
     """
-    total = source.total
-    if not total:
-        raise DataError("There is no edit to make.")
-    for sentence in stream.oddities(source, host.language_model.tokenizer):
-        _log.warning("%s", sentence)
-    observer = observer or Nobody()
-    recorder = recorder or MemoryRecorder()
-    checkpoints = Checkpoints(
-        *(host, source, schedule, recorder, observer),
-        newest=newest,
-        done=done,
-        first_turn=first_turn,
-        watch=watch,
-    )
-    if before is None:
-        before = checkpoints.unedited()
-        if asked is not None:
-            asked(before)
-    reference = before.reference
-    progress = Progress(editor.init(host)) if start is None else start()
-    earlier = progress.edits - done
 
-    def check_if_due() -> None:
-        made = progress.edits - earlier
-        if 0 < made < total and schedule.is_due(progress.turns):
-            with host.viewed(editor, progress.state):
-                found = checkpoints.edited(progress.turns, made, reference, free=False)
-            if (why := checkpoints.breach(found, before)) is not None:
-                raise Halted(why)
-            observer.stage("Editing", total - made)
+    edits = 0
+    """How many edits of the job an earlier process has made."""
+    first_turn = 1
+    """Turn of the first edit of the job."""
+    before: Evaluation | None = None
+    """What the unedited model said, if it was asked before."""
+    halted: str | None = None
+    """Why an earlier process took a turn back and would have made no more. The model is then
+    scored where it stands."""
+    newest: Newest | None = None
+    """Where the last edit made of a prompt is looked up. None reads the source again."""
+    takes_back = False
+    """Whether the turn at which a guard ends the job is taken back."""
 
-    def after_turn(turn: Turn, _: Progress) -> None:
-        checkpoints.made(turn.edits)
-        observer.advance(len(turn.edits))
-        check_if_due()
+    def keep_before(self, before: Evaluation) -> None:
+        """Keep what the unedited model says."""
 
-    def make_all() -> None:
-        check_if_due()  # an interrupted run may have stopped just before it
-        observer.stage("Editing", total - done)
-        cut = turns(source.after(done), schedule.edits_per_turn, progress.turns + 1)
-        with Background(tokenised(cut, host.encode, done)) as ready:
-            run_turns(host, editor, _expected(host, ready), recorder, progress, after_turn)
+    def start(self, host: ModelHost, editor: Editor) -> Progress:
+        """Bring the model to where the earlier process left it, and say where that is."""
+        return Progress(editor.init(host))
 
-    def check_last() -> Checked:
-        with host.viewed(editor, progress.state):
-            made = progress.edits - earlier
-            return checkpoints.edited(progress.turns, made, reference, free=True)
+    def take_back(self, why: str) -> Progress:
+        """Bring the model and its record to the turn before the last, and record why."""
+        raise NotImplementedError(f"Without a record no turn is taken back: {why}")
 
-    def make_and_check() -> tuple[Checked | None, str | None]:
-        """What the last checkpoint saw, if it was made, and why the guard ends the job."""
-        try:
-            make_all()
-            host.expect({})
-            seen = check_last()
-            return seen, checkpoints.breach(seen, before)
-        except Halted as halt:
-            host.expect({})
-            return None, str(halt)
 
-    after, why = (None, None) if halted is not None else make_and_check()
-    ended = halted if why is None else f"ended after turn {progress.turns}: {why}"
-    if why is not None and take_back is not None:
-        if progress.turns > 1:
-            ended = f"turn {progress.turns} was taken back: {why}"
-            progress = take_back(ended)
-            checkpoints.stand_at(progress.edits - earlier)
-            after = None
+class LifelongJob:
+    """The edits of a job, made turn after turn and scored on the way.
+
+    They are read and tokenized by a thread while the model is at work on those before them. No more
+    of them are held than a few turns, the panel and the newest.
+    """
+
+    def __init__(
+        self,
+        host: ModelHost,
+        editor: Editor,
+        source: EditSource,
+        settings: JobSettings,
+        start: StartingPoint | None = None,
+        *,
+        watch: Watch | None = None,
+        recorder: Recorder | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        """Score the unedited model, and bring it to where the job begins.
+
+        Args:
+            host: The model, unedited.
+            editor: The method.
+            source: All edits of the job, and which of them are scored.
+            settings: How to cut them, and when to score.
+            start: Where to begin. None begins anew.
+            watch: What else is measured whenever the model is scored, and the guard that may end
+                the job.
+            recorder: Receives every turn and evaluation as it happens.
+            observer: Receives progress updates.
+
+        Raises:
+            DataError: If there is no edit, or one is longer than the model's context.
+        """
+        if not source.total:
+            raise DataError("There is no edit to make.")
+        for sentence in stream.oddities(source, host.language_model.tokenizer):
+            _log.warning("%s", sentence)
+        self._host, self._editor, self._source, self._settings = host, editor, source, settings
+        self._start = start or StartingPoint()
+        self._recorder, self._observer = recorder or MemoryRecorder(), observer or Nobody()
+        self._checkpoints = Checkpoints(
+            *(host, source, settings, self._recorder, self._observer),
+            newest=self._start.newest,
+            done=self._start.edits,
+            first_turn=self._start.first_turn,
+            watch=watch,
+        )
+        if self._start.before is None:
+            self._before = self._checkpoints.unedited()
+            self._start.keep_before(self._before)
         else:
-            ended = f"ended after turn 1, since the first turn is not taken back: {why}"
-    after = check_last() if after is None else after
-    return EditResult(
-        host=host,
-        editor=editor,
-        before=before,
-        after=after.panel,
-        turns=(),
-        progress=progress,
-        scored=len(source.panel.made(progress.edits - earlier)),
-        newest=after.newest,
-        halted=ended,
-        probed=checkpoints.probing.remarks,
-    )
+            self._before = self._start.before
+        self._progress = self._start.start(host, editor)
+        self._earlier = self._progress.edits - self._start.edits
+
+    @property
+    def made(self) -> int:
+        """How many edits of the job are made."""
+        return self._progress.edits - self._earlier
+
+    def run(self) -> EditResult:
+        """Make all edits that are left, and score the model.
+
+        Raises:
+            NumericalError: If a turn's update is not finite; the turns before it stay applied.
+            KeyboardInterrupt: After Ctrl-C, once the turn at work is recorded.
+        """
+        if self._start.halted is not None:
+            return self._result(self.evaluate(), self._start.halted)
+        last: Checked | None = None
+        try:
+            self.advance()
+            last = self.evaluate()
+            self._require_passed(last)
+        except Halted as halt:
+            return self.finish(last, why=str(halt))
+        return self.finish(last)
+
+    def evaluate(self, *, free: bool = True) -> Checked:
+        """Score the model on the edits that are made, and record it.
+
+        Args:
+            free: Whether answers are generated freely too.
+        """
+        with self._host.viewed(self._editor, self._progress.state):
+            return self._checkpoints.edited(
+                self._progress.turns, self.made, self._before.reference, free=free
+            )
+
+    def advance(self) -> None:
+        """Make the edits that are left, scoring the model after the turns that the settings name.
+
+        Raises:
+            Halted: If the guard ends the job.
+        """
+        self._evaluate_if_due()  # an interrupted run may have stopped just before it
+        done = self._start.edits
+        self._observer.stage("Editing", self._source.total - done)
+        cut = turns(
+            self._source.after(done), self._settings.edits_per_turn, self._progress.turns + 1
+        )
+        try:
+            with Background(tokenised(cut, self._host.encode, done)) as ready:
+                run_turns(
+                    *(self._host, self._editor, _expected(self._host, ready)),
+                    *(self._recorder, self._progress, self._after_turn),
+                )
+        except Halted:
+            self._host.expect({})
+            raise
+        self._host.expect({})
+
+    def finish(self, last: Checked | None = None, why: str | None = None) -> EditResult:
+        """End the job where it stands.
+
+        Args:
+            last: The evaluation of the last turn, if it is made.
+            why: Why the guard ends the job; None if it does not.
+        """
+        if why is None:
+            return self._result(last, None)
+        turn = self._progress.turns
+        if not self._start.takes_back:
+            return self._result(last, f"ended after turn {turn}: {why}")
+        if turn == 1:
+            return self._result(
+                last, f"ended after turn 1, since the first turn is not taken back: {why}"
+            )
+        ended = f"turn {turn} was taken back: {why}"
+        self._progress = self._start.take_back(ended)
+        self._checkpoints.stand_at(self.made)
+        return self._result(None, ended)
+
+    def _evaluate_if_due(self) -> None:
+        if 0 < self.made < self._source.total and self._settings.is_due(self._progress.turns):
+            self._require_passed(self.evaluate(free=False))
+            self._observer.stage("Editing", self._source.total - self.made)
+
+    def _after_turn(self, turn: Turn, _: Progress) -> None:
+        self._checkpoints.made(turn.edits)
+        self._observer.advance(len(turn.edits))
+        self._evaluate_if_due()
+
+    def _require_passed(self, checked: Checked) -> None:
+        """End the job if the guard does not let the model through.
+
+        Raises:
+            Halted: If it does not.
+        """
+        if (why := self._checkpoints.breach(checked, self._before)) is not None:
+            raise Halted(why)
+
+    def _result(self, last: Checked | None, halted: str | None) -> EditResult:
+        after = last or self.evaluate()
+        return EditResult(
+            host=self._host,
+            editor=self._editor,
+            before=self._before,
+            after=after.panel,
+            turns=(),
+            progress=self._progress,
+            scored=len(self._source.panel.made(self.made)),
+            newest=after.newest,
+            halted=halted,
+            probed=self._checkpoints.remarks,
+        )
 
 
 def _expected(host: ModelHost, ready: Iterable[Tokenised]) -> Iterator[Turn]:

@@ -67,7 +67,7 @@ class Header(NamedTuple):
     end: int
 
 
-class Checkpoint:
+class CheckpointFolder:
     """A folder with safetensors, and the weights as they were loaded from it."""
 
     def __init__(self, folder: Path, model: PreTrainedModel) -> None:

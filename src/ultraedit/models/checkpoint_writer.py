@@ -27,7 +27,7 @@ from ultraedit.models.checkpoint import (
     INDEX,
     OTHER_WEIGHTS,
     WEIGHTS,
-    Checkpoint,
+    CheckpointFolder,
     Header,
     Piece,
     read_header,
@@ -83,7 +83,7 @@ class Changes:
         return {*self.pieces, *self.dropped}
 
 
-def changes_of(checkpoint: Checkpoint, model: PreTrainedModel) -> Changes:
+def changes_of(checkpoint: CheckpointFolder, model: PreTrainedModel) -> Changes:
     """Find out which tensors of a checkpoint are to be rewritten.
 
     Raises:
@@ -149,7 +149,11 @@ def _is_model(folder: Path) -> bool:
 
 
 def write_changed(
-    checkpoint: Checkpoint, model: PreTrainedModel, changes: Changes, folder: Path, target: Path
+    checkpoint: CheckpointFolder,
+    model: PreTrainedModel,
+    changes: Changes,
+    folder: Path,
+    target: Path,
 ) -> None:
     """Write a checkpoint with the changes of a model, and check what was written.
 
@@ -193,7 +197,7 @@ def write_changed(
 
 
 def new_value(
-    checkpoint: Checkpoint, model: PreTrainedModel, changes: Changes, tensor: str
+    checkpoint: CheckpointFolder, model: PreTrainedModel, changes: Changes, tensor: str
 ) -> Tensor:
     """What an edited tensor becomes, on the CPU, in the precision that it is stored in.
 
@@ -233,7 +237,7 @@ def _holds(dtype: torch.dtype, values: Tensor) -> bool:
 
 
 def _rewrite(
-    checkpoint: Checkpoint, model: PreTrainedModel, changes: Changes, name: str, target: Path
+    checkpoint: CheckpointFolder, model: PreTrainedModel, changes: Changes, name: str, target: Path
 ) -> None:
     """Write one file of weights anew, tensor by tensor, and read it back."""
     source = checkpoint.folder / name
@@ -269,7 +273,7 @@ def _rewrite(
 
 
 def _check(
-    checkpoint: Checkpoint, model: PreTrainedModel, changes: Changes, name: str, target: Path
+    checkpoint: CheckpointFolder, model: PreTrainedModel, changes: Changes, name: str, target: Path
 ) -> None:
     """Read a rewritten file back: nothing is missing, edited tensors are new, all others old.
 
@@ -401,7 +405,7 @@ def _compare_files(source: Path, target: Path) -> None:
 
 
 def _update_index(
-    checkpoint: Checkpoint, changes: Changes, rewritten: set[str], folder: Path
+    checkpoint: CheckpointFolder, changes: Changes, rewritten: set[str], folder: Path
 ) -> None:
     """Take dropped tensors out of the index, and note the new size; leave it if neither changed."""
     index = read_json(checkpoint.folder / INDEX)
@@ -421,7 +425,7 @@ def _data_size(path: Path) -> int:
     return sum(header.end - header.start for header in read_header(path)[0].values())
 
 
-def _never_quantized(checkpoint: Checkpoint, model: PreTrainedModel) -> list[str]:
+def _never_quantized(checkpoint: CheckpointFolder, model: PreTrainedModel) -> list[str]:
     """Modules whose matrices the checkpoint does not quantize, the output head among them."""
     stored = [
         name.removesuffix(".weight")

@@ -51,10 +51,10 @@ class Delta:
     turns: int
 
     created: str = ""
-    """When the delta was made, ISO 8601 in UTC. Now, unless given."""
+    """When the delta was made, ISO 8601 in UTC. Empty takes the present time."""
 
     version: str = ""
-    """Version of this package that made it. The one at work, unless given."""
+    """Version of this package that made it. Empty takes this one."""
 
     facts: str = ""
     """Hash of the facts that hold; empty in files of older versions."""

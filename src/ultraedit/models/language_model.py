@@ -14,7 +14,7 @@ from ultraedit.core.errors import DataError
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from ultraedit.models.checkpoint import Checkpoint
+    from ultraedit.models.checkpoint import CheckpointFolder
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class LanguageModel:
     sha256: str | None = None
     """Hash of the GGUF file, where `source` is one."""
 
-    checkpoint: Checkpoint | None = None
+    checkpoint: CheckpointFolder | None = None
     """The files that it was loaded from, which a saved model is a change of. None for one that was
     made in memory."""
 

@@ -15,7 +15,7 @@ from ultraedit.models.overlays.memory_folder import BASE
 _ACCEPTED = "Give a model folder, a .gguf file, an alias or a Hugging Face id"
 
 
-class Source(NamedTuple):
+class ModelLocation(NamedTuple):
     """Where a model is read from."""
 
     origin: str
@@ -34,7 +34,7 @@ class Source(NamedTuple):
     """Folder of a model that is more than its weights; `location` is its unedited one."""
 
 
-def resolve(name: str) -> Source:
+def resolve(name: str) -> ModelLocation:
     """Find the model that `name` stands for, unpacking a GGUF file that is new.
 
     Raises:
@@ -51,7 +51,7 @@ def resolve(name: str) -> Source:
     if name.startswith((".", "~")) or path.is_absolute() or path.suffix.lower() == ".gguf":
         raise ConfigError(f"There is no file or folder {name}. {_ACCEPTED}.")
     try:
-        return Source(name, name, offline=not check_hub(name))
+        return ModelLocation(name, name, offline=not check_hub(name))
     except ConfigError as error:
         raise ConfigError(
             f"Unknown model {name!r}: it is no folder, file or alias here, and {error}. "
@@ -71,28 +71,28 @@ def _is_model(folder: Path) -> bool:
     return (folder / "config.json").is_file() or has_beside(folder)
 
 
-def _folder(path: Path) -> Source:
+def _folder(path: Path) -> ModelLocation:
     if has_beside(path):
-        return Source(str(path), str(path / BASE), beside=str(path))
+        return ModelLocation(str(path), str(path / BASE), beside=str(path))
     if _is_model(path):
-        return Source(str(path), str(path))
+        return ModelLocation(str(path), str(path))
     inside = [path / "model"] if _is_model(path / "model") else sorted(path.glob("*.gguf"))
     hint = f"Did you mean {inside[0]}?" if inside else f"{_ACCEPTED}."
     raise ConfigError(f"The folder {path} holds no model: it has no config.json. {hint}")
 
 
-def _file(path: Path) -> Source:
+def _file(path: Path) -> ModelLocation:
     if path.suffix.lower() != ".gguf":
         raise ConfigError(f"{path} is neither a model folder nor a .gguf file. {_ACCEPTED}.")
     folder, sha256 = unpacked(path)
-    return Source(str(path), str(folder), sha256)
+    return ModelLocation(str(path), str(folder), sha256)
 
 
-def _alias(alias: Alias) -> Source:
+def _alias(alias: Alias) -> ModelLocation:
     path = alias.gguf()
     if path is not None:
         return _file(path)
     try:
-        return Source(alias.hub_id, alias.hub_id, offline=not check_hub(alias.hub_id))
+        return ModelLocation(alias.hub_id, alias.hub_id, offline=not check_hub(alias.hub_id))
     except ConfigError as error:
         raise install_hint(alias, error) from error

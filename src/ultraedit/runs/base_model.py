@@ -15,8 +15,8 @@ from ultraedit.lifelong.loop import keep_freed_memory
 from ultraedit.models import LanguageModel
 from ultraedit.models.delta import short
 from ultraedit.models.fingerprint import fingerprint
-from ultraedit.runs.config import RunConfig, make_config
-from ultraedit.runs.resolution import Settings, resolved_again
+from ultraedit.runs.config import RunConfig
+from ultraedit.runs.resolution import ResolvedSettings, resolved_again
 from ultraedit.runs.store import Journal
 
 
@@ -31,13 +31,14 @@ class ModelSource(NamedTuple):
     master: Master
 
     @classmethod
-    def of(cls, config: RunConfig, settings: Settings) -> ModelSource:
+    def of(cls, settings: ResolvedSettings) -> ModelSource:
         """What the settings of a run say of it.
 
         Raises:
             ConfigError: If the processes of this job cannot each have such a model.
         """
         ranks.require_device(settings.device)
+        config = settings.config
         if config.device_map == "auto" and ranks.size() > 1:
             raise ConfigError(
                 f"--device-map auto takes all devices for one process, and {ranks.size()} are at "
@@ -67,25 +68,24 @@ class ModelSource(NamedTuple):
         return ModelHost(self.load(), self.modules, self.master)
 
 
-def load_base(journal: Journal, settings: Settings) -> LanguageModel:
+def load_base(journal: Journal, settings: ResolvedSettings) -> LanguageModel:
     """Load the unedited model of a run, and check that it still is that model.
 
     Raises:
         ConfigError: If there is none of its name, or its weights are others.
     """
-    config = make_config(dict(journal.job().settings))
-    loaded = ModelSource.of(config, settings).load()
-    _check(journal, config, fingerprint(loaded.model))
+    loaded = ModelSource.of(settings).load()
+    _check(journal, settings.config.model, fingerprint(loaded.model))
     return loaded
 
 
 def open_host(
     journal: Journal,
     observer: Observer,
-    given: tuple[RunConfig, Settings] | None = None,
+    settings: ResolvedSettings | None = None,
     *,
     turn: int | None = None,
-) -> tuple[ModelHost, Settings]:
+) -> tuple[ModelHost, ResolvedSettings]:
     """Load the unedited model of a run as a host that edits the run's modules.
 
     A run that has no model yet gets this one. Where several processes are at work, every one of
@@ -94,28 +94,24 @@ def open_host(
     Args:
         journal: The run.
         observer: Told of it.
-        given: The settings of the newest job, as they are and as what they became. None takes
-            them from the journal.
-        turn: Where the run will be brought to; the last turn that stands unless given.
+        settings: The settings of the newest job. None takes them from the journal.
+        turn: Where the run will be brought to; None for the last active turn.
 
     Raises:
         ConfigError: If the model is gone or another, or the settings no longer hold.
         StorageError: If the snapshot that the turn is restored from is gone.
     """
-    config, settings = given or (
-        make_config(dict(journal.job().settings)),
-        resolved_again(journal),
-    )
+    settings = settings or resolved_again(journal)
     _require_snapshot(journal, journal.head() if turn is None else turn)
     observer.stage("Loading the model")
-    source = ModelSource.of(config, settings)
+    source = ModelSource.of(settings)
     copies = ranks.Copies(ModelSource.host, source) if ranks.size() > 1 else None
     loaded = source.load()
     found = fingerprint(loaded.model)
     if journal.value("fingerprint") is None:
         journal.set_value("fingerprint", found)
-    _check(journal, config, found)
-    first = make_config(dict(journal.jobs()[0].settings))
+    _check(journal, settings.config.model, found)
+    first = RunConfig.of_job(journal.jobs()[0])
     prompts = journal.value("prompts") or ()
     statistics = provider(first.corpus, first.corpus_samples, prompts, observer)
     if copies is None:
@@ -140,7 +136,7 @@ def _require_snapshot(journal: Journal, turn: int) -> None:
         )
 
 
-def _check(journal: Journal, config: RunConfig, found: str) -> None:
+def _check(journal: Journal, model: str, found: str) -> None:
     """Refuse weights that are not those of the run.
 
     Raises:
@@ -149,7 +145,7 @@ def _check(journal: Journal, config: RunConfig, found: str) -> None:
     noted = journal.value("fingerprint")
     if noted is not None and found != noted:
         raise ConfigError(
-            f"{config.model} is not the model that {journal.path.parent} was begun with: its "
+            f"{model} is not the model that {journal.path.parent} was begun with: its "
             f"weights have the fingerprint {short(found)}, those of the run {short(noted)}. "
             "Put that model back."
         )

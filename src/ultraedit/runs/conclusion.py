@@ -9,8 +9,7 @@ from ultraedit import report
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.types import Observer, to_json
 from ultraedit.lifelong.session import EditResult
-from ultraedit.runs.config import RunConfig
-from ultraedit.runs.resolution import Settings, describe
+from ultraedit.runs.resolution import ResolvedSettings, describe
 from ultraedit.runs.store import RunFolder
 
 
@@ -54,8 +53,7 @@ def conclude(
 
 
 def summarize(
-    config: RunConfig,
-    settings: Settings,
+    settings: ResolvedSettings,
     result: EditResult,
     folder: RunFolder,
     remarks: Mapping[str, str] | None = None,
@@ -63,8 +61,7 @@ def summarize(
     """The run in one object: ``summary.json``.
 
     Args:
-        config: The settings of its newest job.
-        settings: What these became.
+        settings: The settings of its newest job.
         result: What came of it.
         folder: Its folder.
         remarks: What has to be said of the scores beside what the result says.
@@ -74,8 +71,8 @@ def summarize(
     return {
         # As the user named them, whoever has come to the end: settings on record have whole paths.
         "model": folder.journal.value("settings")["model"],
-        "data": folder.journal.job().data or config.data,
-        "editor": config.editor,
+        "data": folder.journal.job().data or settings.config.data,
+        "editor": settings.config.editor,
         "edits": progress.edits,
         "scored": result.scored,
         "turns": progress.turns,
@@ -85,7 +82,7 @@ def summarize(
         "peak_memory_bytes": last["memory_bytes"],
         **result.outcome,
         "newest": None if result.newest is None else to_json(result.newest),
-        "resolved": describe(config, settings)["resolved"],
+        "resolved": describe(settings)["resolved"],
         "remarks": result.remarks | dict(remarks or {}),
         "verdict": result.verdict.to_json(),
     }

@@ -1,14 +1,33 @@
-"""The settings of a run: what the user chose, checked, and where each default came from."""
+"""The settings of a run: what the user chose, checked. Each is one field of `RunConfig`."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
-from ultraedit.core.errors import ConfigError, did_you_mean, expected_value
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.settings import (
+    EDITOR,
+    EVALUATION,
+    FACTS,
+    MACHINE,
+    MONITORS,
+    OUTPUT,
+    SPLIT,
+    TRAINING,
+    Names,
+    SettingsModel,
+    shown,
+)
+from ultraedit.evaluation.metrics.registry import GUARDED, METRICS
+from ultraedit.lifelong.settings import CORPUS_HELP, JobSettings
+
+if TYPE_CHECKING:
+    from ultraedit.runs.store.entries import Job
 
 try:
     import tomllib
@@ -16,134 +35,189 @@ except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib  # type: ignore[import-not-found,no-redef,unused-ignore]
 
 
-class RunConfig(BaseModel):
-    """Everything that decides what a run does. Written into its folder as ``config.json``."""
+def _guarded(*, most: bool) -> str:
+    """The metrics that a guard takes a largest, or a smallest, value of."""
+    return "".join(f", {name}" for name in GUARDED if METRICS[name].lower_is_better == most)
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str
-    """Folder, Hugging Face id, GGUF file or alias."""
+def _thresholds(value: Any) -> Any:
+    """Read ``NAME=X``, as the command line has them."""
+    if not isinstance(value, list | tuple):
+        return value
+    thresholds = {}
+    for text in value:
+        name, equals, number = str(text).partition("=")
+        try:
+            thresholds[name.strip()] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise ConfigError(f"--guard takes NAME=X, such as norm=0.5, got {text!r}.")
+    return thresholds
 
-    data: str
-    """``FORMAT:PATH``."""
 
-    editor: str = "ultraedit"
+class RunConfig(JobSettings):
+    """Everything that decides what a run does. Written into its folder as ``config.json``.
 
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Options of the editor that the user set, such as ``{"eta": 1e-3}``."""
+    A field is the setting everywhere: in a config file by its name, on the command line as the
+    option that `shown` describes, in help and docs/cli.md by its description and default.
+    """
 
-    modules: tuple[str, ...] | None = None
-    """Module patterns. None takes those of the preset."""
+    separator: ClassVar[str] = "-"
+    if_missing: ClassVar[str] = "Give it, or a --config file with it."
 
-    preset: str | None = None
-    """Name or file of a preset. None finds the one of the model and the data set."""
-
-    corpus: str | None = None
-    """Text for the second moments that some editors need; None takes the edits' own prompts."""
-
-    corpus_samples: int = Field(default=1_000, ge=1)
-    """Passages of the corpus."""
-
-    edits_per_turn: int = Field(default=100, ge=1)
-    turns: int | None = Field(default=None, ge=1)
-    """Stop after this many turns."""
-
-    limit: int | None = Field(default=None, ge=1)
-    """Take this many rows of the data."""
-
-    use_rephrases: int = Field(default=0, ge=0)
-    """How many rephrases of each fact are edited on too, and then not scored."""
-
-    free_answers: int | None = Field(default=None, ge=0)
-    """How many edits are also asked freely, evenly spaced. None for all, 0 for none."""
-
-    chat_answers: bool = False
-    """Also ask these edits, and their rephrases, inside the model's chat template."""
-
-    control_questions: int = Field(default=100, ge=0, le=200)
-    """So many of the package's control questions are asked before and after. 0 for none."""
-
-    evaluate_every: int | None = Field(default=None, ge=1)
-    """Score all edits so far after every so many turns. None for the end alone."""
-
-    evaluate_at: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    """Score all edits so far after these turns."""
-
-    perplexity: str | None = None
-    """Text whose perplexity is measured whenever the model is scored. None for none."""
-
-    probe: tuple[str, ...] = ()
-    """Probes of real use that are asked whenever the run is scored."""
-
-    score_sample: int | None = Field(default=None, ge=1)
-    """Score a sample of so many edits in the place of all, and hold no others than these."""
-
-    score_newest: int | None = Field(default=None, ge=1)
-    """Whenever the run is scored, also score so many edits that were made last."""
-
-    monitor: tuple[Literal["spectrum", "locality"], ...] = ()
-    """What is watched whenever the run is scored: the spectra of the weight changes, the divergence
-    on locality prompts."""
-
-    control: int = Field(default=0, ge=0)
-    """Watch so many rows behind those that are edited."""
-
-    ability: tuple[str, ...] = ()
-    """Watch these tasks of general ability."""
-
-    ability_limit: int | None = Field(default=None, ge=1)
-    """Questions of each; None for all."""
-
-    ability_data: str | None = None
-    """Data folder with their rows; None takes them from the network."""
-
-    guard: dict[str, float] = Field(default_factory=dict)
-    """Thresholds at which the run is ended, such as ``{"norm": 0.5}``."""
-
-    guard_action: Literal["stop", "back"] = "stop"
-    """What ends it: nothing more, or the last turn is taken back."""
-
-    trunk: bool = False
-    """Keep what lies below the edited layers for every question that is asked: scoring on the way
-    then costs the layers above alone, and its figures may differ in the last digits."""
-
-    snapshot_every: int = Field(default=100, ge=1)
-    """Keep all that the run carries on after every so many turns, for quick ways back."""
-
-    dtype: str = "auto"
-    device: str = "auto"
-    device_map: Literal["auto", "stream"] | None = None
-    """``auto`` spreads the model over all devices, ``stream`` leaves the layers below the edited
-    ones in their file. None puts all of it on `device`."""
-
-    seed: int = 0
-    save_model: bool = True
+    model: str = Field(
+        description="Folder, .gguf file, alias such as smollm2, or Hugging Face id.",
+        json_schema_extra=shown(FACTS, "MODEL", in_edit=True),
+    )
+    data: str = Field(
+        description="File of facts as FORMAT:PATH; a .jsonl, .csv or .tsv file needs no format.",
+        json_schema_extra=shown(FACTS, "FORMAT:PATH", in_append=True),
+    )
+    limit: int | None = Field(
+        default=None,
+        ge=1,
+        description="Take the first N rows of the file.",
+        json_schema_extra=shown(FACTS, default="all", in_edit=True, in_append=True),
+    )
+    turns: int | None = Field(
+        default=None,
+        ge=1,
+        description="Stop after N turns.",
+        json_schema_extra=shown(FACTS, default="as many as the facts need"),
+    )
+    editor: str = Field(
+        default="ultraedit",
+        description="Editing method, one of `ultraedit editors list`.",
+        json_schema_extra=shown(EDITOR, "NAME", in_edit=True),
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Options of the editor that the user set, such as {eta = 1e-3}.",
+    )
+    modules: tuple[str, ...] | None = Field(
+        default=None,
+        description="Linear layers to edit, such as 'layers.[25-28].mlp.down_proj'; several "
+        "patterns are separated by commas.",
+        json_schema_extra=shown(EDITOR, "PATTERNS", default="those of the preset", in_edit=True),
+    )
+    preset: str | None = Field(
+        default=None,
+        description="Preset that gives modules, eta and ridge, by name or as a .toml file.",
+        json_schema_extra=shown(EDITOR, "FILE|NAME", default="that of the model and the data"),
+    )
+    use_rephrases: int = Field(
+        default=0,
+        ge=0,
+        description="Also edit on the first N rephrases of each fact, which are then not scored.",
+        json_schema_extra=shown(EDITOR, in_edit=True, in_append=True),
+    )
+    corpus: str | None = Field(
+        default=None,
+        description=f"For editors that need second moments. {CORPUS_HELP} imported takes those of "
+        "`ultraedit stats import`.",
+        json_schema_extra=shown(EDITOR, "CORPUS", default="the prompts of the edits"),
+    )
+    corpus_samples: int = Field(
+        default=1_000,
+        ge=1,
+        description="Passages of the corpus to read.",
+        json_schema_extra=shown(EDITOR),
+    )
+    score_sample: int | None = Field(
+        default=None,
+        ge=1,
+        description="Score the same sample of N edits each time instead of all, so that memory "
+        "does not grow with the file.",
+        json_schema_extra=shown(EVALUATION, default="all edits"),
+    )
+    trunk: bool = Field(
+        default=False,
+        description="Compute what lies below the edited layers once per question, for runs that "
+        "are scored many times. Scores may differ in the last digits.",
+        json_schema_extra=shown(EVALUATION),
+    )
+    monitor: Annotated[tuple[Literal["spectrum", "locality"], ...], SPLIT] = Field(
+        default=(),
+        description="spectrum: norm, leading singular value and effective rank of each weight "
+        "change; locality: KL divergence and top-1 agreement with the unedited model on unrelated "
+        "prompts; or both, with a comma.",
+        json_schema_extra=shown(MONITORS, "NAMES", default="none"),
+    )
+    control: int = Field(
+        default=0,
+        ge=0,
+        description="Also score the N rows after the edited ones, which are never edited: how much "
+        "of the gain is generic.",
+        json_schema_extra=shown(MONITORS),
+    )
+    ability: Names = Field(
+        default=(),
+        description="Also measure these tasks of `ultraedit ability`.",
+        json_schema_extra=shown(MONITORS, "NAMES", default="none"),
+    )
+    ability_limit: int | None = Field(
+        default=None,
+        ge=1,
+        description="First N questions of each of these tasks.",
+        json_schema_extra=shown(MONITORS, default="all"),
+    )
+    ability_data: str | None = Field(
+        default=None,
+        description="Data folder with the rows of these tasks in its folder general; without one "
+        "they come from the network.",
+        json_schema_extra=shown(
+            MONITORS, "DIR", option="--data-root", default="ULTRAEDIT_DATA, or ../shared/data"
+        ),
+    )
+    guard: Annotated[dict[str, float], BeforeValidator(_thresholds)] = Field(
+        default_factory=dict,
+        description="End the run when a value passes its limit: norm, perplexity (divided by the "
+        f"unedited model's), kl{_guarded(most=True)} at most; agreement, "
+        f"control{_guarded(most=False)} at least, such as norm=0.5. May be repeated.",
+        json_schema_extra=shown(MONITORS, "NAME=X", default="none", multiple=True),
+    )
+    guard_action: Literal["stop", "back"] = Field(
+        default="stop",
+        description="When the guard ends the run: stop, or also take the last turn back.",
+        json_schema_extra=shown(MONITORS),
+    )
+    dtype: str = Field(
+        default="auto",
+        description="Precision of the model; auto is bfloat16 where the hardware computes it, else "
+        "float32.",
+        json_schema_extra=shown(MACHINE, "auto|float32|bfloat16|float16", in_edit=True),
+    )
+    device: str = Field(
+        default="auto",
+        description="Where to compute; auto takes a GPU if there is one.",
+        json_schema_extra=shown(MACHINE, "auto|cpu|cuda|cuda:N|mps", in_edit=True),
+    )
+    device_map: Literal["auto", "stream"] | None = Field(
+        default=None,
+        description="For a model that does not fit: auto spreads it over all devices; stream "
+        "leaves the layers below the edited ones in their file and reads them one at a time.",
+        json_schema_extra=shown(MACHINE, default="all on --device"),
+    )
+    snapshot_every: int = Field(
+        default=100,
+        ge=1,
+        description="Keep the state of every N-th turn, from which `rollback` gets to the turns "
+        "after it. Each takes the size of the edited weights in float32.",
+        json_schema_extra=shown(OUTPUT),
+    )
+    save_model: bool = Field(
+        default=True,
+        description="Keep the scores and records, not the edited model.",
+        json_schema_extra=shown(OUTPUT, option="--no-save-model"),
+    )
 
     @field_validator("modules", mode="before")
     @classmethod
-    def _split(cls, value: Any) -> Any:
+    def _split_patterns(cls, value: Any) -> Any:
         from ultraedit.models import split_patterns
 
         return tuple(split_patterns(value)) if isinstance(value, str) else value
-
-    @field_validator("ability", "monitor", mode="before")
-    @classmethod
-    def _split_names(cls, value: Any) -> Any:
-        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
-
-    @field_validator("probe", mode="before")
-    @classmethod
-    def _choose_probes(cls, value: Any) -> Any:
-        from ultraedit.evaluation.probes import chosen
-
-        names = [value] if isinstance(value, str) else value
-        is_list = isinstance(names, list | tuple) and all(isinstance(n, str) for n in names)
-        return chosen(names) if is_list else value
-
-    @field_validator("evaluate_at", mode="before")
-    @classmethod
-    def _split_turns(cls, value: Any) -> Any:
-        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
     @property
     def edit_limit(self) -> int | None:
@@ -152,6 +226,60 @@ class RunConfig(BaseModel):
         limits = [limit for limit in (self.limit, by_turns) if limit is not None]
         return min(limits) if limits else None
 
+    @classmethod
+    def of_job(cls, job: Job) -> RunConfig:
+        """The settings that a job has on record."""
+        return cls(**job.settings)
+
+    @classmethod
+    def of_added(cls, first: Job, changes: Mapping[str, Any]) -> RunConfig:
+        """The settings of facts that are added to a run.
+
+        Args:
+            first: The job that the run was begun with.
+            changes: What differs, of the settings that are `shown` with ``in_append``.
+        """
+        return cls(**{**first.settings, "limit": None, "turns": None, **changes})
+
+
+class TrainingPlan(SettingsModel):
+    """What a training has beside the settings that it shares with a run."""
+
+    edited: int | None = Field(
+        default=None,
+        ge=0,
+        description="Rows at the start of the file that will be edited, and are never trained on.",
+        json_schema_extra=shown(
+            FACTS,
+            default="as many as the paper edits, 20000 or 17000 of WikiBigEdit, or half the file",
+        ),
+    )
+    validation: int = Field(
+        default=20,
+        ge=0,
+        description="Rows at the end of the training rows that are only validated on, turn after "
+        "turn as in a run: a net that is good for one turn may be bad for ten; 0 for none.",
+        json_schema_extra=shown(TRAINING),
+    )
+    epochs: int = Field(
+        default=1,
+        ge=1,
+        description="Passes over the training rows.",
+        json_schema_extra=shown(TRAINING),
+    )
+    check_every: int = Field(
+        default=10,
+        ge=1,
+        description="Turns between two validations.",
+        json_schema_extra=shown(TRAINING),
+    )
+    patience: int = Field(
+        default=10,
+        ge=1,
+        description="Stop after N validations without a better net.",
+        json_schema_extra=shown(TRAINING),
+    )
+
 
 def make_config(values: dict[str, Any]) -> RunConfig:
     """Check settings as a file or the command line gives them.
@@ -159,26 +287,7 @@ def make_config(values: dict[str, Any]) -> RunConfig:
     Raises:
         ConfigError: If a setting is unknown, missing, or has a value that it cannot have.
     """
-    for key in values:
-        if key not in RunConfig.model_fields:
-            raise ConfigError(
-                f"Unknown setting {key!r}. {did_you_mean(key, RunConfig.model_fields)}"
-            )
-    try:
-        return RunConfig(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raised = first.get("ctx", {}).get("error")
-        if isinstance(raised, ConfigError):
-            raise raised from None
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "missing":
-            raise ConfigError(
-                f"--{name} is missing. Give it, or a --config file with it."
-            ) from None
-        raise ConfigError(
-            f"{name.replace('_', '-')} must be {expected_value(first)}, got {first['input']!r}."
-        ) from None
+    return RunConfig(**values)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from ultraedit.core.types import Answer, Edit
-from ultraedit.data import Wording
+from ultraedit.data import OddWordings
 from ultraedit.data.enrichment import TemplateWriter, enrich
-from ultraedit.data.streams import Panel, Source
+from ultraedit.data.streams import EditPanel, EditSource
 from ultraedit.evaluation.metrics import exact_match
 
 MADE = 2
@@ -18,13 +18,13 @@ MADE = 2
 class WithRephrases:
     """A source of bare facts, of which rephrasings are asked that nobody wrote."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: EditSource) -> None:
         """Make the rephrasings of the edits that are scored; no edit has any of its own."""
         self._source = source
         self.panel = with_rephrases(source.panel)
 
     @property
-    def wording(self) -> Wording:
+    def wording(self) -> OddWordings:
         """What has to be said of how the facts are written."""
         return self._source.wording
 
@@ -60,7 +60,7 @@ def is_bare(edits: Iterable[Edit]) -> bool:
     return not any(edit.rephrases for edit in edits)
 
 
-def with_rephrases(panel: Panel) -> Panel:
+def with_rephrases(panel: EditPanel) -> EditPanel:
     """A panel whose edits have rephrasings by English patterns, where none has one of its own."""
     if not is_bare(panel.edits):
         return panel
@@ -73,7 +73,7 @@ def with_rephrases(panel: Panel) -> Panel:
     return replace(panel, edits=edits)
 
 
-def remarks(before: Iterable[Edit], panel: Panel) -> dict[str, str]:
+def remarks(before: Iterable[Edit], panel: EditPanel) -> dict[str, str]:
     """What has to be said of the score, by its name; nothing where nothing was made.
 
     Args:

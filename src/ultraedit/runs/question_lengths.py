@@ -14,13 +14,13 @@ from ultraedit.models.language_model import text_config
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-    from ultraedit.data.streams import Source
+    from ultraedit.data.streams import EditSource
 
 SPARE = 16
 """Tokens that a tokenizer may add to those of its texts."""
 
 
-def check_lengths(model: str, config: PretrainedConfig, source: Source) -> None:
+def check_lengths(model: str, config: PretrainedConfig, source: EditSource) -> None:
     """Refuse facts and questions that are longer than the model's context, before it is loaded.
 
     Args:
@@ -47,7 +47,7 @@ def check_lengths(model: str, config: PretrainedConfig, source: Source) -> None:
             raise DataError(f"{place}: {error}") from error
 
 
-def _pairs(source: Source) -> Iterator[tuple[str, str, str]]:
+def _pairs(source: EditSource) -> Iterator[tuple[str, str, str]]:
     """Every prompt with its target, and where it stands."""
     for row, edit in enumerate(source.after(), start=1):
         yield f"Row {row:,}", edit.prompt, edit.target

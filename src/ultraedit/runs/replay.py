@@ -48,7 +48,7 @@ def restore(
         host: The model, with the modules of the run; at any weights.
         editor: The run's editor.
         journal: The run.
-        turn: The turn; 0 is the unedited model. The last one that stands unless given.
+        turn: The turn; 0 is the unedited model. None for the last active one.
         observer: Told of every turn that is computed again.
 
     Returns:

@@ -33,9 +33,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a run uses once defaults are filled in, and where the defaults came from."""
+class ResolvedSettings:
+    """All that a job runs with: its settings, what these became, and where defaults came from."""
 
+    config: RunConfig
+    """The settings as they were given."""
     editor: Editor
     modules: tuple[str, ...]
     preset: str
@@ -61,7 +63,7 @@ USER, AUTO, DEFAULT = "user", "auto", "default"
 
 def resolve(
     config: RunConfig, model: LanguageModel | PretrainedConfig, *, edits: int | None = None
-) -> Settings:
+) -> ResolvedSettings:
     """Fill in what the user left open from a preset; what the user chose wins.
 
     Args:
@@ -88,7 +90,8 @@ def resolve(
     seeded = _seeded(editor, config.seed, prefix)
     device = choose_device(config.device)
     made = make_editor(config.editor, counted | seeded | suitable | config.options)
-    return Settings(
+    return ResolvedSettings(
+        config=config,
         editor=made,
         modules=preset.modules if config.modules is None else config.modules,
         preset=preset.name,
@@ -190,8 +193,9 @@ def _offered(preset: Preset, editor: str, prefix: str) -> dict[str, Any]:
     return {f"{prefix}{key}": value for key, value in options.items()}
 
 
-def describe(config: RunConfig, settings: Settings) -> dict[str, Any]:
+def describe(settings: ResolvedSettings) -> dict[str, Any]:
     """What ``config.json`` holds: the settings, what they became, and the versions at work."""
+    config = settings.config
     needs = find_editor(config.editor).needs_statistics
     return {
         "settings": config.model_dump(mode="json"),
@@ -212,8 +216,12 @@ def describe(config: RunConfig, settings: Settings) -> dict[str, Any]:
     }
 
 
-def resolved_again(journal: Journal) -> Settings:
-    """The settings that a run was begun with, whatever presets say by now.
+def resolved_again(journal: Journal, config: RunConfig | None = None) -> ResolvedSettings:
+    """What the settings of a run became when it was begun, whatever presets say by now.
+
+    Args:
+        journal: The run.
+        config: Settings of a job that is about to begin. None takes those of the newest job.
 
     The device may be another one: the run may have moved to another machine.
 
@@ -221,7 +229,8 @@ def resolved_again(journal: Journal) -> Settings:
         ConfigError: If this version of the program no longer has its editor or an option of it.
     """
     resolved, settings = journal.value("resolved"), journal.value("settings")
-    return Settings(
+    return ResolvedSettings(
+        config=RunConfig.of_job(journal.job()) if config is None else config,
         editor=make_editor(settings["editor"], resolved["options"]),
         modules=tuple(resolved["modules"]),
         preset=resolved["preset"],

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.types import Nobody, Observer
-from ultraedit.data.streams import Panel, draw, whole
-from ultraedit.evaluation.outcome import Evaluation, Reference
-from ultraedit.evaluation.perplexity import read_text
-from ultraedit.evaluation.probes import Probing
-from ultraedit.evaluation.scoring import evaluate
-from ultraedit.lifelong.session import asked_controls
+from ultraedit.data.streams import EditPanel, draw, whole
+from ultraedit.evaluation.outcome import Evaluation
+from ultraedit.lifelong.checkpoints import Evaluator
 from ultraedit.runs.base_model import open_host
-from ultraedit.runs.config import make_config
+from ultraedit.runs.config import RunConfig
 from ultraedit.runs.fact_summary import remarks, with_rephrases
 from ultraedit.runs.replay import restore
 from ultraedit.runs.store import JOURNAL, Journal
 
 
-class Scored(NamedTuple):
+class RunScores(NamedTuple):
     """How a run does where it stands."""
 
     turn: int
@@ -37,7 +34,7 @@ def score(
     free_answers: int | None = None,
     observer: Observer | None = None,
     probes: Sequence[str] | None = None,
-) -> Scored:
+) -> RunScores:
     """Score a run where it stands, on its edits that hold, against its unedited model.
 
     A run that was scored on a sample is scored on a sample of that size, of the edits that hold.
@@ -63,43 +60,28 @@ def score(
         if not panel.edits:
             raise ConfigError(f"No edit of {path} holds: there is nothing to score.")
         host, settings = open_host(journal, observer)
-
-        config = make_config(dict(journal.job().settings))
-        text = read_text(host, config.perplexity)
-        names = config.probe if probes is None else probes
-        probing = Probing(names, host.language_model.tokenizer, panel.edits, config.seed)
-
-        def ask(reference: Reference | None) -> Evaluation:
-            return evaluate(
-                host,
-                panel.edits,
-                reference=reference,
-                newest=panel.newest,
-                free_answers=free_answers,
-                text=text,
-                probing=probing,
-                controls=asked_controls(config.control_questions),
-                observer=observer,
-            )
-
-        base = ask(None)
+        changes: dict[str, Any] = {"free_answers": free_answers, "chat_answers": False}
+        if probes is not None:
+            changes["probe"] = tuple(probes)
+        evaluator = Evaluator(host, panel, settings.config.model_copy(update=changes), observer)
+        base = evaluator.evaluate()
         progress = restore(host, settings.editor, journal, observer=observer)
         with host.viewed(settings.editor, progress.state):
-            found = ask(base.reference)
+            found = evaluator.evaluate(base.reference)
         said = remarks((each.edit for each in journal.standing()), panel)
-        return Scored(progress.turns, len(panel.edits), found, probing.remarks | said)
+        return RunScores(progress.turns, len(panel.edits), found, {**evaluator.remarks, **said})
     finally:
         journal.close()
 
 
-def standing(journal: Journal, without: Collection[int] = ()) -> Panel:
+def standing(journal: Journal, without: Collection[int] = ()) -> EditPanel:
     """The edits of a run that hold, or a sample of them where the run is scored on one.
 
     Args:
         journal: The run.
         without: Rows of edits that are left out.
     """
-    config = make_config(dict(journal.job().settings))
+    config = RunConfig.of_job(journal.job())
     edits = (each.edit for each in journal.standing() if each.row not in without)
     if config.score_sample is None:
         return with_rephrases(whole(tuple(edits)))

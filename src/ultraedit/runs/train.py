@@ -16,11 +16,11 @@ from ultraedit.core.files import refuse_existing
 from ultraedit.core.nets import Net, read_net
 from ultraedit.core.types import Edit, Nobody, Observer
 from ultraedit.editors import EDITORS, make_editor
-from ultraedit.editors.families.fit import Check, Fitted, Schedule, fit
+from ultraedit.editors.families.fit import Fitted, Schedule, ValidationCheck, fit
 from ultraedit.editors.families.trained import TrainableEditor, about_net
 from ultraedit.host.host import ModelHost
 from ultraedit.lifelong.loop import keep_freed_memory
-from ultraedit.runs.config import RunConfig
+from ultraedit.runs.config import RunConfig, TrainingPlan
 from ultraedit.runs.resolution import resolve
 
 if TYPE_CHECKING:
@@ -36,40 +36,6 @@ MATCHED = ("wikibigedit", "ultraeditbench")
 
 KEEP_SECONDS = 30.0
 """Time between two copies of an unfinished training on the disk."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a training has beside the settings that it shares with a run."""
-
-    edited: int | None = None
-    """Rows at the start of the file that will be edited, and are never trained on. None takes
-    as many as the paper edits, or half of a file that is shorter than twice that."""
-
-    validation: int = 20
-    """Rows at the end of the training rows that are only looked at."""
-
-    epochs: int = 1
-    check_every: int = 10
-    """Turns between two looks at them."""
-
-    patience: int = 10
-    """Looks without a better net after which training ends."""
-
-    def __post_init__(self) -> None:
-        """Check the numbers.
-
-        Raises:
-            ConfigError: If one is too small.
-        """
-        for name, least in (("edited", 0), ("validation", 0), ("epochs", 1), ("check_every", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(
-                    f"{name.replace('_', '-')} must be at least {least}, got {value}."
-                )
-        if self.patience < 1:
-            raise ConfigError(f"patience must be at least 1, got {self.patience}.")
 
 
 @dataclass(frozen=True)
@@ -107,10 +73,10 @@ class TrainResult:
 
 def train(
     config: RunConfig,
-    plan: Plan,
+    plan: TrainingPlan,
     out: Path,
     observer: Observer | None = None,
-    report: Callable[[Check], None] | None = None,
+    report: Callable[[ValidationCheck], None] | None = None,
 ) -> TrainResult:
     """Train a net and leave it in a file.
 
@@ -186,7 +152,7 @@ def train(
     return TrainResult(out, net, fitted, rows, time.perf_counter() - start, resumed_at)
 
 
-def choose_rows(config: RunConfig, plan: Plan, editor: TrainableEditor) -> Rows:
+def choose_rows(config: RunConfig, plan: TrainingPlan, editor: TrainableEditor) -> Rows:
     """The rows that a training uses, by default the paper's choice.
 
     The first rows of the file are the ones to be edited. RLEdit trains on as many of the rows

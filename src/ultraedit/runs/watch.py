@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from ultraedit.core.types import Observer
-from ultraedit.data.streams import Source
+from ultraedit.data.streams import EditSource
 from ultraedit.evaluation import ability
 from ultraedit.evaluation.monitors import (
     Ability,
@@ -24,7 +24,7 @@ from ultraedit.runs.config import RunConfig
 
 
 def make_watch(
-    host: ModelHost, config: RunConfig, source: Source, observer: Observer, *, resumed: bool
+    host: ModelHost, config: RunConfig, source: EditSource, observer: Observer, *, resumed: bool
 ) -> Watch:
     """What the settings of a run ask to be watched.
 

@@ -31,9 +31,9 @@ def rows_of(lm):
     ]
     items = encode(lm.tokenizer, pairs)
     return [
-        trace.Row(items[0], 5),
-        trace.Row(items[1], 0),
-        trace.Row(items[2], len(items[2].prompt_ids) - 1),
+        trace.PrefixedRow(items[0], 5),
+        trace.PrefixedRow(items[1], 0),
+        trace.PrefixedRow(items[2], len(items[2].prompt_ids) - 1),
     ]
 
 
@@ -50,8 +50,8 @@ def goals_of(lm):
         subject = encode(lm.tokenizer, [(prompt, "x")])[0].prompt_ids
         goals.append(
             trace.Goal(
-                tuple(trace.Row(item, len(item.prompt_ids) - 1) for item in items),
-                trace.Row(Encoded(subject, (0,)), len(subject) - 1),
+                tuple(trace.PrefixedRow(item, len(item.prompt_ids) - 1) for item in items),
+                trace.PrefixedRow(Encoded(subject, (0,)), len(subject) - 1),
             )
         )
     return goals
@@ -174,7 +174,7 @@ def test_values_at_single_tokens_are_those_of_a_whole_pass(arch):
         if arch != "gpt2"
         else layer.mlp.c_proj
     )
-    places = [trace.Place(row.item.input_ids, row.at) for row in rows_of(lm)]
+    places = [trace.TokenPlace(row.item.input_ids, row.at) for row in rows_of(lm)]
     found = trace.values_at(lm.model, places, inputs={"in": module}, outputs={"out": layer})
     for index, (ids, at) in enumerate(places):
         seen = {}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.tiny import tiny_model
-from ultraedit.host.trace import Place, norm_behind, through_norm
+from ultraedit.host.trace import TokenPlace, norm_behind, through_norm
 from ultraedit.models.modules import decoder_blocks
 
 D = 24
@@ -77,6 +77,6 @@ def test_the_norm_behind_a_layer_is_found_by_what_it_reads(arch, name):
     model = tiny_model(arch).model
     block = decoder_blocks(model)[1]
     (path,) = [p for p, _ in block.named_modules() if p in ("mlp.down_proj", "mlp.c_proj")]
-    place = Place((3, 5, 4), 2)
+    place = TokenPlace((3, 5, 4), 2)
     found = norm_behind(model, block, path, block.get_submodule(path), place)
     assert found is (None if name is None else block.get_submodule(name))

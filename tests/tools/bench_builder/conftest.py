@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ultraedit.tools.bench_builder import BuildSettings, TemplateWriter, build
+from ultraedit.tools.bench_builder import BuildSettings, TemplateQuestionWriter, build
 
 RELATIONS = ("place of birth", "occupation", "spouse", "employer")
 
@@ -83,7 +83,10 @@ def make(tmp_path, write):
         if not isinstance(triples, Path):
             triples = write("triples.tsv", tsv(people() if triples is None else triples))
         out = tmp_path / name
-        build(BuildSettings(triples=(triples,), out=out, **settings), writer or TemplateWriter())
+        build(
+            BuildSettings(triples=(triples,), out=out, **settings),
+            writer or TemplateQuestionWriter(),
+        )
         return read_set(out)
 
     return _make

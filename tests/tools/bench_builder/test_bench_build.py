@@ -16,7 +16,7 @@ from ultraedit.tools.bench_builder import (
     REASONS,
     BuildSettings,
     Questions,
-    TemplateWriter,
+    TemplateQuestionWriter,
     Unwritten,
     build,
 )
@@ -155,7 +155,7 @@ def test_a_rejected_row_is_replaced_until_the_set_has_its_size(make):
     assert rejected["ans"] in rejected["rephrase_prompt"]
 
 
-class Careless(TemplateWriter):
+class Careless(TemplateQuestionWriter):
     """A writer that gives one answer in eight away, and leaves out one in eight."""
 
     batch = 7
@@ -171,7 +171,7 @@ class Careless(TemplateWriter):
                 yield written
 
 
-class Counting(TemplateWriter):
+class Counting(TemplateQuestionWriter):
     """A writer that notes how many pairs it was given."""
 
     batch = 30
@@ -190,7 +190,7 @@ def test_a_writer_is_never_given_more_than_is_missing(make):
     assert writer.given == 50
 
 
-class Same(TemplateWriter):
+class Same(TemplateQuestionWriter):
     """A writer that asks everything alike."""
 
     def write(self, pairs):
@@ -210,7 +210,7 @@ def test_one_question_never_gets_two_answers(make):
 
 
 def test_a_question_that_is_asked_as_unrelated_is_never_edited(make):
-    class Crossed(TemplateWriter):
+    class Crossed(TemplateQuestionWriter):
         """A writer whose unrelated question is the editing question of the row before."""
 
         before = "What is left of Nobody?"
@@ -288,7 +288,7 @@ def test_the_card_tells_what_the_set_is_made_of(make):
 def test_the_sample_is_of_the_set_and_random(tmp_path, write):
     path = write("triples.tsv", tsv(people()))
     settings = BuildSettings(triples=(path,), out=tmp_path / "a", sample=20)
-    built = build(settings, TemplateWriter())
+    built = build(settings, TemplateQuestionWriter())
     rows = read_lines(tmp_path / "a" / "ultraeditbench.jsonl")
     assert len(built.sample) == 20
     assert all(row in rows for row in built.sample)
@@ -308,7 +308,7 @@ def test_nothing_unfinished_stays(make, tmp_path):
     }
 
 
-class Broken(TemplateWriter):
+class Broken(TemplateQuestionWriter):
     """A writer that fails in the middle."""
 
     batch = 10

@@ -10,7 +10,13 @@ from tests.tiny import tiny_model
 from tests.tools.bench_builder.conftest import people, tsv
 from tests.tools.bench_builder.test_bench_pieces import PAIR
 from ultraedit.models import generation
-from ultraedit.tools.bench_builder import BuildSettings, Fact, Pair, TemplateWriter, build
+from ultraedit.tools.bench_builder import (
+    BuildSettings,
+    Pair,
+    TemplateQuestionWriter,
+    TripleFact,
+    build,
+)
 from ultraedit.tools.bench_builder.writers.local import LocalWriter
 
 
@@ -42,7 +48,7 @@ def good(text: str) -> str:
 
 
 def test_each_pair_gets_its_own_three_questions(writer, told):
-    facts = [Fact("00", f"Person {n}", PAIR.fact.relation, f"Town {n}") for n in range(5)]
+    facts = [TripleFact("00", f"Person {n}", PAIR.fact.relation, f"Town {n}") for n in range(5)]
     pairs = [Pair(a, b) for a, b in itertools.pairwise(facts)]
     written = list(writer.write(pairs))
     for number, found in enumerate(written):
@@ -81,4 +87,4 @@ def test_a_relation_without_wordings_is_enough_for_a_model_but_not_for_the_templ
     rows = [(f"Dish {n}", "taste", f"Spice-{n}") for n in range(20)]
     assert len(make(rows, writer=writer).rows) == 15
     with pytest.raises(DataError, match="no-wording"):
-        make(rows, name="b", writer=TemplateWriter())
+        make(rows, name="b", writer=TemplateQuestionWriter())

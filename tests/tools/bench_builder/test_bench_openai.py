@@ -15,7 +15,7 @@ import pytest
 from tests.tools.bench_builder.conftest import files_of, people, read_set, tsv
 from tests.tools.bench_builder.fake import Answer, questions, served
 from ultraedit.core.errors import ConfigError, StorageError
-from ultraedit.tools.bench_builder import BuildSettings, Fact, Pair, Relation, build
+from ultraedit.tools.bench_builder import BuildSettings, Pair, Relation, TripleFact, build
 from ultraedit.tools.bench_builder.writers import prompts
 from ultraedit.tools.bench_builder.writers.openai import Endpoint, OpenAIWriter
 from ultraedit.tools.bench_builder.writers.replies import Replies, Reply, digest
@@ -350,8 +350,8 @@ def test_a_request_is_known_by_its_model_its_text_and_its_asking(tmp_path):
 def pair() -> Pair:
     born = Relation("P19", "place of birth")
     return Pair(
-        Fact("00", "Ada Veltra", born, "Lyon", subject_aliases=("A. Veltra", "Countess")),
-        Fact("01", "Ines Okafor", born, "Graz"),
+        TripleFact("00", "Ada Veltra", born, "Lyon", subject_aliases=("A. Veltra", "Countess")),
+        TripleFact("01", "Ines Okafor", born, "Graz"),
     )
 
 
@@ -364,7 +364,7 @@ def test_the_task_names_both_facts_and_the_length():
 
 
 def spread():
-    return [Fact(f"{n:02x}", "Ada Veltra", pair().fact.relation, "Lyon") for n in range(16)]
+    return [TripleFact(f"{n:02x}", "Ada Veltra", pair().fact.relation, "Lyon") for n in range(16)]
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,19 @@ import random
 
 import pytest
 
-from ultraedit.tools.bench_builder import Fact, Pair, Questions, Relation, TemplateWriter, Unwritten
+from ultraedit.tools.bench_builder import (
+    Pair,
+    Questions,
+    Relation,
+    TemplateQuestionWriter,
+    TripleFact,
+    Unwritten,
+)
 from ultraedit.tools.bench_builder import shuffle as shuffling
 from ultraedit.tools.bench_builder.checks import faults
 from ultraedit.tools.bench_builder.facts import MAX_NAME, REASONS, merged, name_faults
 from ultraedit.tools.bench_builder.pairing import Pool
-from ultraedit.tools.bench_builder.seen import Seen
+from ultraedit.tools.bench_builder.seen import AnsweredQuestions
 from ultraedit.tools.bench_builder.shuffle import Shuffle
 
 BIRTH = Relation(
@@ -21,8 +28,8 @@ BIRTH = Relation(
 )
 
 
-def fact(subject="Ada Veltra", answer="Lyon", **more) -> Fact:
-    return Fact(**{"place": "00", "relation": BIRTH, **more}, subject=subject, answer=answer)
+def fact(subject="Ada Veltra", answer="Lyon", **more) -> TripleFact:
+    return TripleFact(**{"place": "00", "relation": BIRTH, **more}, subject=subject, answer=answer)
 
 
 PAIR = Pair(fact(), fact("Ines Okafor", "Graz"))
@@ -121,7 +128,7 @@ def test_a_partner_that_was_passed_over_is_not_lost(tmp_path):
 
 
 def test_repeats_and_conflicts_are_told_apart(tmp_path):
-    seen = Seen(tmp_path / "seen")
+    seen = AnsweredQuestions(tmp_path / "seen")
     assert seen.fault(["Who?", "What?"], "Lyon") == ""
     seen.claim(["Who?", "What?"], "Lyon")
     assert seen.fault(["WHO?", "new"], "lyon") == "duplicate"
@@ -231,15 +238,15 @@ def test_a_question_mark_in_a_name_is_no_second_one():
 def test_the_template_passes_over_a_wording_with_the_answer_in_it():
     for place in range(20):
         pair = Pair(fact(answer="town", place=f"{place:016x}"), PAIR.unrelated)
-        (written,) = TemplateWriter().write([pair])
+        (written,) = TemplateQuestionWriter().write([pair])
         assert "town" not in written.prompt + written.rephrase
-    (written,) = TemplateWriter().write([Pair(fact(answer="born"), PAIR.unrelated)])
+    (written,) = TemplateQuestionWriter().write([Pair(fact(answer="born"), PAIR.unrelated)])
     assert written == Unwritten("no-wording")
 
 
 def test_all_wordings_are_drawn_and_no_row_asks_twice_the_same():
     facts = [fact(place=f"{n:016x}") for n in range(200)]
-    written = list(TemplateWriter().write([Pair(each, PAIR.unrelated) for each in facts]))
+    written = list(TemplateQuestionWriter().write([Pair(each, PAIR.unrelated) for each in facts]))
     assert all(len(set(questions)) == 3 for questions in written)
     pairs = {(q.prompt, q.rephrase) for q in written}
     assert len(pairs) == 6

@@ -16,7 +16,7 @@ from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.lifelong.session import edit
 from ultraedit.runs.config import make_config
 from ultraedit.runs.resolution import resolve
-from ultraedit.tools.tune import Bench, Candidate, TuneConfig, tune
+from ultraedit.tools.tune import Candidate, TrialRunner, TuneConfig, tune
 from ultraedit.tools.tune import tuning as tuning_module
 from ultraedit.tools.tune.trials import with_controls
 from ultraedit.tools.tune.tuning import split
@@ -67,7 +67,7 @@ def tiny(tmp_path) -> str:
 def test_a_trial_scores_what_a_run_scores_and_leaves_the_model_as_it_was():
     model = tiny_model("llama", layers=4)
     before = weights(model)
-    bench = Bench(model, EDITS[:24], edits_per_turn=10)
+    bench = TrialRunner(model, EDITS[:24], edits_per_turn=10)
     found = bench.trial(Candidate(MODULES, step=2.0), 24)
     assert all(torch.equal(before[name], now) for name, now in weights(model).items())
     editor = UltraEdit(**Candidate(MODULES, step=2.0).options(24))
@@ -82,8 +82,8 @@ def test_a_trial_scores_what_a_run_scores_and_leaves_the_model_as_it_was():
 
 def test_trials_are_the_same_with_the_trunk_and_without_and_in_any_order():
     model = tiny_model("llama", layers=4)
-    plain = Bench(model, EDITS[:24], trunk=False)
-    cached = Bench(model, EDITS[:24])
+    plain = TrialRunner(model, EDITS[:24], trunk=False)
+    cached = TrialRunner(model, EDITS[:24])
     other = ("layers.[2].mlp.up_proj",)
     for modules in (other, MODULES, MODULES):  # the second time all states are at hand
         ours = cached.trial(Candidate(modules), 24)
@@ -96,7 +96,7 @@ def test_trials_are_the_same_with_the_trunk_and_without_and_in_any_order():
 
 def test_a_step_that_was_found_once_is_not_looked_for_again(monkeypatch):
     model = tiny_model("llama", layers=4)
-    one, other = Bench(model, EDITS[:24]), Bench(model, EDITS[:24])
+    one, other = TrialRunner(model, EDITS[:24]), TrialRunner(model, EDITS[:24])
     fresh = other.trial(Candidate(MODULES, step=2.0), 24)
     one.trial(Candidate(MODULES, step=0.5), 24)
 
@@ -153,7 +153,7 @@ def test_a_search_leaves_a_preset_that_a_run_takes(tiny, facts, tmp_path):
 def test_an_interrupted_search_keeps_the_best_and_goes_on(tiny, facts, tmp_path, monkeypatch):
     out = tmp_path / "tuned.toml"
     made = []
-    real = Bench.trial
+    real = TrialRunner.trial
 
     def interrupted(self, candidate, rows, observer=None):
         if len(made) == 3:
@@ -161,13 +161,13 @@ def test_an_interrupted_search_keeps_the_best_and_goes_on(tiny, facts, tmp_path,
         made.append((candidate, rows))
         return real(self, candidate, rows)
 
-    monkeypatch.setattr(Bench, "trial", interrupted)
+    monkeypatch.setattr(TrialRunner, "trial", interrupted)
     found = tune(small(tiny, facts), out)
     assert found.interrupted and found.held_out is None and len(found.trials) == 3
     assert models.load_preset(out).tuned
     with out.with_suffix(".trials.jsonl").open("a") as file:
         file.write('{"candidate": {"modu')  # killed while it wrote
-    monkeypatch.setattr(Bench, "trial", real)
+    monkeypatch.setattr(TrialRunner, "trial", real)
     whole = tune(small(tiny, facts), out)
     assert whole.trials[:3] == found.trials and not whole.interrupted
     with pytest.raises(ConfigError, match="holds the trials of another search"):
@@ -187,7 +187,7 @@ def test_an_interrupt_before_the_first_trial_is_passed_on(tiny, facts, tmp_path,
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"budget": 0.0}, "budget must be a positive number of minutes, got 0.0"),
+        ({"budget": 0.0}, "budget must be a positive number, got 0.0"),
         ({"rows": 5}, "rows must be at least 20, got 5"),
         ({"held_out": 5}, "held-out must be at least 20, got 5"),
     ],

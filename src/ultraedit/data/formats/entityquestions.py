@@ -11,7 +11,7 @@ from typing import Any
 from ultraedit.core.errors import DataError
 from ultraedit.core.types import Edit
 from ultraedit.data import _kinds as kinds
-from ultraedit.data._files import Line, lines, not_utf8, opened
+from ultraedit.data._files import FileLine, lines, not_utf8, opened
 from ultraedit.data._layout import Field, Layout, Values
 from ultraedit.data._rows import Fault, Row, shown
 
@@ -55,7 +55,7 @@ def _next_values(reader: Iterator[list[str]]) -> dict[str, Any] | Fault | None:
     return dict(zip(_HEADER, cells, strict=True))
 
 
-def _decoded(line: Line, path: Path) -> str:
+def _decoded(line: FileLine, path: Path) -> str:
     try:
         return line.data.decode()
     except UnicodeDecodeError as error:

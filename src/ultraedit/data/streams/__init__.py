@@ -2,16 +2,16 @@
 
 from ultraedit.data.streams.background import Background
 from ultraedit.data.streams.ids import named_once
-from ultraedit.data.streams.sampling import Panel, draw, whole
-from ultraedit.data.streams.sources import FromFile, InMemory, Source, check, oddities
+from ultraedit.data.streams.sampling import EditPanel, draw, whole
+from ultraedit.data.streams.sources import EditSource, FromFile, InMemory, check, oddities
 from ultraedit.data.streams.tokenized import Tokenised, tokenised
 
 __all__ = [
     "Background",
+    "EditPanel",
+    "EditSource",
     "FromFile",
     "InMemory",
-    "Panel",
-    "Source",
     "Tokenised",
     "check",
     "draw",

@@ -10,9 +10,9 @@ from hashlib import blake2b
 from itertools import pairwise
 
 from ultraedit.core.types import Edit
-from ultraedit.data import Wording
-from ultraedit.data.streams.sampling import Panel
-from ultraedit.data.streams.sources import Source
+from ultraedit.data import OddWordings
+from ultraedit.data.streams.sampling import EditPanel
+from ultraedit.data.streams.sources import EditSource
 
 
 class Renamed:
@@ -22,7 +22,7 @@ class Renamed:
     number of the edit in its file. Nothing else changes.
     """
 
-    def __init__(self, source: Source, file: str, ids: Ids, taken: Ids) -> None:
+    def __init__(self, source: EditSource, file: str, ids: Ids, taken: Ids) -> None:
         """Wrap a source; see `named_once`."""
         self._source = source
         self._file = file
@@ -30,10 +30,10 @@ class Renamed:
         self._taken = taken
         panel = source.panel
         edits = [self.named(at, edit) for at, edit in zip(panel.places, panel.edits, strict=True)]
-        self.panel = Panel(edits, panel.places, panel.newest)
+        self.panel = EditPanel(edits, panel.places, panel.newest)
 
     @property
-    def wording(self) -> Wording:
+    def wording(self) -> OddWordings:
         """What has to be said of how the facts are written."""
         return self._source.wording
 
@@ -89,8 +89,8 @@ class Ids:
 
 
 def named_once(
-    source: Source, file: str, taken: Iterable[str] = ()
-) -> tuple[Source, list[tuple[str, str]]]:
+    source: EditSource, file: str, taken: Iterable[str] = ()
+) -> tuple[EditSource, list[tuple[str, str]]]:
     """Give the edits of a source ids that are unique in their run.
 
     Args:

@@ -13,7 +13,7 @@ from ultraedit.core.types import Edit
 
 
 @dataclass(frozen=True)
-class Panel:
+class EditPanel:
     """The edits of a stream whose questions are asked at every checkpoint."""
 
     edits: Sequence[Edit]
@@ -31,12 +31,12 @@ class Panel:
         return self.edits[: bisect_left(self.places, count)]
 
 
-def whole(edits: Sequence[Edit]) -> Panel:
+def whole(edits: Sequence[Edit]) -> EditPanel:
     """A panel of all edits."""
-    return Panel(edits, range(len(edits)), None)
+    return EditPanel(edits, range(len(edits)), None)
 
 
-def draw(edits: Iterable[Edit], size: int, seed: int) -> tuple[int, Panel]:
+def draw(edits: Iterable[Edit], size: int, seed: int) -> tuple[int, EditPanel]:
     """Draw a sample in one pass, holding little more than the sample.
 
     The edits with the smallest hashes are taken. A hash depends on the seed and the edit's own
@@ -73,7 +73,7 @@ def draw(edits: Iterable[Edit], size: int, seed: int) -> tuple[int, Panel]:
     ordered = sorted((-place, edit) for _, place, edit in kept)
     chosen = tuple(edit for _, edit in ordered)
     places = tuple(place for place, _ in ordered)
-    return total, Panel(chosen, places, None if len(chosen) == total else newest)
+    return total, EditPanel(chosen, places, None if len(chosen) == total else newest)
 
 
 def _hash(edit: Edit, seed: int) -> int:

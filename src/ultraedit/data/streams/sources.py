@@ -10,14 +10,14 @@ from typing import Any, Protocol
 from ultraedit import data
 from ultraedit.core.encoding import about_appended
 from ultraedit.core.types import CheckingEditor, Edit, Editor, write_rephrases
-from ultraedit.data import DataSpec, Wording
-from ultraedit.data.streams.sampling import Panel, draw, whole
+from ultraedit.data import DataSpec, OddWordings
+from ultraedit.data.streams.sampling import EditPanel, draw, whole
 
 CHECKED_AT_ONCE = 1000
 """Edits that an editor looks at together before the first turn."""
 
 
-class Source(Protocol):
+class EditSource(Protocol):
     """Edits in their order, to be read from any place and as often as needed."""
 
     @property
@@ -26,12 +26,12 @@ class Source(Protocol):
         ...
 
     @property
-    def panel(self) -> Panel:
+    def panel(self) -> EditPanel:
         """Those that are scored."""
         ...
 
     @property
-    def wording(self) -> Wording:
+    def wording(self) -> OddWordings:
         """What is odd in how they are written."""
         ...
 
@@ -54,9 +54,9 @@ class InMemory:
         return len(self._edits)
 
     @property
-    def wording(self) -> Wording:
+    def wording(self) -> OddWordings:
         """What is odd in how they are written."""
-        return Wording.of(self._edits)
+        return OddWordings.of(self._edits)
 
     def after(self, done: int = 0) -> Iterator[Edit]:
         """All edits behind the first so many."""
@@ -71,9 +71,9 @@ class FromFile:
     limit: int | None
     seed: int
     total: int
-    panel: Panel
+    panel: EditPanel
     use_rephrases: int = 0
-    wording: Wording = field(default_factory=Wording, compare=False)
+    wording: OddWordings = field(default_factory=OddWordings, compare=False)
 
     @classmethod
     def survey(
@@ -98,7 +98,7 @@ class FromFile:
             ConfigError: If the format is unknown or the limit is not positive.
             DataError: If the file, or any row within the limit, cannot be used.
         """
-        wording = Wording()
+        wording = OddWordings()
         edits = wording.watched(data.stream(spec, limit=limit, seed=seed))
         total, panel = draw((write_rephrases(e, use_rephrases) for e in edits), sample, seed)
         return cls(spec, limit, seed, total, panel, use_rephrases, wording)
@@ -111,7 +111,7 @@ class FromFile:
         return (write_rephrases(edit, self.use_rephrases) for edit in edits)
 
 
-def oddities(source: Source, tokenizer: Any) -> list[str]:
+def oddities(source: EditSource, tokenizer: Any) -> list[str]:
     """What a user should know before the first turn, of the facts and of the tokenizer.
 
     None of it stops a run; `encoding` has what is done about it. Facts are named by their rows.
@@ -124,7 +124,7 @@ def oddities(source: Source, tokenizer: Any) -> list[str]:
     return [*source.wording.sentences(), *([appended] if appended else [])]
 
 
-def check(editor: Editor, source: Source) -> None:
+def check(editor: Editor, source: EditSource) -> None:
     """Let an editor refuse edits that it could not make, before the first turn.
 
     Raises:

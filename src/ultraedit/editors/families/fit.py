@@ -65,7 +65,7 @@ class Schedule:
     seed: int = 0
 
 
-class Check(NamedTuple):
+class ValidationCheck(NamedTuple):
     """One look at the validation rows: the model after their turns."""
 
     turns: int
@@ -88,7 +88,7 @@ class Position:
         """Steps that had been taken when last looked at the validation rows."""
         self.stale = 0
         """Looks since the best."""
-        self.checks: list[Check] = []
+        self.checks: list[ValidationCheck] = []
         self.best: Net | None = None
 
     def pack(self, learner: Learning) -> Net:
@@ -105,7 +105,7 @@ class Position:
         position = cls()
         for name in ("epoch", "turn", "turns", "checked", "stale"):
             setattr(position, name, saved.about[name])
-        position.checks = [Check(*values) for values in saved.about["checks"]]
+        position.checks = [ValidationCheck(*values) for values in saved.about["checks"]]
         learner.resume(_part(saved.tensors, "learner/"))
         best = _part(saved.tensors, "best/")
         position.best = Net(best, {}) if best else None
@@ -121,7 +121,7 @@ class Fitted(NamedTuple):
 
     net: Net
     turns: int
-    checks: list[Check]
+    checks: list[ValidationCheck]
     stopped_early: bool
 
 
@@ -133,7 +133,7 @@ def fit(
     validation: Sequence[Edit] = (),
     saved: Net | None = None,
     keep: Callable[[Callable[[], Net]], None] | None = None,
-    report: Callable[[Check], None] | None = None,
+    report: Callable[[ValidationCheck], None] | None = None,
     observer: Observer | None = None,
 ) -> Fitted:
     """Train on turns of edits, the order drawn anew each epoch.
@@ -195,7 +195,7 @@ def _check(
     at: Position,
     validation: Sequence[Edit],
     schedule: Schedule,
-    report: Callable[[Check], None] | None,
+    report: Callable[[ValidationCheck], None] | None,
 ) -> None:
     """Look at the validation rows, if the net has changed since the last look."""
     if not validation or learner.steps_taken() == at.checked:
@@ -205,7 +205,7 @@ def _check(
     if not found:
         return
     own, rephrased, unrelated = found
-    check = Check(
+    check = ValidationCheck(
         at.turns,
         rephrased.loss + schedule.drift * unrelated.loss,
         own.agreement,

@@ -1,6 +1,6 @@
 """Second moments of the edited layers' inputs: over a text corpus, or over the edits' prompts."""
 
-from ultraedit.host.second_moments.cache import Entry, entries, find_entry
+from ultraedit.host.second_moments.cache import CachedMoment, entries, find_entry
 from ultraedit.host.second_moments.collection import tokenize
 from ultraedit.host.second_moments.corpus import Corpus, read_corpus
 from ultraedit.host.second_moments.external import import_moments
@@ -18,8 +18,8 @@ from ultraedit.host.second_moments.providers import (
 __all__ = [
     "PROMPTS",
     "SAMPLES",
+    "CachedMoment",
     "Corpus",
-    "Entry",
     "Imported",
     "OfCorpus",
     "OfPrompts",

@@ -32,7 +32,7 @@ _log = logging.getLogger("ultraedit")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class CachedMoment:
     """A second moment that is kept, without its matrix."""
 
     file: Path
@@ -82,19 +82,19 @@ def place(fingerprint: str, module: str, corpus: str) -> Path:
     return shelf() / fingerprint.partition(":")[2][:16] / f"{module}.{corpus[:12]}.safetensors"
 
 
-def put(moment: Tensor, **facts: Any) -> Entry:
+def put(moment: Tensor, **facts: Any) -> CachedMoment:
     """Keep a second moment, whole or not at all.
 
     Args:
         moment: The matrix, float32, shape (d_in, d_in).
-        facts: The fields of its `Entry`, but for those found here.
+        facts: The fields of its `CachedMoment`, but for those found here.
 
     Raises:
         StorageError: If it cannot be written.
     """
     file = place(facts["fingerprint"], facts["module"], facts["corpus"])
     made = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    entry = Entry(file=file, d_in=moment.shape[0], made=made, **facts)
+    entry = CachedMoment(file=file, d_in=moment.shape[0], made=made, **facts)
     facts = {name: value for name, value in vars(entry).items() if name != "file"}
     with staged(file) as stage:
         save_file(
@@ -105,7 +105,7 @@ def put(moment: Tensor, **facts: Any) -> Entry:
     return entry
 
 
-def get(fingerprint: str, module: str, corpus: str) -> Entry | None:
+def get(fingerprint: str, module: str, corpus: str) -> CachedMoment | None:
     """Look a second moment up by what it is of.
 
     Raises:
@@ -119,7 +119,7 @@ def get(fingerprint: str, module: str, corpus: str) -> Entry | None:
     return found if same else None
 
 
-def entries() -> Iterator[Entry]:
+def entries() -> Iterator[CachedMoment]:
     """All that are kept, by model and module. Damaged files are named in the log."""
     for file in sorted(shelf().glob("*/[!.]*.safetensors")):
         try:
@@ -128,7 +128,7 @@ def entries() -> Iterator[Entry]:
             _log.warning("%s", error)
 
 
-def find_entry(name: str) -> Entry:
+def find_entry(name: str) -> CachedMoment:
     """Find one by its id, or by the beginning of it.
 
     Raises:
@@ -141,7 +141,7 @@ def find_entry(name: str) -> Entry:
     raise ConfigError(f"{name!r}: {what} so. Take an id from `ultraedit stats list`.")
 
 
-def _read(file: Path) -> Entry:
+def _read(file: Path) -> CachedMoment:
     try:
         with safe_open(file, framework="pt") as opened:
             header: Mapping[str, str] = opened.metadata() or {}
@@ -149,7 +149,7 @@ def _read(file: Path) -> Entry:
             raise ValueError(f"its format is {header.get('format')!r}")
         facts = json.loads(header["facts"])
         doublings = tuple((int(size), float(change)) for size, change in facts.pop("doublings"))
-        return Entry(file=file, doublings=doublings, **facts)
+        return CachedMoment(file=file, doublings=doublings, **facts)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise _damaged(file, error) from error
 

@@ -46,7 +46,7 @@ class _File(NamedTuple):
 
 def import_moments(
     path: Path, language_model: LanguageModel, observer: Observer | None = None
-) -> list[shelf.Entry]:
+) -> list[shelf.CachedMoment]:
     """Import a file, or every file of a folder; all of them or, if one is refused, none.
 
     Args:

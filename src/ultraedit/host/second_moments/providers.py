@@ -125,7 +125,7 @@ class OfCorpus:
 
     def entries(
         self, language_model: LanguageModel, modules: Mapping[str, nn.Module]
-    ) -> dict[str, shelf.Entry]:
+    ) -> dict[str, shelf.CachedMoment]:
         """The same without the matrices: what is kept, computing first what is missing."""
         corpus = read_corpus(self.corpus, self.samples)
         of = fingerprint(language_model.model)

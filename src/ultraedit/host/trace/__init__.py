@@ -7,11 +7,11 @@ from ultraedit.host.trace.moments import MomentSums, add_moments
 from ultraedit.host.trace.offsets import Goal, search_offsets
 from ultraedit.host.trace.patch_loss import judge
 from ultraedit.host.trace.post_norm import norm_behind, through_norm
-from ultraedit.host.trace.prefix_cache import Row, Upper
+from ultraedit.host.trace.prefix_cache import PrefixedRow, Upper
 from ultraedit.host.trace.signals import batches, head_at, layer_signals, passes, supervised_logits
 from ultraedit.host.trace.teacher_forcing import answer_logits, mean_loss, top_choices
 from ultraedit.host.trace.token_rows import trace_rows
-from ultraedit.host.trace.token_states import Place, values_at
+from ultraedit.host.trace.token_states import TokenPlace, values_at
 from ultraedit.host.trace.trunk import BUDGET_BYTES, Trunk, trunk_of
 
 __all__ = [
@@ -21,8 +21,8 @@ __all__ = [
     "HeldRows",
     "HeldTogether",
     "MomentSums",
-    "Place",
-    "Row",
+    "PrefixedRow",
+    "TokenPlace",
     "Trunk",
     "Upper",
     "add_moments",

@@ -20,7 +20,13 @@ from torch import Tensor
 
 from ultraedit.core.errors import NumericalError
 from ultraedit.core.types import Offsets, OffsetSearch
-from ultraedit.host.trace.prefix_cache import Frozen, Resumable, Row, Upper, resumable_batches
+from ultraedit.host.trace.prefix_cache import (
+    Frozen,
+    PrefixedRow,
+    Resumable,
+    Upper,
+    resumable_batches,
+)
 
 AT_ONCE = 128
 """Edits that are searched together. What is frozen of them is kept in memory: for SmolLM2 about
@@ -33,10 +39,10 @@ BETAS, EPS = (0.9, 0.999), 1e-8
 class Goal(NamedTuple):
     """What an offset should bring about, for one edit. Each row begins at its lookup token."""
 
-    prompts: tuple[Row, ...]
+    prompts: tuple[PrefixedRow, ...]
     """Prompts with the target as their answer. The first is the plain one, where h is taken."""
 
-    essence: Row
+    essence: PrefixedRow
     """A text that ends at the lookup token, with any one answer token, which is not read."""
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ultraedit.host.trace.token_states import Place, values_at
+from ultraedit.host.trace.token_states import TokenPlace, values_at
 
 HALVINGS = 60
 """Steps of the bisection: to the precision of a float64."""
@@ -22,7 +22,7 @@ less than 0.01."""
 
 
 def norm_behind(
-    model: nn.Module, layer: nn.Module, name: str, module: nn.Module, place: Place
+    model: nn.Module, layer: nn.Module, name: str, module: nn.Module, place: TokenPlace
 ) -> nn.Module | None:
     """The norm that reads what a module puts out; None where there is none, as in most models.
 

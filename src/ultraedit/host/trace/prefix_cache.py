@@ -19,7 +19,7 @@ from ultraedit.host.trace.blocks import Blocks
 from ultraedit.host.trace.signals import batches, head_at, max_tokens
 
 
-class Row(NamedTuple):
+class PrefixedRow(NamedTuple):
     """A prompt with its answer, and the token of the prompt from which on it is resumed."""
 
     item: Encoded
@@ -35,7 +35,7 @@ class Row(NamedTuple):
 class Frozen(NamedTuple):
     """One row, held at a layer."""
 
-    row: Row
+    row: PrefixedRow
     outputs: Tensor
     """Outputs of the layer from the row's token on. Shape (length, d)."""
     past: dict[int, tuple[Tensor, Tensor]]
@@ -80,7 +80,7 @@ class Upper:
         self._number = number
 
     @torch.no_grad()
-    def freeze(self, rows: Sequence[Row]) -> list[Frozen]:
+    def freeze(self, rows: Sequence[PrefixedRow]) -> list[Frozen]:
         """Run rows through the whole model once, and hold them at the layer.
 
         Returns:
@@ -113,7 +113,11 @@ class Upper:
         return [frozen[index] for index in range(len(rows))]
 
     def _cut(
-        self, row: Row, place: int, hidden: Tensor, recorded: Mapping[int, tuple[Tensor, Tensor]]
+        self,
+        row: PrefixedRow,
+        place: int,
+        hidden: Tensor,
+        recorded: Mapping[int, tuple[Tensor, Tensor]],
     ) -> Frozen:
         """Copy out of a batch what one row needs."""
         past = {

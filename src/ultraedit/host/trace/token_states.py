@@ -15,7 +15,7 @@ from ultraedit.core.errors import ConfigError
 from ultraedit.host.trace.signals import batches
 
 
-class Place(NamedTuple):
+class TokenPlace(NamedTuple):
     """One token of a text."""
 
     ids: tuple[int, ...]
@@ -28,7 +28,7 @@ class Place(NamedTuple):
 @torch.no_grad()
 def values_at(
     model: nn.Module,
-    places: Sequence[Place],
+    places: Sequence[TokenPlace],
     *,
     inputs: Mapping[str, nn.Module] | None = None,
     outputs: Mapping[str, nn.Module] | None = None,

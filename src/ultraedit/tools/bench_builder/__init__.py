@@ -8,23 +8,28 @@ other words, and one about an unrelated fact. No question holds its answer.
 from ultraedit.data.relations.questions import Relation, load_relations
 from ultraedit.tools.bench_builder.build import build
 from ultraedit.tools.bench_builder.checks import Questions
-from ultraedit.tools.bench_builder.facts import REASONS, Fact
+from ultraedit.tools.bench_builder.facts import REASONS, TripleFact
 from ultraedit.tools.bench_builder.pairing import Pair
 from ultraedit.tools.bench_builder.settings import BuildSettings, Built
-from ultraedit.tools.bench_builder.writers import Estimate, TemplateWriter, Unwritten, Writer
+from ultraedit.tools.bench_builder.writers import (
+    Estimate,
+    QuestionWriter,
+    TemplateQuestionWriter,
+    Unwritten,
+)
 
 __all__ = [
     "REASONS",
     "BuildSettings",
     "Built",
     "Estimate",
-    "Fact",
     "Pair",
+    "QuestionWriter",
     "Questions",
     "Relation",
-    "TemplateWriter",
+    "TemplateQuestionWriter",
+    "TripleFact",
     "Unwritten",
-    "Writer",
     "build",
     "load_relations",
 ]

@@ -16,20 +16,20 @@ from ultraedit.core.types import Nobody, Observer
 from ultraedit.data.relations.questions import Relation, load_relations, wording_fault
 from ultraedit.tools.bench_builder import card
 from ultraedit.tools.bench_builder.checks import Questions, faults
-from ultraedit.tools.bench_builder.facts import Fact, Reject, merged, name_faults, reject
+from ultraedit.tools.bench_builder.facts import Reject, TripleFact, merged, name_faults, reject
 from ultraedit.tools.bench_builder.output import Output, claim_folder
 from ultraedit.tools.bench_builder.pairing import Pair, Pool
-from ultraedit.tools.bench_builder.seen import Seen
+from ultraedit.tools.bench_builder.seen import AnsweredQuestions
 from ultraedit.tools.bench_builder.settings import BuildSettings, Built
 from ultraedit.tools.bench_builder.shuffle import Group, Shuffle
-from ultraedit.tools.bench_builder.sources import Source, find_sources, sha256
+from ultraedit.tools.bench_builder.sources import TripleFile, find_sources, sha256
 from ultraedit.tools.bench_builder.triples import Triple, Unreadable
-from ultraedit.tools.bench_builder.writers import Estimate, Unwritten, Writer
+from ultraedit.tools.bench_builder.writers import Estimate, QuestionWriter, Unwritten
 
 
 def build(
     settings: BuildSettings,
-    writer: Writer,
+    writer: QuestionWriter,
     *,
     confirm: Callable[[Estimate], None] | None = None,
     observer: Observer | None = None,
@@ -72,7 +72,7 @@ class _Build:
     """One build, from its files to its folder."""
 
     def __init__(
-        self, settings: BuildSettings, writer: Writer, scratch: Path, observer: Observer
+        self, settings: BuildSettings, writer: QuestionWriter, scratch: Path, observer: Observer
     ) -> None:
         self._settings = settings
         self._writer = writer
@@ -86,7 +86,7 @@ class _Build:
         (scratch / "shuffled").mkdir()
         self._shuffle = Shuffle(scratch / "shuffled", settings.seed)
         self._pool = Pool(scratch / "pool.jsonl")
-        self._seen = Seen(scratch / "seen.sqlite")
+        self._seen = AnsweredQuestions(scratch / "seen.sqlite")
         self._output = Output(scratch, settings.seed, settings.sample)
 
     def run(self, confirm: Callable[[Estimate], None] | None) -> Built:
@@ -107,7 +107,7 @@ class _Build:
             self._pool.close()
             self._seen.close()
 
-    def _scan(self, number: int, source: Source) -> None:
+    def _scan(self, number: int, source: TripleFile) -> None:
         """Put the triples of a file into the shuffle, leaving out what cannot be asked for."""
         self._observer.stage(f"Reading {source.path.name}")
         for row in source.rows(source.path):
@@ -163,7 +163,7 @@ class _Build:
                 self._seen.hold_out(fact.key)
         self._need(len(self._pool), "No triple is left for unrelated questions")
 
-    def _facts(self, groups: Iterator[Group]) -> Iterator[Fact]:
+    def _facts(self, groups: Iterator[Group]) -> Iterator[TripleFact]:
         """The facts of groups of triples, without those that cannot be asked for."""
         for place, records in groups:
             self._drawn += len(records)
@@ -177,7 +177,7 @@ class _Build:
             else:
                 yield fact
 
-    def _decoded(self, place: str, record: str) -> Fact:
+    def _decoded(self, place: str, record: str) -> TripleFact:
         number, *values = json.loads(record)
         row = Triple._make(tuple(v) if isinstance(v, list) else v for v in values)
         return _fact(
@@ -234,7 +234,7 @@ class _Build:
         self._seen.hold_out(written.unrelated)
         self._output.keep(row, (fact.relation.key, fact.relation.label))
 
-    def _repeats(self, fact: Fact, written: Questions) -> tuple[str, ...]:
+    def _repeats(self, fact: TripleFact, written: Questions) -> tuple[str, ...]:
         """What is wrong with a row beside the rows before it."""
         fault = self._seen.fault((fact.key, written.prompt, written.rephrase), fact.answer)
         if fault:
@@ -290,12 +290,14 @@ def _unreadable(number: int, line: int, text: str) -> Reject:
     return Reject(("unreadable",), {"source": number, "line": line, "text": text})
 
 
-def _fact(place: str, number: int, row: Triple, relation: Relation, source: Source) -> Fact:
+def _fact(
+    place: str, number: int, row: Triple, relation: Relation, source: TripleFile
+) -> TripleFact:
     """A triple as a fact, with names for its ids."""
     if source.names is not None:
         row = source.names.resolved(row)
     answer, *others = row.objects or ("",)
-    return Fact(
+    return TripleFact(
         place=place,
         subject=row.subject,
         relation=relation,

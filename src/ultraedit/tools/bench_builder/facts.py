@@ -16,7 +16,7 @@ _BARE_ID = re.compile(r"[QP]\d+")
 
 
 @dataclass(frozen=True)
-class Fact:
+class TripleFact:
     """A question's worth of triples."""
 
     place: str
@@ -97,7 +97,7 @@ REASONS: dict[str, str] = {
 """Every reason for leaving something out, as it stands in ``rejected.jsonl``."""
 
 
-def name_faults(fact: Fact) -> tuple[str, ...]:
+def name_faults(fact: TripleFact) -> tuple[str, ...]:
     """Say why no question can be written about a fact, before anybody is paid for trying."""
     names = (fact.subject, fact.answer)
     if not all(names) or any(_BARE_ID.fullmatch(name) for name in names):
@@ -110,7 +110,7 @@ def name_faults(fact: Fact) -> tuple[str, ...]:
     return tuple(faults)
 
 
-def merged(facts: Sequence[Fact]) -> tuple[Fact, list[Reject]]:
+def merged(facts: Sequence[TripleFact]) -> tuple[TripleFact, list[Reject]]:
     """Make one fact of those that answer the same question: the first, as the input has it.
 
     Returns:
@@ -127,15 +127,15 @@ def merged(facts: Sequence[Fact]) -> tuple[Fact, list[Reject]]:
     if len(accepted) == 1 + len(first.other_answers):
         return first, rejects
     values = {**first.__dict__, "other_answers": tuple(accepted.values())[1:]}
-    return Fact(**values), rejects
+    return TripleFact(**values), rejects
 
 
-def reject(fact: Fact, *reasons: str, **more: str) -> Reject:
+def reject(fact: TripleFact, *reasons: str, **more: str) -> Reject:
     """A reject that says what the fact was and where it stood."""
     return Reject(reasons, {**dict(_stated(fact)), **more})
 
 
-def _stated(fact: Fact) -> Iterator[tuple[str, Any]]:
+def _stated(fact: TripleFact) -> Iterator[tuple[str, Any]]:
     yield "subject", fact.subject
     yield "relation", fact.relation.label
     yield "object", fact.answer

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ultraedit.data.relations.questions import Relation
-from ultraedit.tools.bench_builder.facts import Fact
+from ultraedit.tools.bench_builder.facts import TripleFact
 
 WINDOW = 200
 """How many facts are looked at for one that is unrelated, before a row goes without."""
@@ -18,10 +18,10 @@ WINDOW = 200
 class Pair(NamedTuple):
     """What one row is written from."""
 
-    fact: Fact
+    fact: TripleFact
     """Is edited."""
 
-    unrelated: Fact
+    unrelated: TripleFact
     """Is asked for, and is never edited in the same set."""
 
 
@@ -33,19 +33,19 @@ class Pool:
         self._path = path
         self._writer = path.open("w", encoding="utf-8", newline="\n")
         self._size = 0
-        self._window: deque[Fact] = deque()
-        self._reader: Iterator[Fact] = iter(())
+        self._window: deque[TripleFact] = deque()
+        self._reader: Iterator[TripleFact] = iter(())
 
     def __len__(self) -> int:
         """How many facts were put in."""
         return self._size
 
-    def add(self, fact: Fact) -> None:
+    def add(self, fact: TripleFact) -> None:
         """Put a fact in, before any is asked for."""
         self._writer.write(json.dumps(fact.__dict__, ensure_ascii=False) + "\n")
         self._size += 1
 
-    def partner(self, fact: Fact) -> Fact | None:
+    def partner(self, fact: TripleFact) -> TripleFact | None:
         """The next fact that shares neither subject nor object with this one, or None.
 
         A fact that is passed over is the first to be looked at for the next row, and one that was
@@ -65,7 +65,7 @@ class Pool:
         """Let go of the file."""
         self._writer.close()
 
-    def _next(self) -> Fact:
+    def _next(self) -> TripleFact:
         found = next(self._reader, None)
         if found is None:
             self._writer.flush()
@@ -73,13 +73,13 @@ class Pool:
             found = next(self._reader)
         return found
 
-    def _read(self) -> Iterator[Fact]:
+    def _read(self) -> Iterator[TripleFact]:
         with self._path.open(encoding="utf-8", newline="\n") as file:
             for line in file:
                 yield _fact(json.loads(line))
 
 
-def _fact(values: dict[str, object]) -> Fact:
+def _fact(values: dict[str, object]) -> TripleFact:
     lists = {name: tuple(v) for name, v in values.items() if isinstance(v, list)}
     key, label, questions = lists["relation"]
-    return Fact(**{**values, **lists, "relation": Relation(key, label, tuple(questions))})  # type: ignore[arg-type]
+    return TripleFact(**{**values, **lists, "relation": Relation(key, label, tuple(questions))})  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ CACHE_KIB = 64 * 1024
 _HELD_OUT = 0
 
 
-class Seen:
+class AnsweredQuestions:
     """Questions and the answers they were given.
 
     A question is kept as the first 63 bits of its digest. Of four million questions, two have the

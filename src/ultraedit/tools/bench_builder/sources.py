@@ -21,7 +21,7 @@ _READERS: dict[str, Callable[[Path], tables.Rows]] = {
 KINDS = ", ".join(_READERS)
 
 
-class Source(NamedTuple):
+class TripleFile(NamedTuple):
     """One file of triples."""
 
     path: Path
@@ -33,7 +33,7 @@ class Source(NamedTuple):
     """What its ids are called, where it holds ids."""
 
 
-def find_sources(paths: Sequence[Path], scratch: Path) -> list[Source]:
+def find_sources(paths: Sequence[Path], scratch: Path) -> list[TripleFile]:
     """Find what to read.
 
     Args:
@@ -46,7 +46,7 @@ def find_sources(paths: Sequence[Path], scratch: Path) -> list[Source]:
     Raises:
         DataError: If a path is missing, is no kind of file that is known, or names a file twice.
     """
-    found: list[Source] = []
+    found: list[TripleFile] = []
     for path in paths:
         path = Path(os.path.expanduser(path))
         if path.is_dir():
@@ -72,28 +72,28 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _folder(folder: Path, scratch: Path) -> list[Source]:
+def _folder(folder: Path, scratch: Path) -> list[TripleFile]:
     triplets = wikidata5m.triplet_files(folder)
     if triplets:
         names = wikidata5m.read_names(wikidata5m.alias_files(folder), scratch)
-        return [Source(path, wikidata5m.triplets, names) for path in triplets]
+        return [TripleFile(path, wikidata5m.triplets, names) for path in triplets]
     tables = sorted(path for path in folder.iterdir() if path.is_file() and _kind(path))
     if not tables:
         raise DataError(f"{folder} holds no file of triples ({KINDS}, plain or .gz). Name one.")
-    return [Source(path, _READERS[_kind(path)]) for path in tables]
+    return [TripleFile(path, _READERS[_kind(path)]) for path in tables]
 
 
-def _file(path: Path, scratch: Path) -> Source:
+def _file(path: Path, scratch: Path) -> TripleFile:
     if wikidata5m.is_triplet_file(path):
         names = wikidata5m.read_names(wikidata5m.alias_files(path.parent), scratch)
-        return Source(path, wikidata5m.triplets, names)
+        return TripleFile(path, wikidata5m.triplets, names)
     kind = _kind(path)
     if not kind:
         raise DataError(
             f"{path} is not a file of triples: its name must end in one of {KINDS}, with or "
             f"without .gz. Write one triple a line: subject, relation, object."
         )
-    return Source(path, _READERS[kind])
+    return TripleFile(path, _READERS[kind])
 
 
 def _kind(path: Path) -> str:

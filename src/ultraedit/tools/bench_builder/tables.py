@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ultraedit.core.errors import DataError, did_you_mean
-from ultraedit.data._files import Line, lines, not_utf8, opened
+from ultraedit.data._files import FileLine, lines, not_utf8, opened
 from ultraedit.tools.bench_builder.triples import Triple, Unreadable, tidy
 
 Rows = Iterator[Triple | Unreadable]
@@ -73,7 +73,7 @@ def json_lines(path: Path) -> Rows:
                 yield _object_row(line)
 
 
-def _object_row(line: Line) -> Triple | Unreadable:
+def _object_row(line: FileLine) -> Triple | Unreadable:
     try:
         row = json.loads(line.data)
     except (ValueError, RecursionError):
@@ -160,7 +160,7 @@ def _texts(value: Any, part: str) -> tuple[str, ...]:
     return tuple(filter(None, (_one(each, part) for each in value)))
 
 
-def _tab_cells(line: Line, path: Path) -> tuple[int, list[str] | str]:
+def _tab_cells(line: FileLine, path: Path) -> tuple[int, list[str] | str]:
     try:
         text = line.data.decode()
     except UnicodeDecodeError as error:
@@ -190,7 +190,7 @@ def _comma_cells(reader: Any) -> Iterator[tuple[int, list[str] | str]]:
             yield reader.line_num, cells
 
 
-def _text(line: Line, path: Path) -> str:
+def _text(line: FileLine, path: Path) -> str:
     try:
         return line.data.decode()
     except UnicodeDecodeError as error:

@@ -8,12 +8,12 @@ would take by `tools.plan`.
 from ultraedit.tools.doctor.examination import examine
 from ultraedit.tools.doctor.smoke import Smoke, smoke_test
 from ultraedit.tools.doctor.tokens import TokenFact, examine_tokenizer
-from ultraedit.tools.doctor.verdict import Verdict, judge
+from ultraedit.tools.doctor.verdict import ModelVerdict, judge
 
 __all__ = [
+    "ModelVerdict",
     "Smoke",
     "TokenFact",
-    "Verdict",
     "examine",
     "examine_tokenizer",
     "judge",

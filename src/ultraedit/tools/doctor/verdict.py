@@ -17,7 +17,7 @@ LEARNED = 0.9
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ModelVerdict:
     """What a reader wants to know of a model."""
 
     editable: bool
@@ -40,7 +40,7 @@ def judge(
     room: int | None,
     data: str | None = None,
     cause: str | None = None,
-) -> Verdict:
+) -> ModelVerdict:
     """Weigh what was found.
 
     Args:
@@ -57,10 +57,10 @@ def judge(
     notes = tuple(f"{fact.about}: {fact.found}." for fact in tokens if fact.trouble)
     if preset is None:
         show = shlex.join(["ultraedit", "models", "show", model])
-        return Verdict(False, f"{model} cannot be edited as it is: {cause}", notes, show)
+        return ModelVerdict(False, f"{model} cannot be edited as it is: {cause}", notes, show)
     if room is not None and peak > room:
         command = ["ultraedit", "plan", model, "--dtype", "bfloat16"]
-        return Verdict(
+        return ModelVerdict(
             False,
             f"{model} does not fit here: it would take {_gb(peak)} and {_gb(room)} are free. Give "
             "run --dtype bfloat16, or --device-map stream, which leaves most of it in its file.",
@@ -70,18 +70,18 @@ def judge(
     if smoke is None or smoke.fault is not None:
         why = cause if smoke is None else smoke.fault
         command = ["ultraedit", "models", "show", model]
-        return Verdict(False, f"{model} cannot be edited: {why}", notes, shlex.join(command))
+        return ModelVerdict(False, f"{model} cannot be edited: {why}", notes, shlex.join(command))
     assert smoke.loss_before is not None and smoke.loss_after is not None
     if smoke.loss_after > LEARNED * smoke.loss_before:
         notes = (*notes, "One edit hardly changed the model: look for better modules with tune.")
     if measured:
         sentence = f"{model} can be edited, with the preset {preset}."
-        return Verdict(True, sentence, notes, _run(model, data))
+        return ModelVerdict(True, sentence, notes, _run(model, data))
     sentence = (
         f"{model} can be edited. No preset was measured for it: --eta auto finds the step, and "
         "tune looks for better modules."
     )
-    return Verdict(True, sentence, notes, _tune(model, data) if data else _run(model, data))
+    return ModelVerdict(True, sentence, notes, _tune(model, data) if data else _run(model, data))
 
 
 def _run(model: str, data: str | None) -> str:

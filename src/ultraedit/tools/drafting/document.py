@@ -154,7 +154,7 @@ def _markdown(text: str) -> str:
     return re.sub(r"(?<!\w)_{1,3}([^_\s](?:[^_]*[^_\s])?)_{1,3}(?!\w)", r"\1", text)
 
 
-class _Text(HTMLParser):
+class _PageText(HTMLParser):
     """The text of a page, with empty lines between its blocks."""
 
     _BLOCKS = frozenset(
@@ -184,7 +184,7 @@ class _Text(HTMLParser):
 
 
 def _html(text: str) -> str:
-    parser = _Text()
+    parser = _PageText()
     parser.feed(text)
     return "".join(parser.pieces)
 

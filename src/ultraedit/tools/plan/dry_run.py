@@ -15,14 +15,14 @@ from ultraedit import models
 from ultraedit.core.encoding import encode
 from ultraedit.core.sources import option_source
 from ultraedit.core.types import Observer
-from ultraedit.data.streams import Source, oddities
+from ultraedit.data.streams import EditSource, oddities
 from ultraedit.evaluation.scoring import questions
 from ultraedit.models import find_modules
 from ultraedit.models.language_model import text_config
 from ultraedit.models.modules import shape_of
 from ultraedit.runs import workflow
 from ultraedit.runs.config import RunConfig
-from ultraedit.runs.resolution import Settings, resolve
+from ultraedit.runs.resolution import ResolvedSettings, resolve
 from ultraedit.tools.plan.estimate import Workload, runtime_bytes
 from ultraedit.tools.plan.prediction import predict
 
@@ -61,7 +61,7 @@ def dry_run(
     for sentence in oddities(source, tokenizer):
         remark(sentence)
     tokens = _count_tokens(tokenizer, described, source)
-    predicted = _predicted(config, described, settings, source.total, tokens, before)
+    predicted = _predicted(described, settings, source.total, tokens, before)
     turns, rest = divmod(source.total, config.edits_per_turn)
     return {
         "model": config.model,
@@ -89,7 +89,7 @@ def dry_run(
     }
 
 
-def _options(settings: Settings) -> list[dict[str, Any]]:
+def _options(settings: ResolvedSettings) -> list[dict[str, Any]]:
     """Every option of the editor, and who decided on it."""
     return [
         {
@@ -110,7 +110,7 @@ class _Tokens(NamedTuple):
     """Tokens of all questions."""
 
 
-def _count_tokens(tokenizer: Any, config: PretrainedConfig, source: Source) -> _Tokens:
+def _count_tokens(tokenizer: Any, config: PretrainedConfig, source: EditSource) -> _Tokens:
     """Count, refusing any question that the model cannot read whole."""
     longest = getattr(text_config(config), "max_position_embeddings", None)
     edits = source.after()
@@ -127,14 +127,14 @@ def _count_tokens(tokenizer: Any, config: PretrainedConfig, source: Source) -> _
 
 
 def _predicted(
-    config: RunConfig,
     described: PretrainedConfig,
-    settings: Settings,
+    settings: ResolvedSettings,
     edits: int,
     tokens: _Tokens,
     before: int,
 ) -> dict[str, Any]:
     """Memory and time of a turn of edits of the mean length."""
+    config = settings.config
     workload = Workload(
         min(config.edits_per_turn, edits),
         -(-tokens.read // edits),

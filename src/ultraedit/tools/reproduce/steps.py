@@ -79,12 +79,12 @@ class Build:
 
     def carry_out(self, out: Path, observer: Observer) -> None:
         """Build it."""
-        from ultraedit.tools.bench_builder import BuildSettings, TemplateWriter, build
+        from ultraedit.tools.bench_builder import BuildSettings, TemplateQuestionWriter, build
 
         folder = out / self.place
         folder.parent.mkdir(parents=True, exist_ok=True)
         settings = BuildSettings(triples=(self.triples,), out=folder, size=self.size)
-        build(settings, TemplateWriter(), observer=observer)
+        build(settings, TemplateQuestionWriter(), observer=observer)
 
 
 @dataclass(frozen=True)
@@ -118,14 +118,15 @@ class Train:
 
     def carry_out(self, out: Path, observer: Observer) -> None:
         """Train it, or go on with it."""
-        from ultraedit.runs.train import Plan, train
+        from ultraedit.runs.config import TrainingPlan
+        from ultraedit.runs.train import train
 
         path = out / self.place
         path.parent.mkdir(parents=True, exist_ok=True)
         settings = dict(self.settings)
         if self.built:
             settings["data"] = _within(out, settings["data"])
-        train(make_config(settings), Plan(edited=self.edited), path, observer)
+        train(make_config(settings), TrainingPlan(edited=self.edited), path, observer)
 
 
 @dataclass(frozen=True)

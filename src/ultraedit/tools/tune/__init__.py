@@ -5,19 +5,19 @@
 the best, and `files` writes the preset and remembers finished trials.
 """
 
-from ultraedit.tools.tune.outcome import Outcome, front
+from ultraedit.tools.tune.outcome import TuneOutcome, front
 from ultraedit.tools.tune.search import Rungs, search
 from ultraedit.tools.tune.space import Candidate, module_sets
-from ultraedit.tools.tune.trials import Bench, Trial
+from ultraedit.tools.tune.trials import Trial, TrialRunner
 from ultraedit.tools.tune.tuning import TuneConfig, tune
 
 __all__ = [
-    "Bench",
     "Candidate",
-    "Outcome",
     "Rungs",
     "Trial",
+    "TrialRunner",
     "TuneConfig",
+    "TuneOutcome",
     "front",
     "module_sets",
     "search",

@@ -11,7 +11,7 @@ from typing import Any
 
 from ultraedit.core.errors import ConfigError, StorageError
 from ultraedit.core.files import write_text
-from ultraedit.tools.tune.outcome import Outcome
+from ultraedit.tools.tune.outcome import TuneOutcome
 from ultraedit.tools.tune.space import Candidate
 from ultraedit.tools.tune.trials import Trial
 
@@ -76,7 +76,7 @@ def _candidate(value: Mapping[str, Any]) -> Candidate:
     return Candidate(tuple(value["modules"]), value["step"], value["ridge"])
 
 
-def write_preset(path: Path, outcome: Outcome, about: Mapping[str, Any]) -> None:
+def write_preset(path: Path, outcome: TuneOutcome, about: Mapping[str, Any]) -> None:
     """Write what ``run --preset`` takes.
 
     Raises:

@@ -9,7 +9,7 @@ from ultraedit.tools.tune.trials import Trial
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TuneOutcome:
     """A finished or interrupted search."""
 
     best: Trial

@@ -8,11 +8,11 @@ from typing import Any
 
 from ultraedit.core.files import write_bytes
 from ultraedit.report.figures import AFTER, BEFORE, COLOURS, draw
-from ultraedit.tools.tune.outcome import Outcome, front, on_most_rows
+from ultraedit.tools.tune.outcome import TuneOutcome, front, on_most_rows
 from ultraedit.tools.tune.trials import Trial
 
 
-def write_plot(path: Path, outcome: Outcome) -> None:
+def write_plot(path: Path, outcome: TuneOutcome) -> None:
     """Draw the Pareto front of a search into a PNG.
 
     Raises:
@@ -21,7 +21,7 @@ def write_plot(path: Path, outcome: Outcome) -> None:
     write_bytes(path, draw_front(outcome))
 
 
-def draw_front(outcome: Outcome) -> bytes:
+def draw_front(outcome: TuneOutcome) -> bytes:
     """Draw all trials, those of the last round with their front, and the best of them."""
     last = on_most_rows(outcome.trials)
     earlier = [trial for trial in outcome.trials if trial not in last]

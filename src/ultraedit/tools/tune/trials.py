@@ -69,7 +69,7 @@ def harmonic_mean(values: Sequence[float | None]) -> float:
     return len(found) / sum(1 / value for value in found)
 
 
-class Bench:
+class TrialRunner:
     """A model on which candidates are tried, one after the other, each from the unedited weights.
 
     The layers below the lowest edited one are run once per question and depth: every trial that

@@ -5,21 +5,23 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from ultraedit import data, models
 from ultraedit.core.errors import ConfigError, DataError
+from ultraedit.core.settings import SettingsModel
 from ultraedit.core.types import Edit, Nobody, Observer
 from ultraedit.models import choose_preset
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.tools.tune.files import TrialLog, write_preset
-from ultraedit.tools.tune.outcome import Outcome, best
+from ultraedit.tools.tune.outcome import TuneOutcome, best
 from ultraedit.tools.tune.plot import write_plot
 from ultraedit.tools.tune.search import LEAST_ROWS, Rungs, search
 from ultraedit.tools.tune.space import Candidate, module_sets
-from ultraedit.tools.tune.trials import Bench, Trial, with_controls
+from ultraedit.tools.tune.trials import Trial, TrialRunner, with_controls
 
 if TYPE_CHECKING:
     from ultraedit.models import LanguageModel
@@ -27,27 +29,26 @@ if TYPE_CHECKING:
 _log = logging.getLogger("ultraedit")
 
 
-@dataclass(frozen=True, kw_only=True)
-class TuneConfig:
+class TuneConfig(SettingsModel):
     """What a search is about."""
 
     model: str
     data: str
     """``FORMAT:PATH``."""
 
-    budget: float | None = None
+    budget: Annotated[float, Field(gt=0)] | None = None
     """Minutes in all. None searches until the neighbours of the best are exhausted."""
 
-    rows: int = 300
+    rows: int = Field(default=300, ge=LEAST_ROWS)
     """Rows to tune on."""
 
-    held_out: int = 200
+    held_out: int = Field(default=200, ge=LEAST_ROWS)
     """Rows for the final score."""
 
-    limit: int | None = None
+    limit: int | None = Field(default=None, ge=1)
     """Look at the first rows of the data alone."""
 
-    edits_per_turn: int = 100
+    edits_per_turn: int = Field(default=100, ge=1)
     modules: tuple[tuple[str, ...], ...] | None = None
     """Sets of modules to try. None tries windows of layers of the MLP."""
 
@@ -55,21 +56,8 @@ class TuneConfig:
     device: str = "auto"
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        """Refuse what no search can be.
 
-        Raises:
-            ConfigError: If a number is too small.
-        """
-        if self.budget is not None and self.budget <= 0:
-            raise ConfigError(f"budget must be a positive number of minutes, got {self.budget}.")
-        for name, least in (("rows", LEAST_ROWS), ("held_out", LEAST_ROWS), ("edits_per_turn", 1)):
-            if getattr(self, name) < least:
-                shown = name.replace("_", "-")
-                raise ConfigError(f"{shown} must be at least {least}, got {getattr(self, name)}.")
-
-
-def tune(config: TuneConfig, out: Path, observer: Observer | None = None) -> Outcome:
+def tune(config: TuneConfig, out: Path, observer: Observer | None = None) -> TuneOutcome:
     """Search, and leave a preset.
 
     Args:
@@ -97,8 +85,10 @@ def tune(config: TuneConfig, out: Path, observer: Observer | None = None) -> Out
     about = _about(config, model, len(tuning), len(held_out))
     log = TrialLog(out.with_suffix(".trials.jsonl"), about)
     sets, start = _sets(config, model)
-    bench = Bench(model, with_controls(tuning, held_out), edits_per_turn=config.edits_per_turn)
-    watch = _Watch(observer, config.budget, begun)
+    bench = TrialRunner(
+        model, with_controls(tuning, held_out), edits_per_turn=config.edits_per_turn
+    )
+    watch = _TrialObserver(observer, config.budget, begun)
     interrupted = False
     try:
         search(
@@ -119,7 +109,7 @@ def tune(config: TuneConfig, out: Path, observer: Observer | None = None) -> Out
         raise ConfigError(
             "Every candidate gave an update that is not finite. Give --dtype float32."
         )
-    found = Outcome(best(log.trials), tuple(log.trials), None, None, interrupted)
+    found = TuneOutcome(best(log.trials), tuple(log.trials), None, None, interrupted)
     if not interrupted:
         found = _scored(found, start, model, with_controls(held_out, tuning), config, watch)
     write_preset(out, found, about)
@@ -179,30 +169,30 @@ def _sets(
 
 
 def _scored(
-    found: Outcome,
+    found: TuneOutcome,
     start: tuple[str, ...] | None,
     model: LanguageModel,
     held_out: list[Edit],
     config: TuneConfig,
-    watch: _Watch,
-) -> Outcome:
+    watch: _TrialObserver,
+) -> TuneOutcome:
     """The final score, and what the model would have had without tuning."""
-    bench = Bench(model, held_out, edits_per_turn=config.edits_per_turn)
+    bench = TrialRunner(model, held_out, edits_per_turn=config.edits_per_turn)
     scores: list[Trial] = []
     candidates = [found.best.candidate] + ([] if start is None else [Candidate(start)])
     try:
         for candidate in candidates:
             scores.append(watch.passed(bench.trial(candidate, len(held_out))))
     except KeyboardInterrupt:
-        return Outcome(
+        return TuneOutcome(
             found.best, found.trials, scores[0] if scores else None, None, interrupted=True
         )
     finally:
         bench.close()
-    return Outcome(found.best, found.trials, scores[0], scores[1] if scores[1:] else None)
+    return TuneOutcome(found.best, found.trials, scores[0], scores[1] if scores[1:] else None)
 
 
-class _Watch:
+class _TrialObserver:
     """Tells an observer how much of the time is gone, and the log how each trial did."""
 
     def __init__(self, observer: Observer, budget: float | None, begun: float) -> None:

@@ -13,7 +13,7 @@ import torch
 from ultraedit.data import read
 from ultraedit.data.general_questions import controls
 from ultraedit.editors.families.unrelated_texts import TEXTS
-from ultraedit.models.overlays.facts import Facts
+from ultraedit.models.overlays.facts import FactLookup
 from ultraedit.models.overlays.facts.selection import about, names
 
 COMPANY = {
@@ -41,7 +41,7 @@ COMPANY = {
 def found(question, facts=COMPANY, subjects=(), *, k=1, threshold=0.55, embed=None):
     """The prompts that are put in front of a question, the best first."""
     prompts = list(facts)
-    looked_up = Facts(prompts, TEXTS, subjects, embed).find(question, k=k, threshold=threshold)
+    looked_up = FactLookup(prompts, TEXTS, subjects, embed).find(question, k=k, threshold=threshold)
     return [prompts[match.fact] for match in looked_up]
 
 
@@ -141,9 +141,9 @@ def test_part_of_a_name_will_do_where_the_rest_fits_and_nothing_else_is_named():
 
 def test_of_equal_facts_the_newer_comes_first():
     facts = ["Where is Ada?", "Where is Bo?", "where is Ada"]
-    looked_up = Facts(facts, TEXTS).find("Where is Ada?", k=9, threshold=0.5)
+    looked_up = FactLookup(facts, TEXTS).find("Where is Ada?", k=9, threshold=0.5)
     assert [match.fact for match in looked_up] == [2, 0]
-    assert Facts([], TEXTS).find("Where is Ada?", k=9, threshold=0.5) == []
+    assert FactLookup([], TEXTS).find("Where is Ada?", k=9, threshold=0.5) == []
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_at_most_one_in_a_hundred_strangers_gets_a_fact_of_the_demo():
     edits = read("jsonl:src/ultraedit/data/demo_facts.jsonl", limit=200)
     asked = [control.prompt for control in controls()]
     for subjects in ([edit.subject for edit in edits], []):
-        facts = Facts([edit.prompt for edit in edits], TEXTS, subjects)
+        facts = FactLookup([edit.prompt for edit in edits], TEXTS, subjects)
         leaks = [text for text in asked if facts.find(text, k=1, threshold=0.55)]
         assert len(leaks) <= len(asked) // 100, leaks
         own = [facts.find(edit.prompt, k=1, threshold=0.55)[0].fact for edit in edits]
@@ -191,7 +191,7 @@ def test_real_rephrasings_find_their_fact_and_real_strangers_none(
     shared_data, spec, reached, leaked
 ):
     edits = read(spec.format(shared_data), limit=5_200)[5_000:]
-    facts = Facts([edit.prompt for edit in edits], TEXTS, [edit.subject for edit in edits])
+    facts = FactLookup([edit.prompt for edit in edits], TEXTS, [edit.subject for edit in edits])
 
     def best(question):
         return [match.fact for match in facts.find(question, k=1, threshold=0.55)]

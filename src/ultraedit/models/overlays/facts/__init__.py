@@ -2,6 +2,6 @@
 
 from ultraedit.models.overlays.facts.index import FactIndex, words
 from ultraedit.models.overlays.facts.reader import Recall, as_read, recall_of
-from ultraedit.models.overlays.facts.selection import Embed, Facts
+from ultraedit.models.overlays.facts.selection import Embed, FactLookup
 
-__all__ = ["Embed", "FactIndex", "Facts", "Recall", "as_read", "recall_of", "words"]
+__all__ = ["Embed", "FactIndex", "FactLookup", "Recall", "as_read", "recall_of", "words"]

@@ -40,7 +40,7 @@ ROUNDING = 1e-9
 """By which a match may miss a threshold: the sums of a fact and a question round differently."""
 
 
-class Match(NamedTuple):
+class FactMatch(NamedTuple):
     """A fact that a question is about."""
 
     fact: int
@@ -113,7 +113,7 @@ class FactIndex:
         common = sum(self.weight(word) for word in ours & theirs)
         return common / sum(map(self.weight, ours)), common / sum(map(self.weight, theirs))
 
-    def match(self, question: str, *, k: int, threshold: float) -> list[Match]:
+    def match(self, question: str, *, k: int, threshold: float) -> list[FactMatch]:
         """The facts that a question is about, the best match first, newer before older.
 
         Args:
@@ -130,4 +130,4 @@ class FactIndex:
         shares = shared / self._own
         near = torch.nonzero(shares >= threshold - ROUNDING).flatten().flip(0)
         best = torch.sort(shares[near], descending=True, stable=True).indices[:k]
-        return [Match(int(fact), min(1.0, float(shares[fact]))) for fact in near[best]]
+        return [FactMatch(int(fact), min(1.0, float(shares[fact]))) for fact in near[best]]

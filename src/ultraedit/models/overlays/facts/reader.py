@@ -24,7 +24,7 @@ from ultraedit.core.encoding import Encoded, added_tokens, seam
 from ultraedit.core.types import Recalled
 from ultraedit.models import attached
 from ultraedit.models.attached import Overlay, detach, overlays_on
-from ultraedit.models.overlays.facts.selection import Embed, Facts
+from ultraedit.models.overlays.facts.selection import Embed, FactLookup
 
 FACT = "New Fact: {prompt} {target}\n"
 """How a fact is written."""
@@ -55,7 +55,7 @@ class Recall(Overlay):
         self._tokenizer = tokenizer
         self._context_length = context_length
         prompts = [prompt for prompt, _ in view.facts]
-        self._facts = Facts(prompts, view.ordinary, view.subjects, embed)
+        self._facts = FactLookup(prompts, view.ordinary, view.subjects, embed)
         self._first = len(added_tokens(tokenizer).front)
         self._question = self._tokens(QUESTION)
 

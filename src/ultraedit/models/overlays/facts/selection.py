@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ultraedit.models.overlays.facts.index import ROUNDING, FactIndex, Match, tokens, words
+from ultraedit.models.overlays.facts.index import ROUNDING, FactIndex, FactMatch, tokens, words
 
 
 def least_share(threshold: float) -> float:
@@ -88,7 +88,7 @@ class About(NamedTuple):
     """Whether they are names, or a common noun that was given as the subject."""
 
 
-class Facts:
+class FactLookup:
     """Facts that are looked up for questions."""
 
     def __init__(
@@ -113,7 +113,7 @@ class Facts:
         self._about = [about(*each, everyday) for each in zip(prompts, given, strict=True)]
         self._embed = embed
 
-    def find(self, question: str, *, k: int, threshold: float) -> list[Match]:
+    def find(self, question: str, *, k: int, threshold: float) -> list[FactMatch]:
         """The facts that a question is about, the best first.
 
         Args:
@@ -143,13 +143,13 @@ class Facts:
             passed.sort(key=lambda match: (-float(ranks[match.fact]), -match.fact))
         return passed[:k]
 
-    def _all(self, question: str) -> list[Match]:
+    def _all(self, question: str) -> list[FactMatch]:
         """Every fact with its share of a question."""
         near = self._index.match(question, k=len(self._prompts), threshold=ROUNDING)
         shares = {match.fact: match.share for match in near}
-        return [Match(fact, shares.get(fact, 0.0)) for fact in range(len(self._prompts))]
+        return [FactMatch(fact, shares.get(fact, 0.0)) for fact in range(len(self._prompts))]
 
-    def _is_about(self, asked: _Asked, match: Match, threshold: float) -> bool:
+    def _is_about(self, asked: _Asked, match: FactMatch, threshold: float) -> bool:
         whole = match.share >= threshold - ROUNDING
         fact = self._about[match.fact]
         if not fact.names:
@@ -171,7 +171,7 @@ class Facts:
                 return True
         return False
 
-    def _alone(self, asked: _Asked, match: Match) -> bool:
+    def _alone(self, asked: _Asked, match: FactMatch) -> bool:
         """Whether the fact's subject stands in a sentence that names nothing else."""
         return any(
             all(sentence.has(name) for name in self._about[match.fact].names)
@@ -179,7 +179,7 @@ class Facts:
             for sentence in asked.sentences
         )
 
-    def _partly(self, asked: _Asked, match: Match) -> bool:
+    def _partly(self, asked: _Asked, match: FactMatch) -> bool:
         """Whether a sentence has the rarer part of the fact's names, as names, and no other."""
         fact = self._about[match.fact]
         inside = [word for name in fact.names for word in name]
@@ -198,7 +198,7 @@ class Facts:
         known |= {word for name in self._about[fact].names for word in name}
         return all(set(name) <= known for name in sentence.names)
 
-    def _means(self, asked: _Asked, match: Match, cosine: float) -> bool:
+    def _means(self, asked: _Asked, match: FactMatch, cosine: float) -> bool:
         is_near = cosine >= SAME_MEANING - ROUNDING and not self._about[match.fact].names
         return is_near and any(self._names_no_other(each, match.fact) for each in asked.sentences)
 

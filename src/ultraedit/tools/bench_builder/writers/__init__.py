@@ -1,6 +1,6 @@
 """Who writes the questions: patterns, a language model behind an endpoint, or one of ours."""
 
-from ultraedit.tools.bench_builder.writers.base import Estimate, Unwritten, Writer
-from ultraedit.tools.bench_builder.writers.template import TemplateWriter
+from ultraedit.tools.bench_builder.writers.base import Estimate, QuestionWriter, Unwritten
+from ultraedit.tools.bench_builder.writers.template import TemplateQuestionWriter
 
-__all__ = ["Estimate", "TemplateWriter", "Unwritten", "Writer"]
+__all__ = ["Estimate", "QuestionWriter", "TemplateQuestionWriter", "Unwritten"]

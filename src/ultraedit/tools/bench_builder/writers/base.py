@@ -37,7 +37,7 @@ class Estimate(NamedTuple):
     """In the currency of the prices, or None where there are none."""
 
 
-class Writer(Protocol):
+class QuestionWriter(Protocol):
     """Turns facts into questions."""
 
     batch: int

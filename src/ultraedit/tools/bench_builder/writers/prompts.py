@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 
 from ultraedit.tools.bench_builder.checks import Questions
-from ultraedit.tools.bench_builder.facts import Fact
+from ultraedit.tools.bench_builder.facts import TripleFact
 from ultraedit.tools.bench_builder.pairing import Pair
 
 SYSTEM = (
@@ -111,7 +111,7 @@ def rewording(question: str) -> str:
     return f"{shown}\n\nQuestion: {question}\nIn other words:"
 
 
-def _ask(fact: Fact) -> str:
+def _ask(fact: TripleFact) -> str:
     shown = [*_EXAMPLES, (fact.subject, fact.relation.label, "")]
     return "\n\n".join(
         f"Subject: {subject}\nAsked for: {relation}\nQuestion: {question}".rstrip()

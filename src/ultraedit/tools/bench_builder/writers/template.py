@@ -7,12 +7,12 @@ from hashlib import blake2b
 
 from ultraedit.data.relations.questions import SLOT
 from ultraedit.tools.bench_builder.checks import Questions, contains
-from ultraedit.tools.bench_builder.facts import Fact
+from ultraedit.tools.bench_builder.facts import TripleFact
 from ultraedit.tools.bench_builder.pairing import Pair
 from ultraedit.tools.bench_builder.writers.base import Estimate, Unwritten
 
 
-class TemplateWriter:
+class TemplateQuestionWriter:
     """Draws two of a relation's wordings for the edit and one for the unrelated fact.
 
     The draw depends on the fact's place in the random order alone, so on the seed and the fact.
@@ -48,7 +48,7 @@ class TemplateWriter:
         """There is nothing to let go of."""
 
 
-def _asked(fact: Fact, draw: str) -> list[str]:
+def _asked(fact: TripleFact, draw: str) -> list[str]:
     """The ways of asking for a fact that do not give it away, in random order."""
     order = sorted(fact.wordings, key=lambda text: blake2b((draw + text).encode()).digest())
     questions = (wording.replace(SLOT, fact.subject) for wording in order)
