@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ultraedit.editors.ultraedit import UltraEdit
     from ultraedit.lifelong.session import EditResult, ask, edit
     from ultraedit.models import LanguageModel, load, load_wise
+    from ultraedit.serve.studio import Studio
 
 _HOMES = {
     "Anchored": "ultraedit.editors.anchored",
@@ -45,6 +46,7 @@ _HOMES = {
     "Question": "ultraedit.core.types",
     "Scores": "ultraedit.core.types",
     "StorageError": "ultraedit.core.errors",
+    "Studio": "ultraedit.serve.studio",
     "UltraEdit": "ultraedit.editors.ultraedit",
     "UltraEditError": "ultraedit.core.errors",
     "ask": "ultraedit.lifelong.session",
@@ -66,6 +68,7 @@ __all__ = [
     "Question",
     "Scores",
     "StorageError",
+    "Studio",
     "UltraEdit",
     "UltraEditError",
     "ask",

@@ -36,6 +36,7 @@ COMMANDS = {
     "run": Command(EDIT, "run:run", "Edit a model with every setting at hand, and score it."),
     "train": Command(EDIT, "train:train", "Train the net of an editor that has one."),
     "tune": Command(EDIT, "tune:tune", "Find which layers to edit, and how strongly."),
+    "serve": Command(EDIT, "serve:serve", "Serve a model that is taught while it answers."),
     "ask": Command(EVALUATE, "ask:ask", "Ask a model a question."),
     "eval": Command(EVALUATE, "eval:evaluate", "Score a model on a file of facts."),
     "ability": Command(EVALUATE, "ability:ability", "Measure the general ability of a model."),

@@ -189,7 +189,10 @@ class Anchored:
         for path, signal in traced.signals.items():
             gradient = signal.keys.T @ signal.grads / texts  # dL/dW, (d_in, d_out)
             left, right = (scale.to(gradient.device) for scale in scales[path])
-            units[path] = -(left @ gradient @ right)
+            if len(signal.keys) < min(gradient.shape):  # Few rows: their product is formed last.
+                units[path] = (left @ signal.keys.T) @ (signal.grads @ right) / -texts
+            else:
+                units[path] = -(left @ gradient @ right)
             slope += float((gradient * units[path]).sum())
         if slope >= 0:  # Only where every gradient is zero: both preconditioners are positive.
             return {path: torch.zeros_like(unit) for path, unit in units.items()}

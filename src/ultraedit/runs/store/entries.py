@@ -39,6 +39,8 @@ class Entry(NamedTuple):
     undone: str | None
     """When it was rolled back; None if it stands."""
     job: int | None
+    author: str | None = None
+    """Who asked for it; None where nobody said."""
 
 
 class StoredEdit(NamedTuple):

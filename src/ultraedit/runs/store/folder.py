@@ -49,6 +49,8 @@ class RunFolder:
         """Hold an open run folder; see `create` and `open`."""
         self.path = path
         self.journal = journal
+        self.author: str | None = None
+        """Who asks for the turns that follow, where somebody said so."""
         self._lock = lock
         self._made: list[Path] = []
         self._saved_at = time.monotonic()
@@ -149,7 +151,8 @@ class RunFolder:
         since = time.monotonic() - self._saved_at
         due = role == "snapshot" or since > max(SOONEST, SHARE * self._cost)
         file = self._write_snapshot(turn.number, carried, role) if due else None
-        change = Change(record, turn.edits, random_state(), digest=snapshots.digest(carried))
+        digest = snapshots.digest(carried)
+        change = Change(record, turn.edits, random_state(), digest=digest, author=self.author)
         self._drop(self.journal.add_turn(change, file, job=job.id))
         self._append({"kind": "turn"} | to_json(record))
 
@@ -160,7 +163,8 @@ class RunFolder:
             StorageError: If it cannot be written. The turns before it stay as they are.
         """
         file = self._write_snapshot(record.turn, carried, "snapshot")
-        change = Change(record, (), random_state(), reverted, snapshots.digest(carried))
+        digest = snapshots.digest(carried)
+        change = Change(record, (), random_state(), reverted, digest, self.author)
         self._drop(self.journal.add_turn(change, file, job=None))
 
     def settle(self, carried: Carried) -> None:

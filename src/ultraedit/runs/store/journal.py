@@ -31,6 +31,8 @@ class Change(NamedTuple):
     """Rows of the edits that it took out; none for a turn of edits."""
     digest: str | None = None
     """Of what it carries on, as `snapshots.digest` has it."""
+    author: str | None = None
+    """Who asked for it; None where nobody said."""
 
 
 class Journal(JournalReader):
@@ -159,8 +161,8 @@ class Journal(JournalReader):
         record = change.record
         with schema.transaction(self._db, self.path):
             turn = self._db.execute(
-                "INSERT INTO turns (job, number, kind, record, random, finished, digest) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO turns (job, number, kind, record, random, finished, digest, author) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     job,
                     record.turn,
@@ -169,6 +171,7 @@ class Journal(JournalReader):
                     None if change.random == self._last_random() else change.random,
                     _now(),
                     change.digest,
+                    change.author,
                 ),
             ).lastrowid
             self._db.executemany(

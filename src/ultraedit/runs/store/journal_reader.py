@@ -306,4 +306,5 @@ def _entry(row: sqlite3.Row) -> Entry:
         row["finished"],
         row["undone"],
         row["job"],
+        row["author"] if "author" in row.keys() else None,  # noqa: SIM118
     )

@@ -21,7 +21,12 @@ VERSION = 1
 A column that may be NULL is no new version: programs that do not know it leave it alone, and an
 older journal gets it when it is opened for writing (`ADDED`)."""
 
-ADDED = (("jobs", "halted", "TEXT"), ("jobs", "data", "TEXT"), ("turns", "digest", "TEXT"))
+ADDED = (
+    ("jobs", "halted", "TEXT"),
+    ("jobs", "data", "TEXT"),
+    ("turns", "digest", "TEXT"),
+    ("turns", "author", "TEXT"),
+)
 """Columns that the first journals of this version did not have."""
 
 TABLES = """
@@ -48,7 +53,8 @@ CREATE TABLE turns (
     random BLOB,              -- state after the turn, NULL if that of the turn before
     finished TEXT NOT NULL,
     undone TEXT,              -- when it was rolled back
-    digest TEXT               -- of what it carries on, as snapshots.digest has it
+    digest TEXT,              -- of what it carries on, as snapshots.digest has it
+    author TEXT               -- who asked for it, where a server was told
 );
 CREATE UNIQUE INDEX standing_turns ON turns (number) WHERE undone IS NULL;
 CREATE TABLE edits (
