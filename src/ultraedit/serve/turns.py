@@ -40,9 +40,9 @@ from ultraedit.data.general_questions import controls
 from ultraedit.evaluation.metrics import exact_match
 from ultraedit.evaluation.monitors import Guard, Halted
 from ultraedit.evaluation.monitors.locality import Locality
+from ultraedit.evaluation.outcome import Reference
 from ultraedit.evaluation.perplexity import Text, perplexity, read_text
 from ultraedit.evaluation.probes import chat_of
-from ultraedit.evaluation.outcome import Reference
 from ultraedit.evaluation.scoring import MIN_TOKENS, SPARE_TOKENS, evaluate
 from ultraedit.host.host import ModelHost
 from ultraedit.lifelong.loop import MemoryRecorder, Progress, norms, peak_memory, run_turns
