@@ -34,14 +34,19 @@ class EditorRow:
     needs_subject: bool = False
     needs_statistics: bool = False
     """Whether it asks the host for second moments of its layers' inputs."""
-    beside: Literal["memories", "facts", None] = None
-    """What its edited model has beside its weights, which say nothing of the edits by themselves:
-    ``memories`` that a router chooses from, or ``facts`` that are read. None where weights are
-    all there is."""
+    beside: Literal["memories", "facts", "changes", None] = None
+    """Where its edits are, if the weights say nothing of them by themselves: in ``memories`` that a
+    router chooses from, in ``facts`` that are read, or in ``changes`` that its `view` lays over the
+    weights. None where weights are all there is."""
     wraps: bool = False
     """Whether it works on another editor's changes, its option ``base``."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What this row sets otherwise than its class, which other rows share."""
+
+    @property
+    def has_overlay(self) -> bool:
+        """Whether its edited model is no model of plain weights."""
+        return self.beside in ("memories", "facts")
 
     def load(self) -> type[Editor]:
         """Import the editor's class."""
