@@ -316,6 +316,8 @@ def test_contexts_of_the_official_protocol_have_what_the_model_adds_and_a_blank(
             asked.append(list(zip(prompts, tokens, strict=True)))
             return ["more"] * len(prompts)
 
+        read_lines = staticmethod(read_lines)
+
     contexts = {
         protocol: unpack_texts(WISE(protocol=protocol, contexts=6).init(Host())["contexts"])
         for protocol in ("official", "paper")

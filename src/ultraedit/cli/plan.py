@@ -60,7 +60,7 @@ def plan(
         observer.stage("Getting ready")
         from ultraedit import models
         from ultraedit.editors import base_of, find_editor, make_editor
-        from ultraedit.lifelong.session import choose_preset
+        from ultraedit.models import choose_preset
         from ultraedit.models.hardware import choose_device, choose_dtype
         from ultraedit.tools.plan.estimate import Workload
         from ultraedit.tools.plan.prediction import predict

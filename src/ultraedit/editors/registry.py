@@ -9,8 +9,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
-
 from ultraedit.core.errors import ConfigError, did_you_mean, expected_value
 
 if TYPE_CHECKING:  # The table is read without torch.
@@ -330,6 +328,8 @@ def make_editor(name: str, options: Mapping[str, Any]) -> Editor:
     Raises:
         ConfigError: If the editor, an option or a value is not known.
     """
+    from pydantic import TypeAdapter, ValidationError  # A quarter of the start of `--help`.
+
     row = find_editor(name)
     cls: Any = row.load()
     known = [field.name for field in fields(cls)]

@@ -137,7 +137,9 @@ class ModelHost(LookupHost):
         if expected and gap == " " and all(pair in expected for pair in pairs):
             return [expected[pair] for pair in pairs]
         model = self.language_model
-        return encode(model.tokenizer, pairs, max_length=model.context_length, gap=gap)
+        items = encode(model.tokenizer, pairs, max_length=model.context_length, gap=gap)
+        model.require_known(item.prompt_ids + item.answer_ids for item in items)
+        return items
 
     def expect(self, tokens: Mapping[tuple[str, str], Encoded]) -> None:
         """Take prompts and answers that `encode` will soon be asked for, tokenized by `encode`."""

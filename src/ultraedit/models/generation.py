@@ -193,8 +193,11 @@ def _continue(
     tokenizer: Any = language_model.tokenizer
     model: Any = language_model.model
     length = max(len(row) for row in rows)
+    language_model.require_known(rows)
     first_end = end[0] if isinstance(end, list) else end
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else first_end or 0
+    if padding >= language_model.vocabulary:  # It is masked: any token does.
+        padding = 0
     input_ids = torch.full((len(rows), length), padding)
     attention_mask = torch.zeros(len(rows), length, dtype=torch.long)
     for index, row in enumerate(rows):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ultraedit.core.spectrum import effective_rank, spectrum
 from ultraedit.core.types import Nobody, Observer, Scores
 from ultraedit.evaluation.monitors.guard import Guard
 from ultraedit.host.host import ModelHost
@@ -28,6 +29,27 @@ class Monitor(Protocol):
     def measure(self) -> dict[str, Any]:
         """Look at the model as it stands. Plain values, as JSON has them."""
         ...
+
+
+class Spectra:
+    """Per edited module the norm of its change, its leading singular value and effective rank."""
+
+    name = "spectrum"
+
+    def __init__(self, host: ModelHost) -> None:
+        self._host = host
+
+    def measure(self) -> dict[str, Any]:
+        """By module: ``norm`` relative to the weight, ``leading`` and ``effective_rank``."""
+        return {path: self._of(path, norm) for path, norm in self._host.asked_norms().items()}
+
+    def _of(self, path: str, norm: float) -> dict[str, float]:
+        of_change = spectrum(self._host.asked_change(path))
+        return {
+            "norm": norm,
+            "leading": float(of_change.values[0]),
+            "effective_rank": effective_rank(of_change),
+        }
 
 
 class Ability:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ultraedit import models
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.types import Observer
-from ultraedit.lifelong.session import choose_preset
-from ultraedit.models import Preset
+from ultraedit.models import Preset, choose_preset
 from ultraedit.models.hardware import choose_device, choose_dtype, computes_bfloat16, free_bytes
 from ultraedit.models.inventory import inventory
 from ultraedit.models.language_model import text_config
