@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ultraedit.core.errors import ConfigError, did_you_mean, expected_value
@@ -368,5 +367,5 @@ def opened(editor: Editor) -> Editor:
         return editor
     from ultraedit.core.nets import NetFile  # torch, which help pages do without
 
-    made: Editor = held.with_net(NetFile(Path(held.net)), held.net)
+    made: Editor = held.with_net(NetFile(held.net), held.net)
     return made

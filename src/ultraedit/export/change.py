@@ -71,8 +71,8 @@ def delta_of(journal: Journal, observer: Observer) -> Delta:
     if row.has_overlay and row.beside is not None:
         raise ConfigError(
             f"{folder} was edited by {editor}: {_BESIDE[row.beside]}, so they are no model of "
-            f"plain weights, no delta and no adapter. `ultraedit export {folder} --as {editor}` writes "
-            f"the folder that `ultraedit ask` and `ultraedit.{_LOADS[row.beside]}` read."
+            f"plain weights, no delta and no adapter. `ultraedit export {folder} --as {editor}` "
+            f"writes the folder that `ultraedit ask` and `ultraedit.{_LOADS[row.beside]}` read."
         )
     return about(journal, _changes(journal, observer) if journal.head() else {})
 
