@@ -64,7 +64,9 @@ def name(request):
     return request.param
 
 
-@pytest.fixture(params=sorted(name for name in CASES if EDITORS[name].beside != "facts"))
+@pytest.fixture(
+    params=sorted(name for name in CASES if EDITORS[name].beside not in ("facts", "changes"))
+)
 def writer(request):
     """Editors that change weights."""
     return request.param

@@ -13,6 +13,7 @@ from ultraedit.core.errors import ConfigError
 from ultraedit.core.nets import Net
 from ultraedit.core.stats import pack
 from ultraedit.core.types import Additive, LowRank, Question, Turn
+from ultraedit.editors import make_editor
 from ultraedit.editors.families.hypernetwork import Pulled
 from ultraedit.editors.families.hypernetwork_training import (
     Learner,
@@ -291,7 +292,7 @@ def test_a_trained_net_begins_with_the_statistics_of_its_training():
 )
 def test_options_that_cannot_be_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
-        MALMEN(**options)
+        make_editor("malmen", options)
 
 
 def test_a_patch_of_nothing_is_held_for_nothing():

@@ -22,6 +22,11 @@ from ultraedit.models.weights import EditedWeights
 IDS = torch.arange(24).view(2, 12)
 
 
+@pytest.fixture(autouse=True)
+def folder():
+    """Nothing lies in the folders of these tests, not even the facts of the others here."""
+
+
 def logits(model) -> torch.Tensor:
     with torch.no_grad():
         return model(IDS).logits

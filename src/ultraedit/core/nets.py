@@ -59,14 +59,14 @@ class NetFile(Net):
 
     path: Path
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         """Read what the file says of itself.
 
         Raises:
             ConfigError: If there is none, or it is something else.
         """
-        object.__setattr__(self, "path", path)
-        object.__setattr__(self, "about", read_about(path))
+        object.__setattr__(self, "path", Path(path))
+        object.__setattr__(self, "about", read_about(self.path))
 
     @cached_property
     def tensors(self) -> Mapping[str, Tensor]:

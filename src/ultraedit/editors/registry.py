@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ultraedit.core.errors import ConfigError, did_you_mean, expected_value
@@ -32,14 +31,19 @@ class EditorRow:
     needs_subject: bool = False
     needs_statistics: bool = False
     """Whether it asks the host for second moments of its layers' inputs."""
-    beside: Literal["memories", "facts", None] = None
-    """What its edited model has beside its weights, which say nothing of the edits by themselves:
-    ``memories`` that a router chooses from, or ``facts`` that are read. None where weights are
-    all there is."""
+    beside: Literal["memories", "facts", "changes", None] = None
+    """Where its edits are, if the weights say nothing of them by themselves: in ``memories`` that a
+    router chooses from, in ``facts`` that are read, or in ``changes`` that its `view` lays over the
+    weights. None where weights are all there is."""
     wraps: bool = False
     """Whether it works on another editor's changes, its option ``base``."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What this row sets otherwise than its class, which other rows share."""
+
+    @property
+    def has_overlay(self) -> bool:
+        """Whether its edited model is no model of plain weights."""
+        return self.beside in ("memories", "facts")
 
     def load(self) -> type[Editor]:
         """Import the editor's class."""
@@ -363,5 +367,5 @@ def opened(editor: Editor) -> Editor:
         return editor
     from ultraedit.core.nets import NetFile  # torch, which help pages do without
 
-    made: Editor = held.with_net(NetFile(Path(held.net)), held.net)
+    made: Editor = held.with_net(NetFile(held.net), held.net)
     return made

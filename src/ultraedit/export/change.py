@@ -67,12 +67,12 @@ def delta_of(journal: Journal, observer: Observer) -> Delta:
         ConfigError: If none of its turns stands, or its edits are beside the weights.
     """
     folder, editor = journal.path.parent, journal.value("settings")["editor"]
-    kind = find_editor(editor).beside
-    if kind is not None:
+    row = find_editor(editor)
+    if row.has_overlay and row.beside is not None:
         raise ConfigError(
-            f"{folder} was edited by {editor}: {_BESIDE[kind]}, so they are no model of plain "
-            f"weights, no delta and no adapter. `ultraedit export {folder} --as {editor}` writes "
-            f"the folder that `ultraedit ask` and `ultraedit.{_LOADS[kind]}` read."
+            f"{folder} was edited by {editor}: {_BESIDE[row.beside]}, so they are no model of "
+            f"plain weights, no delta and no adapter. `ultraedit export {folder} --as {editor}` "
+            f"writes the folder that `ultraedit ask` and `ultraedit.{_LOADS[row.beside]}` read."
         )
     return about(journal, _changes(journal, observer) if journal.head() else {})
 

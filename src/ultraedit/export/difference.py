@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +11,7 @@ from ultraedit.core.errors import ConfigError
 from ultraedit.core.types import Nobody, Observer
 from ultraedit.export.change import edited_model, read_delta
 from ultraedit.export.peft_adapter import ADAPTER, load_lora
+from ultraedit.export.registry import recognized
 from ultraedit.export.weight_difference import ModuleDiff, diff_changes, diff_models
 from ultraedit.models import load, load_config
 from ultraedit.models.delta import Delta, apply_delta, load_delta
@@ -63,11 +65,20 @@ def compare(a: str, b: str, observer: Observer | None = None) -> Difference:
 def _read_change(name: str, observer: Observer) -> Delta | None:
     """The change that a name stands for, or None where it stands for a model."""
     path = Path(name).expanduser()
-    if (path / ADAPTER).is_file():
-        return load_lora(path)
-    if path.is_file() and path.suffix.lower() != ".gguf":
-        return load_delta(path)
-    return read_delta(path, observer) if _is_run(path) else None
+    if _is_run(path):
+        return read_delta(path, observer)
+    change: Delta | None = recognized(path, attrgetter("reader"))
+    return change
+
+
+def change_of_adapter(path: Path) -> Delta | None:
+    """The change of a PEFT adapter; None of anything else."""
+    return load_lora(path) if (path / ADAPTER).is_file() else None
+
+
+def change_of_delta(path: Path) -> Delta | None:
+    """The change of a delta; None of what is no file, or a model in one."""
+    return load_delta(path) if path.is_file() and path.suffix.lower() != ".gguf" else None
 
 
 def _read_model(name: str, change: Delta | None, observer: Observer) -> LanguageModel:

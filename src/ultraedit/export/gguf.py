@@ -23,7 +23,8 @@ from gguf import GGMLQuantizationType as Kind
 from ultraedit.core.errors import ConfigError, StorageError
 from ultraedit.core.files import refuse_existing, sha256, staged, write_text
 from ultraedit.core.types import Nobody, Observer, to_json
-from ultraedit.export.change import base_of, delta_of
+from ultraedit.export.change import about, base_of, delta_of, provenance_of
+from ultraedit.export.model_card import gguf_card
 from ultraedit.export.ollama import modelfile
 from ultraedit.export.registry import Exported, Table
 from ultraedit.models import ALIASES, find_modules
@@ -123,6 +124,17 @@ class GgufExport:
 
     sides: Mapping[str, Scores] | None = None
     """Scores of the run in transformers and of the file in llama.cpp, where they were asked for."""
+
+
+def write_card(run: Path, out: Path, exported: Exported) -> None:
+    """Write the card of a file beside it, as the hub shows it."""
+    with closing(Journal.open(run / JOURNAL)) as journal:
+        source = provenance_of(journal, about(journal, exported.delta.changes))
+    rows = [
+        (each["module"], each["tensor"], each["type_before"], each["type"])
+        for each in exported.facts["tensors"]
+    ]
+    write_text(out.with_name("README.md"), gguf_card(source, out.name, rows))
 
 
 def export(run: Path, out: Path, options: Mapping[str, Any], observer: Observer) -> Exported:

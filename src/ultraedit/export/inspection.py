@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from ultraedit.core.types import LowRank, Nobody, Observer
 from ultraedit.export.change import base_of, delta_of
 from ultraedit.export.gguf import find_base, orders, run_weights, tensor_names, within
 from ultraedit.export.peft_adapter import ADAPTER, compress
+from ultraedit.export.registry import Check, Comparison, Contents, recognized
 from ultraedit.models.delta import Delta, load_delta
 from ultraedit.models.gguf_file import GgufFile, same_bytes
 from ultraedit.report.formats import format_bytes, format_percent
@@ -36,14 +38,6 @@ _COMPARED = ("fingerprint", "dtype", "editor", "edits", "turns", "facts")
 
 _ROUNDING = 1e-3
 """Largest relative distance of two truncated decompositions of one change."""
-
-
-class Check(NamedTuple):
-    """Something that was compared with a run."""
-
-    name: str
-    ok: bool
-    said: str
 
 
 @dataclass(frozen=True)
@@ -90,18 +84,12 @@ def inspect(
     """
     observer = observer or Nobody()
     observer.stage("Reading")
-    inside = path / ADAPTER if path.is_dir() else path
-    if not inside.is_file():
+    if not _inside(path).is_file():
         raise ConfigError(
             f"{path} is no exported file. Give a delta, a .gguf file or the folder of a PEFT "
             "adapter; a run is shown by `ultraedit history`."
         )
-    with inside.open("rb") as file:
-        is_gguf = file.read(4) == b"GGUF"
-    if is_gguf:
-        kind, about, holds, compare = _read_gguf(inside, base)
-    else:
-        kind, about, holds, compare = _read_tensors(inside)
+    kind, about, holds, compare = recognized(path, attrgetter("inspector"), base)
     checks: tuple[Check, ...] = ()
     if run is not None:
         with closing(Journal.open(run / JOURNAL)) as journal:
@@ -111,16 +99,23 @@ def inspect(
     return Inspected(path, kind, about, holds, checks)
 
 
-_Compare = Callable[[Journal, Delta], Iterator[Check]]
-_Read = tuple[str, dict[str, str], dict[str, str], _Compare]
+def _inside(path: Path) -> Path:
+    """The file to look at: of the folder of an adapter, that of its tensors."""
+    return path / ADAPTER if path.is_dir() else path
 
 
-def _read_tensors(path: Path) -> _Read:
-    """A safetensors file: a delta, or the tensors of an adapter."""
+def inspect_adapter(path: Path, base: Path | None = None) -> Contents | None:
+    """A PEFT adapter: its folder, or its tensors."""
+    path = _inside(path)
     tensors, header = read_tensors(path)
-    if any(name.endswith(".lora_A.weight") for name in tensors):
-        pairs = _pairs(tensors, "base_model.model.", ".lora_A.weight", ".lora_B.weight")
-        return _adapter("PEFT adapter", path, _known(header), pairs)
+    if not any(name.endswith(".lora_A.weight") for name in tensors):
+        return None
+    pairs = _pairs(tensors, "base_model.model.", ".lora_A.weight", ".lora_B.weight")
+    return _adapter("PEFT adapter", path, _known(header), pairs)
+
+
+def inspect_delta(path: Path, base: Path | None = None) -> Contents:
+    """A delta, or an error that says what the file is instead."""
     delta = load_delta(path)
     holds = {
         "modules": ", ".join(delta.changes),
@@ -135,7 +130,7 @@ def _read_tensors(path: Path) -> _Read:
         said = "the same to the last bit" if same else "others than the run has now"
         yield Check("changes", same, said)
 
-    return "delta", _known(delta.about), holds, compare
+    return Contents("delta", _known(delta.about), holds, compare)
 
 
 def _pairs(
@@ -151,7 +146,7 @@ def _pairs(
 
 def _adapter(
     kind: str, path: Path, about: dict[str, str], pairs: dict[str, tuple[Tensor, Tensor]]
-) -> _Read:
+) -> Contents:
     ranks = Counter(down.shape[0] for down, _ in pairs.values())
     holds = {
         "modules": ", ".join(pairs),
@@ -166,7 +161,7 @@ def _adapter(
                 continue
             yield _nearest(name, change, *pairs[name], orders=[None])
 
-    return kind, about, holds, compare
+    return Contents(kind, about, holds, compare)
 
 
 def _nearest(
@@ -187,14 +182,18 @@ def _nearest(
     return Check(name, ok, said if ok else f"{min(distances):.2g} of the norm from the run's")
 
 
-def _read_gguf(path: Path, base: Path | None) -> _Read:
+def inspect_gguf(path: Path, base: Path | None = None) -> Contents | None:
+    """A GGUF file: a model or an adapter."""
+    with _inside(path).open("rb") as opened:
+        if opened.read(4) != b"GGUF":
+            return None
     file = GgufFile(path)
     about = _known({key: file.value(f"ultraedit.{key}") for key in _ABOUT})
     if file.value("general.type") == "adapter":
         tensors = {name: torch.from_numpy(file.weight(name).copy()) for name in file.tensors}
         pairs = _pairs(tensors, "", ".lora_a", ".lora_b")
-        kind, about, holds, _ = _adapter("GGUF adapter", path, about, pairs)
-        return kind, about, holds, _compare_gguf_adapter(file, pairs, base)
+        contents = _adapter("GGUF adapter", path, about, pairs)
+        return contents._replace(compare=_compare_gguf_adapter(file, pairs, base))
     types = Counter(tensor.kind.name for tensor in file.tensors.values())
     holds = {
         "name": str(file.value("general.name") or ""),
@@ -225,7 +224,7 @@ def _read_gguf(path: Path, base: Path | None) -> _Read:
             yield Check(name, ok, said if ok else f"is not the run's weight rounded to {kind.name}")
         yield from _compare_rest(file, edited, ours, base, journal.path.parent)
 
-    return "GGUF model", about, holds, compare
+    return Contents("GGUF model", about, holds, compare)
 
 
 def _compare_rest(
@@ -246,7 +245,7 @@ def _compare_rest(
 
 def _compare_gguf_adapter(
     file: GgufFile, pairs: dict[str, tuple[Tensor, Tensor]], base: Path | None
-) -> _Compare:
+) -> Comparison:
     def compare(journal: Journal, ours: Delta) -> Iterator[Check]:
         template = GgufFile(find_base(ours.base, base, journal.path.parent))
         names = tensor_names(template)

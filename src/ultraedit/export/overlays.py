@@ -48,7 +48,7 @@ def export_beside(
     with closing(Journal.open(path / JOURNAL)) as journal:
         delta = about(journal, {})
         if delta.editor != editor:
-            form = delta.editor if find_editor(delta.editor).beside else "model"
+            form = delta.editor if find_editor(delta.editor).has_overlay else "model"
             raise ConfigError(
                 f"{path} was edited by {delta.editor}, which has no {find_editor(editor).beside}. "
                 f"`ultraedit export {path} --as {form}` exports it."
