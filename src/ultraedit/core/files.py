@@ -41,17 +41,14 @@ def write_bytes(path: Path, content: bytes) -> None:
         stage.write_bytes(content)
 
 
-def text_lines(path: str) -> list[str]:
-    """Lines of a text file in UTF-8, stripped, without those that are blank.
+def read_lines(path: str) -> list[str]:
+    """Lines of a UTF-8 file, ``~`` being the home of the user.
 
     Raises:
-        StorageError: If it cannot be read; with the reason alone.
+        OSError: If it cannot be read.
+        UnicodeDecodeError: If it is not UTF-8.
     """
-    try:
-        lines = Path(path).expanduser().read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StorageError(getattr(error, "strerror", None) or str(error)) from None
-    return [line.strip() for line in lines if line.strip()]
+    return Path(path).expanduser().read_text("utf-8").splitlines()
 
 
 def sha256(path: Path) -> str:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,31 @@ class Net:
         write_bytes(path, save(tensors, {FORMAT: json.dumps(dict(self.about))}))
 
 
-def read_net(path: str | PathLike[str]) -> Net:
+class NetFile(Net):
+    """A net that stays in its file until its tensors are asked for."""
+
+    path: Path
+
+    def __init__(self, path: Path) -> None:
+        """Read what the file says of itself.
+
+        Raises:
+            ConfigError: If there is none, or it is something else.
+        """
+        object.__setattr__(self, "path", path)
+        object.__setattr__(self, "about", read_about(path))
+
+    @cached_property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """By name, on the CPU.
+
+        Raises:
+            ConfigError: If the file cannot be read.
+        """
+        return read_net(self.path).tensors
+
+
+def read_net(path: Path) -> Net:
     """Read a net file.
 
     Raises:
@@ -71,7 +94,7 @@ def read_net(path: str | PathLike[str]) -> Net:
         raise ConfigError(_unreadable(path, error)) from None
 
 
-def read_about(path: str | PathLike[str]) -> dict[str, Any]:
+def read_about(path: Path) -> dict[str, Any]:
     """Read what a net file says of itself, without its tensors.
 
     Raises:
@@ -79,7 +102,7 @@ def read_about(path: str | PathLike[str]) -> dict[str, Any]:
     """
     from safetensors import SafetensorError, safe_open
 
-    if not Path(path).is_file():
+    if not path.is_file():
         raise ConfigError(
             f"There is no net at {path}. `ultraedit train EDITOR --model M --data F --out {path}` "
             "makes one."
@@ -98,5 +121,5 @@ def read_about(path: str | PathLike[str]) -> dict[str, Any]:
     return about
 
 
-def _unreadable(path: str | PathLike[str], error: Exception) -> str:
+def _unreadable(path: Path, error: Exception) -> str:
     return f"{path} cannot be read as a net: {error}. Give the file that `ultraedit train` wrote."

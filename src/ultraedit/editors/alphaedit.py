@@ -32,7 +32,7 @@ from torch import Tensor
 
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.linalg import ridge_update
-from ultraedit.core.types import Additive, Edit, Host, SecondMoment, State
+from ultraedit.core.types import Additive, Edit, Host, ModuleShape, SecondMoment, State
 from ultraedit.editors.families.locate_then_edit import Change, LocateThenEdit, mean_inputs
 
 logger = logging.getLogger(__name__)
@@ -129,6 +129,17 @@ class AlphaEdit(LocateThenEdit):
             rows = torch.cat([earlier, self._project(path, keys, state)])
             new[f"{path}/keys"] = compacted(rows)
         return state | new
+
+    def extra_memory(
+        self, shapes: Sequence[ModuleShape], edits: int | None = None, itemsize: int = 4
+    ) -> dict[str, int]:
+        """The second moments, what they block, and the keys of earlier turns."""
+        rows = [shape.d_in if edits is None else min(edits, shape.d_in) for shape in shapes]
+        keys = sum(n * shape.d_in for n, shape in zip(rows, shapes, strict=True))
+        return super().extra_memory(shapes, edits, itemsize) | {
+            "directions that must not be written in, at most": 4 * sum(s.d_in**2 for s in shapes),
+            "keys of earlier turns, at most": 4 * keys,
+        }
 
     def _project(self, path: str, keys: Tensor, state: State) -> Tensor:
         """``K P``. Shape (n, d_in)."""

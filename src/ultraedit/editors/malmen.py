@@ -59,8 +59,8 @@ class MALMEN(Hypernetwork):
 
     def ridge_of(self, path: str) -> float:
         """Penalty of a module: learned, or the option."""
-        learned = None if self.trained is None else self.trained.tensors
-        return self.ridge if learned is None else float(learned[f"modules/{path}/log_ridge"].exp())
+        net = self.learned.net
+        return self.ridge if net is None else float(net.tensors[f"modules/{path}/log_ridge"].exp())
 
     def learner(self, host: Host, seed: int) -> Learner:
         """Begin a training: of a fresh net, or of the one that there is."""

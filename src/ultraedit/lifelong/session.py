@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from ultraedit.core.types import (
     RemarkingEditor,
     Turn,
     TurnRecord,
+    to_json,
     turns,
     write_rephrases,
 )
@@ -99,10 +100,10 @@ class EditResult:
         """The scores before and after as plain values, as ``summary.json`` has them."""
         controls = {"before": self.before.controls, "after": self.after.controls}
         return {
-            "before": asdict(self.before.scores),
-            "after": asdict(self.after.scores),
+            "before": to_json(self.before.scores),
+            "after": to_json(self.after.scores),
             "controls": {
-                when: None if scores is None else asdict(scores)
+                when: None if scores is None else to_json(scores)
                 for when, scores in controls.items()
             },
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ultraedit.evaluation.metrics import ALONE, METRICS
 from ultraedit.report.blocks import (
     Block,
     Code,
@@ -25,8 +26,11 @@ ABILITY = "ability.png"
 _ROWS = (
     ("KL on locality prompts, nats", "locality", "kl", format_number),
     ("top-1 agreement on locality prompts", "locality", "agreement", format_percent),
-    ("efficacy on the control set", "control", "efficacy", format_percent),
-    ("generalization on the control set", "control", "generalization", format_percent),
+    *(
+        (f"{METRICS[name].title} on the control set", "control", name, format_percent)
+        for name in ALONE
+        if METRICS[name].of_fact
+    ),
 )
 """Name, monitor, its value, and how that is written."""
 

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ultraedit.evaluation.metrics import METRICS
 from ultraedit.report.blocks import Block, Paragraph, Table
 from ultraedit.report.formats import format_percent
 from ultraedit.report.reading import Point
-from ultraedit.report.scores import METRICS, ScoreRow, is_controls, label
-
-_METRICS = {
-    "efficacy": "the edited prompts get their new answers",
-    "generalization": "other ways of asking them get the new answers too",
-    "specificity": "unrelated questions get their gold answers",
-    "agreement": "unrelated questions get the unedited model's answers",
-}
+from ultraedit.report.scores import ScoreRow, is_controls, label, metric_of
 
 _PROBES = {
     "chat": "the same questions inside the model's own chat template",
@@ -32,9 +26,9 @@ def meanings(names: Sequence[str]) -> list[str]:
     Args:
         names: Names of the rows.
     """
-    probes = [name for name in names if name not in METRICS and not is_controls(name)]
+    probes = [name for name in names if metric_of(name) is None and not is_controls(name)]
     found = dict.fromkeys(name.partition(" ")[0] for name in probes)
-    said = [f"{name}: {meaning}." for name, meaning in _METRICS.items()]
+    said = [f"{metric.title}: {metric.meaning}." for metric in METRICS.values()]
     said += [
         f"{name}: questions of the package that have nothing to do with any edit, against the "
         "unedited model's own short answers."

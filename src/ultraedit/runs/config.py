@@ -23,6 +23,7 @@ from ultraedit.core.settings import (
     SettingsModel,
     shown,
 )
+from ultraedit.evaluation.metrics.registry import GUARDED, METRICS
 from ultraedit.lifelong.settings import CORPUS_HELP, JobSettings
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ def _thresholds(value: Any) -> Any:
         if not equals:
             raise ConfigError(f"--guard takes NAME=X, such as norm=0.5, got {text!r}.")
     return thresholds
+
+
+def _guarded(*, most: bool) -> str:
+    """The metrics that a guard takes a largest, or a smallest, value of."""
+    return "".join(f", {name}" for name in GUARDED if METRICS[name].lower_is_better == most)
 
 
 class RunConfig(JobSettings):
@@ -167,8 +173,8 @@ class RunConfig(JobSettings):
     guard: Annotated[dict[str, float], BeforeValidator(_thresholds)] = Field(
         default_factory=dict,
         description="End the run when a value passes its limit: norm, perplexity (divided by the "
-        "unedited model's) and kl at most, agreement and control at least, such as norm=0.5. May "
-        "be repeated.",
+        f"unedited model's), kl{_guarded(most=True)} at most; agreement, control"
+        f"{_guarded(most=False)} at least, such as norm=0.5. May be repeated.",
         json_schema_extra=shown(MONITORS, "NAME=X", default="none", multiple=True),
     )
     guard_action: Literal["stop", "back"] = Field(

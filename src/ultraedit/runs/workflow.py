@@ -17,7 +17,7 @@ from ultraedit.core.types import Carried, Editor, Nobody, Observer, write_rephra
 from ultraedit.data import streams as stream
 from ultraedit.data.streams import EditSource, FromFile, InMemory
 from ultraedit.editors import find_editor, make_editor
-from ultraedit.editors.families.trained import Trained
+from ultraedit.editors.families.trained import TrainableEditor
 from ultraedit.evaluation.monitors import Guard
 from ultraedit.evaluation.outcome import Evaluation
 from ultraedit.host.host import ModelHost
@@ -254,8 +254,9 @@ def _work(
     source = scored
     host, _ = open_host(folder.journal, observer, settings)
     editor = getattr(settings.editor, "inner", settings.editor)
-    if isinstance(editor, Trained):
-        editor.require_fit(host)  # before the unedited model is asked, which takes a while
+    if isinstance(editor, TrainableEditor):
+        # Before the unedited model is asked, which takes a while.
+        editor.learned.require_fit(host, editor)
     if find_editor(config.editor).needs_statistics:
         host.second_moment(next(iter(host.modules)))  # Now: it would break the bar of the edits.
     if config.trunk and host.trunk is None:

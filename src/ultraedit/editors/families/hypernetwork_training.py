@@ -49,11 +49,11 @@ class Learner:
         """
         self.host = host
         self.recipe = editor.recipe()
-        if editor.trained is None:
+        if editor.learned.net is None:
             self.parameters = fresh(editor, host, seed)
             state = Normalised.init(editor, host)
         else:
-            known = editor.trained.tensors.items()
+            known = editor.learned.net.tensors.items()
             self.parameters = {n: t.clone() for n, t in known if not n.startswith("state/")}
             state = {n.removeprefix("state/"): t for n, t in known if n.startswith("state/")}
         self.moments = editor.unpack(state)

@@ -6,8 +6,9 @@ from a data set that scores an editor.
 
 from __future__ import annotations
 
-from ultraedit.core.errors import ConfigError, DataError, StorageError
-from ultraedit.core.files import text_lines
+from collections.abc import Callable, Sequence
+
+from ultraedit.core.errors import ConfigError, DataError
 
 BUILT_IN = "built-in"
 
@@ -63,11 +64,12 @@ TEXTS = (
 )
 
 
-def read_texts(source: str) -> list[str]:
+def read_texts(source: str, read_lines: Callable[[str], Sequence[str]]) -> list[str]:
     """Read unrelated texts.
 
     Args:
         source: ``built-in``, or the path of a file with one text a line.
+        read_lines: Reads a file, as `Host.read_lines` does.
 
     Raises:
         ConfigError: If there is no such file.
@@ -76,12 +78,13 @@ def read_texts(source: str) -> list[str]:
     if source == BUILT_IN:
         return list(TEXTS)
     try:
-        texts = text_lines(source)
-    except StorageError as error:
+        lines = read_lines(source)
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"locality must be {BUILT_IN} or the path of a file with one text a line, got "
-            f"{source!r}: {error}."
+            f"{source!r}: {getattr(error, 'strerror', None) or error}."
         ) from None
+    texts = [line.strip() for line in lines if line.strip()]
     for text in texts:
         if len(text.split()) < 2:
             raise DataError(f"{source}: {text!r} has a single word. Give texts of at least two.")

@@ -121,4 +121,4 @@ class Watch:
         ratio = None
         if scores.perplexity is not None and before.perplexity is not None:
             ratio = scores.perplexity / before.perplexity
-        return self.guard.breach(norms, now, ratio)
+        return self.guard.breach(norms, now, ratio, scores.metrics)

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ultraedit.core.types import Editor
+from ultraedit.core.types import Editor, RememberingEditor
 from ultraedit.editors import make_editor, name_of
 from ultraedit.tools.plan import estimate
 from ultraedit.tools.plan.estimate import Plan, Workload
-from ultraedit.tools.plan.extra_memory import kept_beyond
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -55,7 +54,9 @@ def predict(
         "editor": name_of(editor),
         "planned_for": "ultraedit",
         "passes": getattr(editor, "passes", None) or 1,
-        "kept_beyond": kept_beyond(editor, here.shapes, edits=edits, itemsize=dtype.itemsize),
+        "kept_beyond": editor.extra_memory(here.shapes, edits, dtype.itemsize)
+        if isinstance(editor, RememberingEditor)
+        else {},
         "device_map": device_map,
         "card_peak_bytes": card.peak,
         "fits": {f"{size} GB": there for size, there in estimate.fits(card.peak).items()},
