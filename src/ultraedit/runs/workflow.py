@@ -38,7 +38,7 @@ from ultraedit.runs.watch import make_watch
 
 CONFIG = "config.json"
 DESCRIBED = ("settings", "resolved", "versions", "machine", "started")
-"""What it holds, as `settings.describe` gives it; the journal has the same."""
+"""What it holds, as `resolution.describe` gives it; the journal has the same."""
 
 _log = logging.getLogger("ultraedit")
 
