@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from pydantic import Field, field_validator
 
 from ultraedit.core.errors import ConfigError, UltraEditError, did_you_mean
+from ultraedit.core.settings import SettingsModel
 from ultraedit.core.types import Nobody, Observer
 from ultraedit.evaluation.ability.tasks import LOCAL_TASKS, METRIC, build
 
@@ -26,9 +28,10 @@ _SEED = 1234
 INSTALL = "pip install 'ultraedit[ability]'"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(SettingsModel):
     """What is measured."""
+
+    separator: ClassVar[str] = "_"
 
     tasks: tuple[str, ...] = ("sst2", "mrpc", "nli", "mmlu")
     """Local tasks, or any of the harness's own."""
@@ -36,24 +39,18 @@ class Settings:
     root: Path | None = None
     """The data folder with the rows of local tasks. None takes all tasks from the network."""
 
-    limit: int | None = None
+    limit: int | None = Field(default=None, ge=1)
     """Questions of each task, the first ones; None for all."""
 
-    batch_size: int = 8
+    batch_size: int = Field(default=8, ge=1)
     """Questions at once."""
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured.
-
-        Raises:
-            ConfigError: If there is no task, or a number is too small.
-        """
-        if not self.tasks:
+    @field_validator("tasks")
+    @classmethod
+    def _require_one(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
+        if not tasks:
             raise ConfigError(f"No task is named. Name some of {', '.join(LOCAL_TASKS)}.")
-        for name in ("limit", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, got {value}.")
+        return tasks
 
 
 @dataclass(frozen=True, kw_only=True)
