@@ -33,6 +33,7 @@ INFORMATION = "Information"
 COMMANDS = {
     "demo": Command(EDIT, "demo:demo", "Edit a small model with the facts of this package."),
     "edit": Command(EDIT, "edit:edit", "Write a file of facts into a model."),
+    "init": Command(EDIT, "init:init", "Write a file of settings, with comments."),
     "run": Command(EDIT, "run:run", "Edit a model with every setting at hand, and score it."),
     "train": Command(EDIT, "train:train", "Train the net of an editor that has one."),
     "tune": Command(EDIT, "tune:tune", "Find which layers to edit, and how strongly."),
