@@ -182,8 +182,8 @@ def peak_memory() -> int:
     """
     if peaks := _peaks():
         return sum(peaks.values())
-    if sys.platform == "win32":
-        return 0
+    if resource is None:
+        return 0  # type: ignore[unreachable]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
