@@ -10,7 +10,7 @@ import typer
 from typer.main import get_group
 
 from ultraedit.cli._errors import Guarded
-from ultraedit.cli._help import Page, add
+from ultraedit.cli._help import HelpPage, add
 
 
 class Command(NamedTuple):
@@ -109,7 +109,7 @@ class Commands(Guarded):
         if not self._is_listing:
             return super().get_command(ctx, cmd_name)
         row = COMMANDS[cmd_name]
-        return Page(cmd_name, help=row.summary, rich_help_panel=row.panel)
+        return HelpPage(cmd_name, help=row.summary, rich_help_panel=row.panel)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """The page of the program."""

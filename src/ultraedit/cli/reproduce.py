@@ -13,6 +13,7 @@ from ultraedit.cli import _output
 from ultraedit.cli._help import add, group
 from ultraedit.cli._progress import progress
 from ultraedit.core.errors import ConfigError
+from ultraedit.core.settings import FACTS, OUTPUT
 
 if TYPE_CHECKING:
     from ultraedit.tools.reproduce import Artefact, Bench, Outcome, Step
@@ -42,7 +43,7 @@ ScaleName = Annotated[
         help="How large: smoke takes minutes, small hours on two cores, paper the "
         "paper's models and sizes.",
         metavar="smoke|small|paper",
-        rich_help_panel=o.WHAT,
+        rich_help_panel=FACTS,
         show_envvar=False,
     ),
 ]
@@ -50,9 +51,9 @@ Models = Annotated[
     list[str] | None,
     o._option(
         "--model",
-        o.WHAT,
+        FACTS,
         "Model in place of all of the paper's, or NAME=MODEL for one of them, such as "
-        "llama-3=./my-llama. May be repeated. Those of the scale unless given.",
+        "llama-3=./my-llama. May be repeated. \\[default: those of the scale]",
         "[NAME=]MODEL",
     ),
 ]
@@ -60,9 +61,9 @@ DataRoot = Annotated[
     Path | None,
     o._option(
         "--data-root",
-        o.WHAT,
+        FACTS,
         "Folder with a folder of facts for each data set: zsre, fever, wikibigedit, "
-        "ultraeditbench. ULTRAEDIT_DATA, or ../shared/data, unless given.",
+        "ultraeditbench. \\[default: ULTRAEDIT_DATA, or ../shared/data]",
         "DIR",
     ),
 ]
@@ -70,9 +71,9 @@ Only = Annotated[
     list[str] | None,
     o._option(
         "--only",
-        o.WHAT,
-        "Make the runs of this model, method or data set alone, such as memit or zsre. May be "
-        "repeated; everything unless given.",
+        FACTS,
+        "Make only the runs of this model, method or data set, such as memit or zsre. May be "
+        "repeated. \\[default: everything]",
         "WORD",
     ),
 ]
@@ -84,7 +85,7 @@ Protocol = Annotated[
         "package's own, or official, that of their released code. UltraEdit's is official, as in "
         "the paper.",
         metavar="paper|official",
-        rich_help_panel=o.WHAT,
+        rich_help_panel=FACTS,
         show_envvar=False,
     ),
 ]
@@ -92,8 +93,8 @@ Out = Annotated[
     Path | None,
     o._option(
         "--out",
-        o.RESULT,
-        "Folder of the reproduction: new, or one to go on with. reproduction/SCALE unless given.",
+        OUTPUT,
+        "Folder of the reproduction: new, or one to go on with. \\[default: reproduction/SCALE]",
         "DIR",
     ),
 ]
