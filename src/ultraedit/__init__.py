@@ -16,6 +16,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ultraedit.core.old_names import find_old_names
+
 if TYPE_CHECKING:
     from ultraedit.core.errors import (
         ConfigError,
@@ -72,6 +74,9 @@ __all__ = [
     "load_wise",
     "read",
 ]
+
+
+find_old_names()
 
 
 def __getattr__(name: str) -> Any:

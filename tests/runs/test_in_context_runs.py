@@ -12,12 +12,15 @@ from ultraedit import data
 from ultraedit.core.errors import ConfigError
 from ultraedit.evaluation.scoring import evaluate
 from ultraedit.export.apply import apply_to
+from ultraedit.export.delta import export_delta
 from ultraedit.export.difference import compare
+from ultraedit.export.lora import export_lora
+from ultraedit.export.model import export_model
+from ultraedit.export.overlays import export_beside
 from ultraedit.host.host import ModelHost
 from ultraedit.models import fingerprint, load
 from ultraedit.models.overlays.facts import recall_of
 from ultraedit.runs import workflow
-from ultraedit.runs.export import export_beside, export_delta, export_lora, export_model
 from ultraedit.runs.revert import revert
 from ultraedit.runs.rollback import rollback
 from ultraedit.runs.scores import score

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from tests.runs.test_interrupted import swap
+from ultraedit.export.delta import export_delta
+from ultraedit.export.model import export_model
 from ultraedit.runs import workflow
-from ultraedit.runs.export import export_delta, export_model
 from ultraedit.runs.revert import revert
 from ultraedit.runs.rollback import rollback
 from ultraedit.runs.store import JOURNAL, SEAL, Journal, seal_of

@@ -8,12 +8,15 @@ import torch
 from tests.runs.conftest import NAMES
 from ultraedit import load_wise
 from ultraedit.core.errors import ConfigError
+from ultraedit.export.delta import export_delta
 from ultraedit.export.difference import compare
+from ultraedit.export.lora import export_lora
+from ultraedit.export.model import export_model
+from ultraedit.export.overlays import export_beside
 from ultraedit.models import fingerprint, load
 from ultraedit.models.generation import generate
 from ultraedit.models.overlays.routing import router_of
 from ultraedit.runs import workflow
-from ultraedit.runs.export import export_beside, export_delta, export_lora, export_model
 from ultraedit.runs.revert import revert
 from ultraedit.runs.rollback import rollback
 from ultraedit.runs.scores import score

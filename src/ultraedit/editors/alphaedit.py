@@ -1,8 +1,8 @@
 r"""AlphaEdit: null-space constrained knowledge editing.
 
-Fang et al. (2024), https://arxiv.org/abs/2410.02355. States and layers as in `_locate`. For each
-layer P projects onto the directions in which the second moment C of its inputs is small; with
-K_p the keys of earlier turns, equation 11 reads, a row per edit,
+Fang et al. (2024), https://arxiv.org/abs/2410.02355. States and layers as in `locate_then_edit`.
+For each layer P projects onto the directions in which the second moment C of its inputs is small;
+with K_p the keys of earlier turns, equation 11 reads, a row per edit,
 
     (P (K^T K + K_p^T K_p) + ridge I) Delta = P K^T R
 
@@ -13,9 +13,9 @@ Its solution lies in the range of P, so it is the ridge regression
 for which the projected keys of all turns, A, are enough. Once there are more of them than the
 layer has inputs, d_in rows with the same A^T A take their place.
 
-Differs from the released code: see `_locate`. P and the sum of K_p^T K_p are never formed, and
-`kept` may stand in for an absolute threshold, which depends on the scale of a model. A text of few
-tokens blocks few directions; with ``protocol="official"`` as many as are asked for.
+Differs from the released code: see `locate_then_edit`. P and the sum of K_p^T K_p are never
+formed, and `kept` may stand in for an absolute threshold, which depends on the scale of a
+model. A text of few tokens blocks few directions; with ``protocol="official"`` as many as are asked for.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Wang et al. (2024), https://arxiv.org/abs/2405.14768, sections 2.3 and 2.4. W is
 W' the side memory, a copy of it. For each edit, one after the other, with x its prompt after some
 contexts and u one unrelated text:
 
-    loss = mean_x -log p(target | x; W') + L_act(x, u)        L_act: `_wise_loss`
+    loss = mean_x -log p(target | x; W') + L_act(x, u)        L_act: `activation_loss`
     W'  <- W' - lr (mask * dloss/dW' + decay W'),  up to n_iter times
 
 The mask is random, and the same for all edits of a shard; every `save_freq` edits the shard is

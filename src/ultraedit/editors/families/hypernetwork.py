@@ -1,6 +1,6 @@
 """What MEND, MALMEN and RLEdit have in common: a net between normalised rows and the change.
 
-    [k ; g]_pseudo = blocks(z_hat)          `_blocks`: the identity, until it is trained
+    [k ; g]_pseudo = blocks(z_hat)          `residual_blocks`: the identity, until it is trained
     Delta          = lr_m unit(h, k_pseudo, g_pseudo)
 
 An untrained editor has no blocks, one ridge for all modules, and the step that ``lr`` says.
