@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from io import StringIO
 from typing import Any
 
-from ultraedit.report.escaping import escape, table
+from ultraedit.report.markdown import Markdown, escape, table
 from ultraedit.tools.reproduce.book import Source, Value
 
 MISSING = "-"
@@ -126,7 +126,7 @@ def to_markdown(sheet: Sheet, image: str | None = None) -> str:
     rows: list[list[str]] = []
     for block, named in sheet.blocks:
         if block:
-            rows.append([f"**{escape(block)}**", *[""] * len(sheet.columns)])
+            rows.append([Markdown(f"**{escape(block)}**"), *[""] * len(sheet.columns)])
         rows += [[escape(name), *(escape(each.text) for each in cells)] for name, cells in named]
     header = [escape(each) for each in (sheet.first, *sheet.columns)]
     parts.append(table(header, rows, sheet.align))
