@@ -145,13 +145,11 @@ class _Renderer(RendererHTML):
     """What stands in a page for each token that has not the usual form."""
 
     def image(self, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
-        """A plot with its caption. One that was not drawn is an error."""
         alt, svg = escapeHtml(_text(tokens[i])), env[tokens[i].attrs["src"]]
         window = f'<div class="scroll" tabindex="0" role="img" aria-label="{alt}">{svg}</div>'
         return f"<figure>\n{window}\n<figcaption>{alt}</figcaption>\n</figure>\n"
 
     def fence(self, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
-        """A listing, or tiles."""
         text = escapeHtml(tokens[i].content)
         if tokens[i].info != TILES:
             return f'<pre class="{escapeHtml(tokens[i].info)}" tabindex="0">{text[:-1]}</pre>\n'
@@ -163,39 +161,32 @@ class _Renderer(RendererHTML):
         return f'<dl class="numbers">\n{"".join(boxes)}</dl>\n'
 
     def html_inline(self, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
-        """The end of a line. Any other HTML is text."""
+        # The end of a line is ours. Any other HTML is text.
         content = tokens[i].content
         return content if content == "<br>" else escapeHtml(content)
 
     def verdict(self, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
-        """Whether an answer is right."""
         word = tokens[i].content
         return f'<span class="verdict {word}">{_VERDICTS[word]} {word}</span>'
 
-    def blockquote_open(self, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
-        """Nothing: the paragraph within is marked."""
-        return ""
+    def blockquote_open(self, *_: Any) -> str:
+        return ""  # the paragraph within is marked
 
     blockquote_close = blockquote_open
 
-    def table_open(self, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
-        """A table scrolls where there is no room for it."""
+    def table_open(self, *_: Any) -> str:
         return '<div class="scroll" tabindex="0">\n<table>\n'
 
-    def table_close(self, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
-        """Its end."""
+    def table_close(self, *_: Any) -> str:
         return "</table>\n</div>\n"
 
     def th_open(self, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
-        """The name of a column."""
         return '<th class="number">' if _is_number(tokens[i]) else "<th>"
 
     def td_open(self, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
-        """A number, or a text in a box that may be narrow."""
         return '<td class="number">' if _is_number(tokens[i]) else "<td><div>"
 
     def td_close(self, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
-        """Its end."""
         return "</td>\n" if _is_number(tokens[i - 2]) else "</div></td>\n"
 
 
