@@ -72,7 +72,8 @@ def _compare(editors: dict[str, dict[str, Any]], file: Path) -> dict[str, dict[s
     from ultraedit.core.types import turns
     from ultraedit.data import read
     from ultraedit.editors import make_editor
-    from ultraedit.evaluation.scoring import Reference, evaluate
+    from ultraedit.evaluation.outcome import Reference
+    from ultraedit.evaluation.scoring import evaluate
     from ultraedit.host.host import ModelHost
     from ultraedit.lifelong.loop import MemoryRecorder, run_turns
     from ultraedit.models import find_preset, load

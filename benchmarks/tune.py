@@ -76,7 +76,7 @@ def _bench(options: argparse.Namespace, data: str, *, trunk: bool = True) -> Any
 
 
 def _preset(model: Any, facts: str) -> tuple[str, ...]:
-    from ultraedit.lifelong.session import choose_preset
+    from ultraedit.models import choose_preset
 
     return choose_preset(model, facts, None).modules
 

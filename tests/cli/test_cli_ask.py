@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 import pytest
 
 from tests.tiny import tiny_model
 from ultraedit import data
 from ultraedit.core.symbols import visible
+from ultraedit.core.types import to_json
 from ultraedit.evaluation.scoring import evaluate
 from ultraedit.host.host import ModelHost
 from ultraedit.lifelong.session import ask
@@ -55,7 +55,7 @@ def test_brackets_in_answers_are_no_markup(cli, tiny, monkeypatch):
 
 def test_a_model_is_scored_as_it_stands(cli, tiny):
     shown = json.loads(cli("eval", tiny, "--data", "facts.jsonl", "--json").stdout)
-    expected = asdict(evaluate(ModelHost(load(tiny), None), data.read("facts.jsonl")).scores)
+    expected = to_json(evaluate(ModelHost(load(tiny), None), data.read("facts.jsonl")).scores)
     assert shown["scores"]["efficacy"] == expected["efficacy"]
     assert shown["scores"]["generation"]["efficacy"] == expected["generation"]["efficacy"]
     assert shown["scores"]["agreement"] is None

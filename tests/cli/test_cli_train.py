@@ -100,7 +100,7 @@ def test_a_training_that_is_killed_goes_on_to_the_same_net(train, tiny, monkeypa
     whole = Path("a.net").read_bytes()
     # Another process, so that it can be killed as hard as can be.
     code = (
-        "import sys; from ultraedit import training; training.KEEP_SECONDS = 0.0\n"
+        "import sys; from ultraedit.runs import train as training; training.KEEP_SECONDS = 0.0\n"
         "from ultraedit.editors.families import hypernetwork_training as _learner; import time\n"
         "learn = _learner.Learner.learn\n"
         "def slowly(*args):\n    time.sleep(0.3); return learn(*args)\n"

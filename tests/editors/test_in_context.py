@@ -10,7 +10,8 @@ from ultraedit.core.errors import ConfigError
 from ultraedit.core.types import Edit, Turn
 from ultraedit.editors import make_editor, name_of
 from ultraedit.editors.in_context import InContext
-from ultraedit.evaluation.scoring import Reference, evaluate
+from ultraedit.evaluation.outcome import Reference
+from ultraedit.evaluation.scoring import evaluate
 
 
 def test_no_weight_changes_and_the_view_has_every_fact():

@@ -5,7 +5,6 @@ import json
 import math
 import re
 import shlex
-from dataclasses import asdict
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +12,14 @@ import pytest
 from PIL import Image
 
 from ultraedit.core.errors import ConfigError, StorageError
-from ultraedit.core.types import Answer, CheckpointRecord, GenerationScores, Scores, TurnRecord
+from ultraedit.core.types import (
+    Answer,
+    CheckpointRecord,
+    GenerationScores,
+    Scores,
+    TurnRecord,
+    to_json,
+)
 from ultraedit.report import (
     ScoreRow,
     examples,
@@ -133,7 +139,7 @@ def make_run(tmp_path):
                 memory_bytes=2**30 + turn * 2**26,
                 norms=norms,
             )
-            rows.append({"kind": "turn"} | asdict(record))
+            rows.append({"kind": "turn"} | to_json(record))
         rows.append(_checkpoint(len(turn_sizes), total, after))
         values = {
             "model": "smollm2",
@@ -146,8 +152,8 @@ def make_run(tmp_path):
             "edit_seconds": 24.0,
             "edits_per_second": 12.5,
             "peak_memory_bytes": 3 * 2**29,
-            "before": asdict(before),
-            "after": asdict(after),
+            "before": to_json(before),
+            "after": to_json(after),
             "resolved": {
                 "options": {"eta": 0.001, "ridge": 1.0, "protocol": "paper", "master": None},
                 "modules": list(modules),
@@ -175,7 +181,7 @@ def make_run(tmp_path):
 
 def _checkpoint(turn, edits, scores):
     record = CheckpointRecord(turn=turn, edits=edits, overruled=0, seconds=30.0, scores=scores)
-    return {"kind": "checkpoint"} | asdict(record)
+    return {"kind": "checkpoint"} | to_json(record)
 
 
 def _write_lines(path, rows):
@@ -381,7 +387,7 @@ def test_the_command_leaves_out_what_was_left_to_its_default():
 
 
 def test_the_score_table_has_the_metrics_and_then_the_probes():
-    rows = scores_table({"before": asdict(BEFORE), "after": asdict(AFTER)})
+    rows = scores_table({"before": to_json(BEFORE), "after": to_json(AFTER)})
     assert [row.name for row in rows] == [
         "efficacy",
         "generalization",

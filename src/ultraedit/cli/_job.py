@@ -244,12 +244,16 @@ def _scored(done: RunResult) -> str | None:
 
 def _newest(summary: Mapping[str, Any]) -> str | None:
     """How the edits do that were made last, where that was asked."""
-    from ultraedit.report import METRICS, format_count, format_percent
+    from ultraedit.report import METRICS, format_count, format_percent, label
 
     if summary["newest"] is None:
         return None
     scores = summary["newest"]["scores"]
-    said = [f"{n} {format_percent(scores[n])}" for n in METRICS if scores[n] is not None]
+    said = [
+        f"{label(name)} {format_percent(scores[name])}"
+        for name in METRICS
+        if scores.get(name) is not None
+    ]
     return f"{format_count(summary['newest']['edits'], 'edit')}: {', '.join(said)}"
 
 

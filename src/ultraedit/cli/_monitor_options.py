@@ -8,8 +8,15 @@ from typing import Annotated, Any
 
 from ultraedit.cli._options import _option
 from ultraedit.core.errors import ConfigError
+from ultraedit.evaluation.metrics.registry import GUARDED, METRICS
 
 WATCH = "What to watch whenever the run is scored"
+
+
+def _guarded(*, most: bool) -> str:
+    """The metrics that a guard takes a largest, or a smallest, value of."""
+    return "".join(f", {name}" for name in GUARDED if METRICS[name].lower_is_better == most)
+
 
 Monitors = Annotated[
     str | None,
@@ -60,9 +67,9 @@ Thresholds = Annotated[
     _option(
         "--guard",
         WATCH,
-        "End the run where a value is passed: norm, perplexity (times the unedited model's) and kl "
-        "at most, agreement and control at least, such as norm=0.5. May be repeated; none unless "
-        "given.",
+        "End the run where a value is passed: norm, perplexity (times the unedited model's), kl"
+        f"{_guarded(most=True)} at most; agreement, control{_guarded(most=False)} at least, such "
+        "as norm=0.5. May be repeated; none unless given.",
         "NAME=X",
     ),
 ]

@@ -202,7 +202,7 @@ def draft(
         {
             "passages": f"{len(passages):,}",
             "facts": f"{kept:,}",
-            "dropped": f"{dropped:,} (the answer is not in the passage, or in the question)",
+            "dropped": f"{dropped:,} (no answer from the passage, or a question that needs it)",
             "written to": out if kept else None,
         }
     )

@@ -84,7 +84,8 @@ def ability(
     the place of a model is measured where it stands.
     """
     from ultraedit.data import find_root
-    from ultraedit.evaluation.ability import Settings, of_model, of_run, require_harness
+    from ultraedit.evaluation.ability import Settings, of_model, require_harness
+    from ultraedit.runs.ability import of_run
 
     require_harness()
     root = find_root(data_root)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,9 +15,10 @@ from ultraedit.cli import _output
 from ultraedit.cli._job import refuse_beside
 from ultraedit.cli._progress import Named, progress
 from ultraedit.core.errors import ConfigError
+from ultraedit.core.types import to_json
 
 if TYPE_CHECKING:
-    from ultraedit.evaluation.scoring import Evaluation
+    from ultraedit.evaluation.outcome import Evaluation
     from ultraedit.host.host import ModelHost
 
 Beside = Annotated[
@@ -108,8 +109,8 @@ def evaluate(
         "engine": engine or "transformers",
         "edits": len(edits),
         "overruled": found.overruled,
-        "scores": asdict(found.scores),
-        "controls": None if found.controls is None else asdict(found.controls),
+        "scores": to_json(found.scores),
+        "controls": None if found.controls is None else to_json(found.controls),
         "remarks": probing.remarks,
     }
     _show(result, ("model", "beside", "data", "engine", "edits"), json=json)
@@ -129,8 +130,8 @@ def _score_run(
         "turn": scored.turn,
         "edits": scored.edits,
         "overruled": scored.found.overruled,
-        "scores": asdict(scored.found.scores),
-        "controls": None if scored.found.controls is None else asdict(scored.found.controls),
+        "scores": to_json(scored.found.scores),
+        "controls": None if scored.found.controls is None else to_json(scored.found.controls),
         "remarks": scored.remarks,
     }
     _show(result, ("folder", "turn", "edits"), json=json)
@@ -174,6 +175,13 @@ def _without_agreement(found: Evaluation) -> Evaluation:
     """Drop the agreement of a model with itself, which says nothing."""
     generation = found.scores.generation
     if generation is not None:
-        generation = replace(generation, agreement=None)
-    scores = replace(found.scores, agreement=None, generation=generation)
+        generation = replace(generation, metrics=_alone(generation.metrics))
+    scores = replace(found.scores, metrics=_alone(found.scores.metrics), generation=generation)
     return replace(found, scores=scores, controls=None)
+
+
+def _alone(metrics: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Values without those of metrics that compare with the unedited model."""
+    from ultraedit.evaluation.metrics import ALONE
+
+    return {name: value if name in ALONE else None for name, value in metrics.items()}

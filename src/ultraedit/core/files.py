@@ -41,6 +41,16 @@ def write_bytes(path: Path, content: bytes) -> None:
         stage.write_bytes(content)
 
 
+def read_lines(path: str) -> list[str]:
+    """Lines of a UTF-8 file, ``~`` being the home of the user.
+
+    Raises:
+        OSError: If it cannot be read.
+        UnicodeDecodeError: If it is not UTF-8.
+    """
+    return Path(path).expanduser().read_text("utf-8").splitlines()
+
+
 def sha256(path: Path) -> str:
     """Hash of a file's bytes, in hexadecimal.
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from ultraedit.core.errors import NumericalError
 from ultraedit.core.types import LowRank
+
+Activation: TypeAlias = "Callable[[Tensor], Tensor]"
+"""A nonlinearity, elementwise."""
 
 logger = logging.getLogger(__name__)
 
@@ -221,3 +225,20 @@ def singular_triplets_above(matrix: Tensor, least: float) -> tuple[Tensor, Tenso
     above = squares > max(least, 0.0) ** 2
     values, right = squares[above].sqrt(), vectors[:, above]
     return (matrix @ right) / values, values, right.T
+
+
+def activation_distances(before: Tensor, after: Tensor, activation: Activation) -> Tensor:
+    """How far apart two outputs of a layer are, token by token, behind the nonlinearity.
+
+    Args:
+        before: Outputs. Shape (..., d_out).
+        after: Outputs. Same shape.
+        activation: The nonlinearity of the MLP.
+
+    Returns:
+        Euclidean lengths, at least float32. Shape (...).
+    """
+    wide = torch.promote_types(before.dtype, torch.float32)
+    apart = activation(after.to(wide)) - activation(before.to(wide))
+    lengths: Tensor = torch.linalg.vector_norm(apart, dim=-1)
+    return lengths

@@ -54,6 +54,30 @@ class Net:
         write_bytes(path, save(tensors, {FORMAT: json.dumps(dict(self.about))}))
 
 
+class NetFile(Net):
+    """A net that stays in its file until its tensors are asked for."""
+
+    path: Path
+
+    def __init__(self, path: Path) -> None:
+        """Read what the file says of itself.
+
+        Raises:
+            ConfigError: If there is none, or it is something else.
+        """
+        object.__setattr__(self, "path", path)
+        object.__setattr__(self, "about", read_about(path))
+
+    @cached_property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """By name, on the CPU.
+
+        Raises:
+            ConfigError: If the file cannot be read.
+        """
+        return read_net(self.path).tensors
+
+
 def read_net(path: Path) -> Net:
     """Read a net file.
 

@@ -145,3 +145,14 @@ def joined(before: str, after: str) -> bool:
 
 def _in_word(letter: str) -> bool:
     return letter.isalnum() or unicodedata.category(letter) in _MARKS
+
+
+def answer_lines(generated: str, count: int = 1) -> str:
+    r"""The first lines with any text in what a model wrote: its answer, lines joined by ``\n``.
+
+    Args:
+        generated: What the model wrote after the prompt.
+        count: How many lines the answer has.
+    """
+    lines = (line.strip() for line in generated.strip().splitlines())
+    return "\n".join([line for line in lines if line][:count])

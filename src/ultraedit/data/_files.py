@@ -101,3 +101,18 @@ def not_utf8(byte: int, offset: int) -> str:
         offset: Where it stands, in bytes from the start of the (unpacked) file.
     """
     return f"not UTF-8: byte 0x{byte:02x} at offset {offset}. Save the file as UTF-8"
+
+
+def find_root(given: Path | None) -> Path | None:
+    """The data folder: the one given, ``$ULTRAEDIT_DATA``, or ``../shared/data`` if it is there.
+
+    Raises:
+        DataError: If the one given is no folder.
+    """
+    if given is None:
+        named = os.environ.get("ULTRAEDIT_DATA")
+        near = Path("..", "shared", "data")
+        given = Path(named) if named else near if near.is_dir() else None
+    if given is not None and not given.is_dir():
+        raise DataError(f"There is no data folder {given}. Name one with --data-root.")
+    return given

@@ -166,7 +166,7 @@ _ROWS = (
         "ZsRE in EasyEdit's layout: the new answer is alt",
         "Levy et al. 2017, edits as in the MEND paper",
         "MIT for the EasyEdit copy",
-        "ultraedit.data.formats.zsre_easyedit:LAYOUT",
+        "ultraedit.data.formats.zsre:EASYEDIT",
     ),
     Format(
         "knowedit",
@@ -181,7 +181,7 @@ _ROWS = (
         "CounterFact as published, with nested rewrites",
         "Meng et al. 2022 (ROME)",
         "MIT",
-        "ultraedit.data.formats.counterfact_rome:LAYOUT",
+        "ultraedit.data.formats.counterfact:NESTED",
         also=("rome",),
     ),
     Format(

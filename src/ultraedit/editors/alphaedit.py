@@ -15,7 +15,8 @@ layer has inputs, d_in rows with the same A^T A take their place.
 
 Differs from the released code: see `locate_then_edit`. P and the sum of K_p^T K_p are never
 formed, and `kept` may stand in for an absolute threshold, which depends on the scale of a
-model. A text of few tokens blocks few directions; with ``protocol="official"`` as many as are asked for.
+model. A text of few tokens blocks few directions; with ``protocol="official"`` as many as are
+asked for.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from torch import Tensor
 
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.linalg import ridge_update
-from ultraedit.core.types import Additive, Edit, Host, SecondMoment, State
+from ultraedit.core.types import Additive, Edit, Host, ModuleShape, SecondMoment, State
 from ultraedit.editors.families.locate_then_edit import Change, LocateThenEdit, mean_inputs
 
 logger = logging.getLogger(__name__)
@@ -128,6 +129,17 @@ class AlphaEdit(LocateThenEdit):
             rows = torch.cat([earlier, self._project(path, keys, state)])
             new[f"{path}/keys"] = compacted(rows)
         return state | new
+
+    def extra_memory(
+        self, shapes: Sequence[ModuleShape], edits: int | None = None, itemsize: int = 4
+    ) -> dict[str, int]:
+        """The second moments, what they block, and the keys of earlier turns."""
+        rows = [shape.d_in if edits is None else min(edits, shape.d_in) for shape in shapes]
+        keys = sum(n * shape.d_in for n, shape in zip(rows, shapes, strict=True))
+        return super().extra_memory(shapes, edits, itemsize) | {
+            "directions that must not be written in, at most": 4 * sum(s.d_in**2 for s in shapes),
+            "keys of earlier turns, at most": 4 * keys,
+        }
 
     def _project(self, path: str, keys: Tensor, state: State) -> Tensor:
         """``K P``. Shape (n, d_in)."""

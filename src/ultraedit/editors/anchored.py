@@ -26,7 +26,7 @@ same problem as all turns at once, as recursive least squares has it (RLSEdit, a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,7 +35,7 @@ from torch import Tensor
 
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.linalg import damped_inverse
-from ultraedit.core.types import Additive, Form, Host, State, TracedRows, Turn
+from ultraedit.core.types import Additive, Form, Host, ModuleShape, State, TracedRows, Turn
 from ultraedit.editors.families.normalized import require_positive
 
 FORMS: Mapping[str, tuple[Form, ...]] = {
@@ -108,6 +108,20 @@ class Anchored:
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}.")
         if self.form not in FORMS:
             raise ConfigError(f"form must be one of {', '.join(FORMS)}, got {self.form!r}.")
+
+    def extra_memory(
+        self, shapes: Sequence[ModuleShape], edits: int | None = None, itemsize: int = 4
+    ) -> dict[str, int]:
+        """The moments of anchors and earlier turns, and what a turn needs of them."""
+        squares = [shape.d_in**2 for shape in shapes]
+        both = 4 * sum(shape.d_in**2 + shape.d_out**2 for shape in shapes)
+        kept = {
+            "second moments of inputs and gradients": both,
+            "their inverses, while a turn is made": both,
+            "one of them in float64": 4 * 8 * max(squares),
+            "changes of a turn": 2 * 4 * sum(shape.d_in * shape.d_out for shape in shapes),
+        }
+        return kept | ({"key moments of earlier turns": 4 * sum(squares)} if self.retention else {})
 
     def init(self, host: Host) -> State:
         """What the anchors say of every edited layer: C without earlier turns, and F.

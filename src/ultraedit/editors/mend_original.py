@@ -90,7 +90,7 @@ class MENDOriginal(MEND):
 
     def observes(self, state: State) -> bool:
         """Statistics are those of the training; untrained, of the turn that sets the step."""
-        return self.trained is None and not any(name.startswith("eta/") for name in state)
+        return self.learned.net is None and not any(name.startswith("eta/") for name in state)
 
     def direction(self) -> float:
         """Whether the products are taken away (-1) or added (1)."""

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import TypeAdapter, ValidationError
 
 from ultraedit.core.errors import ConfigError, did_you_mean, expected_value
 
@@ -48,6 +47,9 @@ class EditorRow:
         found: type[Editor] = getattr(import_module(module), name)
         return found
 
+
+UNTRAINED = "untrained"
+"""Value of an editor's option ``net`` without a net."""
 
 DEFAULT_EDITOR = "anchored"
 """Name of the editor of `ultraedit edit`, the demo and `ultraedit.edit`. `ultraedit run`, which
@@ -321,6 +323,8 @@ def make_editor(name: str, options: Mapping[str, Any]) -> Editor:
     Raises:
         ConfigError: If the editor, an option or a value is not known.
     """
+    from pydantic import TypeAdapter, ValidationError  # A quarter of the start of `--help`.
+
     row = find_editor(name)
     cls: Any = row.load()
     known = [field.name for field in fields(cls)]
@@ -345,4 +349,19 @@ def make_editor(name: str, options: Mapping[str, Any]) -> Editor:
         option = first["loc"][0]
         expected = " or ".join(expected_value(e) for e in error.errors() if e["loc"][0] == option)
         raise ConfigError(f"{option} must be {expected}, got {first['input']!r}.") from None
-    return editor
+    return opened(editor)
+
+
+def opened(editor: Editor) -> Editor:
+    """An editor with the net that its option ``net`` names; any other as it is.
+
+    Raises:
+        ConfigError: If there is no such file, or it is another editor's net.
+    """
+    held: Any = editor
+    if not hasattr(held, "with_net") or held.net == UNTRAINED or held.learned.net is not None:
+        return editor
+    from ultraedit.core.nets import NetFile  # torch, which help pages do without
+
+    made: Editor = held.with_net(NetFile(Path(held.net)), held.net)
+    return made

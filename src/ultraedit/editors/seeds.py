@@ -1,8 +1,8 @@
 """One seed for a run, and from it one for each use: `--seed` reaches whatever is drawn.
 
-An editor that draws has an option for its seed, which `settings.resolve` fills in with that of the
-run. What is drawn once per turn, shard, edit or epoch is drawn from a generator of its own, so that
-a run which is resumed or made again from the middle draws the same.
+An editor that draws has an option for its seed, which `resolution.resolve` fills in with that of
+the run. What is drawn once per turn, shard, edit or epoch is drawn from a generator of its own, so
+that a run which is resumed or made again from the middle draws the same.
 """
 
 from __future__ import annotations

@@ -35,7 +35,16 @@ from torch import Tensor
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.linalg import ridge_update, weighted_ridge_update
 from ultraedit.core.stats import Variance
-from ultraedit.core.types import Additive, Host, LayerSignal, LossTerm, Master, State, Turn
+from ultraedit.core.types import (
+    Additive,
+    Host,
+    LayerSignal,
+    LossTerm,
+    Master,
+    ModuleShape,
+    State,
+    Turn,
+)
 from ultraedit.editors.families.normalized import (
     Change,
     Normalised,
@@ -269,6 +278,14 @@ class UltraEdit(Normalised):
             earlier = carried.get(f"past/{path}")
             found[f"past/{path}"] = moment if earlier is None else earlier.to(moment) + moment
         return found
+
+    def extra_memory(
+        self, shapes: Sequence[ModuleShape], edits: int | None = None, itemsize: int = 4
+    ) -> dict[str, int]:
+        """The key moments of earlier turns, where some are kept."""
+        if not self.retention:
+            return {}
+        return {"key moments of earlier turns": 4 * sum(shape.d_in**2 for shape in shapes)}
 
     def targets(self, keys: Tensor, normalized: Tensor) -> Tensor:
         """Wanted changes of a module's outputs for eta = 1 (Eq. 5). Shape (n, d_out)."""

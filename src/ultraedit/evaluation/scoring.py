@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from difflib import SequenceMatcher
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ultraedit.core.encoding import Encoded
 from ultraedit.core.types import (
@@ -22,20 +22,24 @@ from ultraedit.core.types import (
     GenerationScores,
     Nobody,
     Observer,
-    Question,
     Scores,
 )
 from ultraedit.evaluation.metrics import (
+    METRICS,
+    Forced,
+    Free,
     begins,
     exact_match,
     line_count,
-    mean,
     stops,
-    token_accuracy,
     token_agreement,
 )
+from ultraedit.evaluation.metrics.answers import agrees
+from ultraedit.evaluation.metrics.registry import COMPARED_QUESTIONS
+from ultraedit.evaluation.outcome import Evaluation, Reference
 from ultraedit.evaluation.perplexity import Text, perplexity
 from ultraedit.evaluation.probes import Asked, Chat, Probing
+from ultraedit.evaluation.question import QUESTIONS
 from ultraedit.host.host import ModelHost
 
 SPARE_TOKENS = 6
@@ -47,69 +51,6 @@ CONTROL_TOKENS = 8
 
 MIN_TOKENS = 12
 """How long any free answer may get, so that a reader sees what the model means."""
-
-
-class Forced(NamedTuple):
-    """One question answered under teacher forcing."""
-
-    asked: Asked
-    predicted: tuple[int, ...]
-    """The model's top choice at each answer token."""
-
-    answer: tuple[int, ...]
-    """The answer tokens that it was forced along."""
-
-    @property
-    def score(self) -> float:
-        """Share of the tokens, or whether all of them, were its top choice."""
-        accuracy = token_accuracy(self.predicted, self.answer)
-        return float(accuracy == 1) if self.asked.statement else accuracy
-
-
-class Said(NamedTuple):
-    """One question answered freely."""
-
-    asked: Asked
-    answer: Answer
-    begins: bool
-    stops: bool
-
-    @property
-    def score(self) -> bool:
-        """Whether it is an exact match; of a statement, whether it is ended so."""
-        return self.begins if self.asked.statement else self.answer.correct
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What the unedited model says to the questions of a run."""
-
-    tokens: dict[Question, tuple[int, ...]] = field(default_factory=dict)
-    """Its top choices at each answer token, under teacher forcing."""
-
-    answers: dict[str, str] = field(default_factory=dict)
-    """Its free answers by prompt."""
-
-    controls: dict[str, str] = field(default_factory=dict)
-    """Its short free answers to the control questions, by prompt."""
-
-    control_tokens: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """Its top choices at each token of these, under teacher forcing."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The scores of a set of edits, and what stands behind them."""
-
-    scores: Scores
-    reference: Reference
-    answers: tuple[Answer, ...]
-    overruled: int
-    by_edit: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
-    """Per name the teacher-forced score of each edit, in their order; None where it has no such
-    question."""
-    controls: ControlScores | None = None
-    """What became of the answers to control questions; None where they were not asked."""
 
 
 def questions(
@@ -129,12 +70,11 @@ def questions(
     asked: list[Asked] = []
     for edit in edits:
         now = newest[edit.prompt]
-        asked.append(Asked("efficacy", edit, edit.prompt, now.target, now.aliases))
         asked.extend(
-            Asked("generalization", edit, prompt, now.target, now.aliases)
-            for prompt in edit.rephrases
+            Asked(kind.name, edit, *question, now.aliases if kind.of_fact else ())
+            for kind in QUESTIONS.values()
+            for question in kind.ask(edit, now)
         )
-        asked.extend(Asked("specificity", edit, *question) for question in edit.locality)
         asked.extend(
             Asked(f"probe:{name}", edit, *question)
             for name, probe in edit.probes.items()
@@ -204,10 +144,11 @@ def evaluate(
         baseline.tokens.update(
             (item.asked.question, item.predicted)
             for item in forced
-            if item.asked.kind == "specificity"
+            if item.asked.kind in COMPARED_QUESTIONS
         )
     cases = [_case(question, said, baseline) for question in sample]
-    scores = _scores(forced, baseline, _generation_scores(cases) if sample else None)
+    forced = [each._replace(unedited=baseline.tokens.get(each.asked.question)) for each in forced]
+    scores = _scores(forced, _generation_scores(cases) if sample else None)
     scores = replace(scores, perplexity=perplexity(host, text))
     control = watched.ask(baseline, observer, keep=keep)
     answers = tuple(case.answer for case in cases)
@@ -270,7 +211,7 @@ class _Controls:
         changed = [
             Changed(prompt, reference.controls[prompt], after)
             for prompt, after in said.items()
-            if not _agrees(after, reference.controls[prompt])
+            if not agrees(after, reference.controls[prompt])
         ]
         return ControlScores(
             questions=len(self._prompts),
@@ -292,7 +233,8 @@ def _chatted(in_chat: Chat, samples: Sequence[Sequence[Asked]]) -> list[Asked]:
     """The edits that are asked freely, and their rephrases, in the chat template."""
     asked, probed = samples
     known = {question.kind for question in probed}
-    own = [question for question in asked if question.kind in ("efficacy", "generalization")]
+    of_fact = {kind.name for kind in QUESTIONS.values() if kind.of_fact}
+    own = [question for question in asked if question.kind in of_fact]
     return [each for each in in_chat.questions(own) if each.kind not in known]
 
 
@@ -367,7 +309,7 @@ def _limits(host: ModelHost, sample: Sequence[Asked]) -> dict[str, _Limit]:
     return limits
 
 
-def _case(question: Asked, said: dict[str, str], reference: Reference) -> Said:
+def _case(question: Asked, said: dict[str, str], reference: Reference) -> Free:
     after = said[question.prompt]
     wanted = [text for text in (question.target, *question.aliases) if text]
     before = reference.answers.get(question.prompt, "")
@@ -378,7 +320,7 @@ def _case(question: Asked, said: dict[str, str], reference: Reference) -> Said:
     elif question.statement:
         correct = begun
     else:
-        correct = exact_match(answered, wanted) if wanted else _agrees(after, before)
+        correct = exact_match(answered, wanted) if wanted else agrees(after, before)
     answer = Answer(
         _name(question.kind),
         question.edit.id,
@@ -388,31 +330,34 @@ def _case(question: Asked, said: dict[str, str], reference: Reference) -> Said:
         after,
         correct,
     )
-    return Said(question, answer, begun, stops(answered, wanted))
+    return Free(question, answer, begun, stops(answered, wanted))
 
 
-def _agrees(after: str, before: str) -> bool:
-    """Whether two free answers are the same, or would be scored as the same."""
-    return after == before or exact_match(after, [before])
-
-
-def _generation_scores(cases: Sequence[Said]) -> GenerationScores:
-    by_kind: dict[str, list[Said]] = {}
-    for case in cases:
-        if case.asked.target is not None:
-            by_kind.setdefault(case.asked.kind, []).append(case)
-    shares = {kind: _share(case.score for case in found) for kind, found in by_kind.items()}
-    ended = {kind: each for kind, each in by_kind.items() if not each[0].asked.statement}
-    locality = [case.answer for case in cases if case.asked.kind == "specificity"]
+def _generation_scores(cases: Sequence[Free]) -> GenerationScores:
+    by_kind = _by_kind(cases)
+    gold = _by_kind([case for case in cases if case.has_gold])
+    ended = {kind: each for kind, each in gold.items() if not each[0].asked.statement}
     return GenerationScores(
-        efficacy=shares.get("efficacy"),
-        generalization=shares.get("generalization"),
-        specificity=shares.get("specificity"),
-        agreement=mean(_agrees(answer.after, answer.before) for answer in locality),
-        probes=_probes(shares),
-        begins={_name(kind): _share(c.begins for c in found) for kind, found in ended.items()},
-        stops={_name(kind): _share(c.stops for c in found) for kind, found in ended.items()},
+        {
+            name: metric.free(by_kind.get(metric.question, []))
+            for name, metric in METRICS.items()
+            if metric.free is not None
+        },
+        probes=_probes(gold),
+        begins={_name(kind): _share(c.begins for c in each) for kind, each in ended.items()},
+        stops={_name(kind): _share(c.stops for c in each) for kind, each in ended.items()},
     )
+
+
+A = TypeVar("A", Forced, Free)
+
+
+def _by_kind(answers: Iterable[A]) -> dict[str, list[A]]:
+    """Answers by the kind of their question."""
+    by_kind: dict[str, list[A]] = {}
+    for each in answers:
+        by_kind.setdefault(each.asked.kind, []).append(each)
+    return by_kind
 
 
 def _share(values: Iterable[float]) -> float:
@@ -425,42 +370,41 @@ def _name(kind: str) -> str:
     return kind.removeprefix("probe:")
 
 
-def _probes(by_kind: Mapping[str, float]) -> dict[str, float]:
-    return {_name(kind): each for kind, each in by_kind.items() if kind.startswith("probe:")}
+def _probes(by_kind: Mapping[str, Sequence[Forced | Free]]) -> dict[str, float]:
+    return {
+        _name(kind): _share(each.score for each in answers)
+        for kind, answers in by_kind.items()
+        if kind.startswith("probe:")
+    }
 
 
 def _by_edit(
     forced: Sequence[Forced], edits: Sequence[Edit]
 ) -> dict[str, tuple[float | None, ...]]:
-    """Average each kind of question over each edit."""
-    found: dict[tuple[str, int], list[float]] = {}
+    """Each metric of each edit, but those that compare with the unedited model."""
+    answers: dict[tuple[str, int], list[Forced]] = {}
     for item in forced:
-        if item.asked.target is not None:
-            found.setdefault((item.asked.kind, id(item.asked.edit)), []).append(item.score)
+        answers.setdefault((item.asked.kind, id(item.asked.edit)), []).append(item)
+    by_edit = {
+        name: tuple(metric.forced(answers.get((metric.question, id(each)), [])) for each in edits)
+        for name, metric in METRICS.items()
+        if metric.forced is not None and not metric.against_unedited
+    }
     return {
-        kind: tuple(mean(found.get((kind, id(edit)), [])) for edit in edits)
-        for kind in ("efficacy", "generalization", "specificity")
-        if any(asked == kind for asked, _ in found)
+        name: scores
+        for name, scores in by_edit.items()
+        if any(score is not None for score in scores)
     }
 
 
-def _scores(
-    forced: Sequence[Forced], reference: Reference, generation: GenerationScores | None
-) -> Scores:
-    """Average per kind of question."""
-    by_kind: dict[str, list[float]] = {}
-    ours, theirs = [], []
-    for item in forced:
-        if item.asked.target is not None:
-            by_kind.setdefault(item.asked.kind, []).append(item.score)
-        if item.asked.kind == "specificity" and item.asked.question in reference.tokens:
-            ours.append(item.predicted)
-            theirs.append(reference.tokens[item.asked.question])
+def _scores(forced: Sequence[Forced], generation: GenerationScores | None) -> Scores:
+    """Every metric, and every probe."""
+    by_kind = _by_kind(forced)
     return Scores(
-        efficacy=mean(by_kind.get("efficacy", [])),
-        generalization=mean(by_kind.get("generalization", [])),
-        specificity=mean(by_kind.get("specificity", [])),
-        agreement=token_agreement(ours, theirs),
-        probes=_probes({kind: _share(values) for kind, values in by_kind.items()}),
+        {
+            name: None if metric.forced is None else metric.forced(by_kind.get(metric.question, []))
+            for name, metric in METRICS.items()
+        },
+        probes=_probes(_by_kind([item for item in forced if item.has_gold])),
         generation=generation,
     )

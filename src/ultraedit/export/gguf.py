@@ -22,7 +22,7 @@ from gguf import GGMLQuantizationType as Kind
 
 from ultraedit.core.errors import ConfigError, StorageError
 from ultraedit.core.files import refuse_existing, sha256, staged, write_text
-from ultraedit.core.types import Nobody, Observer
+from ultraedit.core.types import Nobody, Observer, to_json
 from ultraedit.export.change import base_of, delta_of
 from ultraedit.export.ollama import modelfile
 from ultraedit.export.registry import Exported, Table
@@ -158,7 +158,7 @@ def export(run: Path, out: Path, options: Mapping[str, Any], observer: Observer)
             "tensors": [asdict(each) for each in done.tensors],
             "scores": None
             if done.sides is None
-            else {side: asdict(each) for side, each in done.sides.items()},
+            else {side: to_json(each) for side, each in done.sides.items()},
         },
         tables=[written, *scored],
         pairs={

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +16,10 @@ from torch import nn
 
 from ultraedit.core.errors import ConfigError, StorageError
 from ultraedit.core.files import refuse_existing, sha256, staged
-from ultraedit.core.types import LowRank, Nobody, Observer, Scores
+from ultraedit.core.types import LowRank, Nobody, Observer, Scores, to_json
 from ultraedit.data.streams import Panel, whole
-from ultraedit.evaluation.scoring import Evaluation, Reference, evaluate
+from ultraedit.evaluation.outcome import Evaluation, Reference
+from ultraedit.evaluation.scoring import evaluate
 from ultraedit.export.change import base_of, delta_of, provenance_of
 from ultraedit.export.gguf import find_base, find_places, run_weights
 from ultraedit.export.model_card import adapter_card
@@ -104,8 +105,8 @@ def _facts(adapter: Adapter) -> dict[str, Any]:
             }
             for path, module in adapter.modules.items()
         },
-        "exact": None if adapter.exact is None else asdict(adapter.exact),
-        "adapter": None if adapter.adapted is None else asdict(adapter.adapted),
+        "exact": None if adapter.exact is None else to_json(adapter.exact),
+        "adapter": None if adapter.adapted is None else to_json(adapter.adapted),
     }
 
 
@@ -186,7 +187,7 @@ def export_lora(
         adapter = _scored(model, delta, edited, panel, observer) if scorable else Adapter(edited)
         adapter = replace(adapter, modules=modules)
         scores = [
-            None if each is None else asdict(each) for each in (adapter.exact, adapter.adapted)
+            None if each is None else to_json(each) for each in (adapter.exact, adapter.adapted)
         ]
         if template is not None and stored is not None:
             _write_gguf(out, template, delta, stored)

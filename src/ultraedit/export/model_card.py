@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ultraedit.core.symbols import visible
+from ultraedit.evaluation import metrics
 from ultraedit.export.peft_adapter import Compressed, size_bytes
 from ultraedit.models import ALIASES
 from ultraedit.models.delta import Delta
@@ -227,9 +228,8 @@ def _scores(run: Provenance) -> str:
     return (
         table(header, rows, "lrrrr")
         + f"\n\nOver {format_count(run.scored, 'edit')}. Teacher-forced token accuracy; free: "
-        "exact match of greedy answers. Efficacy is asked on the edits, generalization on their "
-        "rephrases, specificity (gold answers) and agreement (answers of the base model) on "
-        "unrelated questions."
+        "exact match of greedy answers.\n\n"
+        + "\n".join(f"- {metric.title}: {metric.meaning}" for metric in metrics.METRICS.values())
     )
 
 

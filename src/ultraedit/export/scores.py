@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ultraedit.core.types import Observer, Scores
-from ultraedit.evaluation.scoring import Evaluation, Reference, evaluate
+from ultraedit.evaluation.outcome import Evaluation, Reference
+from ultraedit.evaluation.scoring import evaluate
 from ultraedit.export.registry import Table
 from ultraedit.host.host import ModelHost
 from ultraedit.models.llama_cpp import LlamaCpp
@@ -87,9 +88,9 @@ def as_table(sides: Mapping[str, Scores]) -> Table:
     ours, theirs = (sides[name] for name in (TRANSFORMERS, LLAMA_CPP))
     rows: list[Sequence[str]] = []
     for name in METRICS:
-        rows.append(_row(f"{name}, forced", getattr(ours, name), getattr(theirs, name)))
+        rows.append(_row(f"{name}, forced", ours[name], theirs[name]))
         if ours.generation is not None and theirs.generation is not None:
-            pair = (getattr(each.generation, name) for each in (ours, theirs))
+            pair = (ours.generation[name], theirs.generation[name])
             rows.append(_row(f"{name}, free", *pair))
     rows = [row for row in rows if row]
     columns = ["metric", TRANSFORMERS, LLAMA_CPP, "change"]

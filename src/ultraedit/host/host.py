@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ultraedit.core.encoding import encode, prompt_ids, released_targets, together
 from ultraedit.core.errors import ConfigError
+from ultraedit.core.files import read_lines
 from ultraedit.core.types import (
     Additive,
     Edit,
@@ -136,7 +137,9 @@ class ModelHost(LookupHost):
         if expected and gap == " " and all(pair in expected for pair in pairs):
             return [expected[pair] for pair in pairs]
         model = self.language_model
-        return encode(model.tokenizer, pairs, max_length=model.context_length, gap=gap)
+        items = encode(model.tokenizer, pairs, max_length=model.context_length, gap=gap)
+        model.require_known(item.prompt_ids + item.answer_ids for item in items)
+        return items
 
     def expect(self, tokens: Mapping[tuple[str, str], Encoded]) -> None:
         """Take prompts and answers that `encode` will soon be asked for, tokenized by `encode`."""
@@ -227,6 +230,10 @@ class ModelHost(LookupHost):
         rows = prompt_ids(model.tokenizer, asked)
         answers = greedy_tokens(model, rows, max_new_tokens)
         return [Encoded(row, said) for row, said in zip(rows, answers, strict=True) if said]
+
+    def read_lines(self, path: str) -> list[str]:
+        """Lines of a file that an option names; see `types.Host`."""
+        return read_lines(path)
 
     def _forms(self, forms: Sequence[Form]) -> list[Form]:
         """Those of the forms that the model has."""

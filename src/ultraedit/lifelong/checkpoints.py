@@ -14,9 +14,10 @@ from ultraedit.core.types import CheckpointRecord, Edit, NewestScores, Observer,
 from ultraedit.data.streams import Source
 from ultraedit.evaluation.metrics import turn_means
 from ultraedit.evaluation.monitors import Watch
+from ultraedit.evaluation.outcome import Evaluation, Reference
 from ultraedit.evaluation.perplexity import Text
 from ultraedit.evaluation.probes import Probing, chat_of
-from ultraedit.evaluation.scoring import Evaluation, Reference, evaluate
+from ultraedit.evaluation.scoring import evaluate
 from ultraedit.host.host import ModelHost
 
 Newest = Callable[[Collection[str]], Mapping[str, Edit]]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ultraedit.core.errors import ConfigError, DataError
+from ultraedit.core.errors import DataError
 from ultraedit.core.types import (
     Carried,
     CheckpointRecord,
@@ -23,6 +23,7 @@ from ultraedit.core.types import (
     RemarkingEditor,
     Turn,
     TurnRecord,
+    to_json,
     turns,
     write_rephrases,
 )
@@ -32,19 +33,16 @@ from ultraedit.data.streams import Background, InMemory, Source, Tokenised, toke
 from ultraedit.editors import DEFAULT_EDITOR, make_editor, name_of
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.evaluation.monitors import Halted, Watch
+from ultraedit.evaluation.outcome import Evaluation
 from ultraedit.evaluation.probes import chosen
-from ultraedit.evaluation.scoring import Evaluation
 from ultraedit.host.host import ModelHost
 from ultraedit.host.second_moments import PROMPTS, OfPrompts, Statistics
 from ultraedit.lifelong.checkpoints import Checked, Checkpoints, Newest, Schedule
 from ultraedit.lifelong.loop import MemoryRecorder, Progress, run_turns
-from ultraedit.models import Preset, find_preset, save
+from ultraedit.models import Preset, choose_preset, save
 from ultraedit.models.generation import generate
-from ultraedit.models.preset import NO_PRESET
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
-
     from ultraedit.models import LanguageModel
     from ultraedit.report import Verdict
 
@@ -105,10 +103,10 @@ class EditResult:
         """The scores before and after as plain values, as ``summary.json`` has them."""
         controls = {"before": self.before.controls, "after": self.after.controls}
         return {
-            "before": asdict(self.before.scores),
-            "after": asdict(self.after.scores),
+            "before": to_json(self.before.scores),
+            "after": to_json(self.after.scores),
             "controls": {
-                when: None if scores is None else asdict(scores)
+                when: None if scores is None else to_json(scores)
                 for when, scores in controls.items()
             },
         }
@@ -363,31 +361,6 @@ class _Both:
     def checkpoint(self, record: CheckpointRecord) -> None:
         for each in self._recorders:
             each.checkpoint(record)
-
-
-def choose_preset(
-    model: LanguageModel | PretrainedConfig,
-    data_format: str | None,
-    modules: Sequence[str] | None,
-    editor: str | None = None,
-) -> Preset:
-    """Find the preset of a model, which only has to know its modules where the user does not.
-
-    Args:
-        model: The model, or its config.
-        data_format: Name of the data format, such as ``zsre``; None for no particular one.
-        modules: Patterns that the user chose; None where the preset chooses.
-        editor: Name of the editor; None for UltraEdit.
-
-    Raises:
-        ConfigError: If nobody knows which modules to edit.
-    """
-    try:
-        return find_preset(model, data_format, editor)
-    except ConfigError:
-        if modules is None:
-            raise
-        return Preset(NO_PRESET, tuple(modules), None, 1.0, "no preset for this model")
 
 
 def ask(language_model: LanguageModel, question: str, *, max_new_tokens: int = 32) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import nn
 
-from ultraedit.models.language_model import text_config
 from ultraedit.models.modules import (
     decoder_path,
     is_linear,
@@ -19,7 +18,7 @@ from ultraedit.models.modules import (
 from ultraedit.models.patterns import format_numbers
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 FUSED: Mapping[str, str] = {
     "gate_up_proj": "gate and up",
@@ -79,22 +78,6 @@ def inventory(model: PreTrainedModel) -> list[Place]:
             key = (kind, place)
             groups.setdefault(key, []).append((layer, expert))
     return [_named(kind, place, numbers) for (kind, place), numbers in groups.items()]
-
-
-def quantisation(config: PretrainedConfig) -> str | None:
-    """How the weights of a model are quantised, such as ``gptq``; None if they are not."""
-    known = quantization_config(config)
-    if known is None:
-        return None
-    method = known.get("quant_method") if isinstance(known, dict) else known.quant_method
-    return str(getattr(method, "value", method))
-
-
-def quantization_config(config: PretrainedConfig) -> Any:
-    """What a config says of how its weights are quantized, as transformers looks for it."""
-    places = (config, text_config(config))
-    known = (getattr(place, "quantization_config", None) for place in places)
-    return next((each for each in known if each is not None), None)
 
 
 def _split(path: str, inside: bool) -> tuple[int, str, int | None]:

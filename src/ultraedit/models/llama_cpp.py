@@ -22,7 +22,7 @@ import torch
 from ultraedit.core.encoding import Encoded, encode
 from ultraedit.core.errors import ConfigError, DataError, ProcessError, did_you_mean
 from ultraedit.core.types import Observer
-from ultraedit.evaluation.metrics import answer_lines
+from ultraedit.core.writing_systems import answer_lines
 from ultraedit.models.aliases import ALIASES
 from ultraedit.models.gguf_file import GgufFile
 from ultraedit.models.transformers_output import quiet

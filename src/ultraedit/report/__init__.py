@@ -10,7 +10,7 @@ from ultraedit.report.formats import (
     format_seconds,
 )
 from ultraedit.report.run_page import write
-from ultraedit.report.scores import METRICS, ScoreRow, perplexity_line, scores_table
+from ultraedit.report.scores import METRICS, ScoreRow, label, perplexity_line, scores_table
 from ultraedit.report.verdict import Verdict, judge
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "format_percent",
     "format_seconds",
     "judge",
+    "label",
     "perplexity_line",
     "scores_table",
     "write",

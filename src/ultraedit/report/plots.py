@@ -32,7 +32,7 @@ from ultraedit.report.formats import (
     short_names,
 )
 from ultraedit.report.reading import History, Point, Seen
-from ultraedit.report.scores import METRICS, ScoreRow
+from ultraedit.report.scores import METRICS, ScoreRow, label
 
 WIDEST = 10
 """Up to so many pairs of bars stand in one row; more of them lie, or the letters get too small."""
@@ -127,11 +127,11 @@ def _pairs(panel: Any, groups: Sequence[Pair], *, upright: bool) -> None:
     """Pairs of bars that stand with their names below, or lie where there are many."""
     names = [shorten(name) for name, *_ in groups]
     draw, places = (panel.bar if upright else panel.barh), range(len(groups))
-    for column, label, colour, side in ((1, "before", BEFORE, -0.5), (2, "after", AFTER, 0.5)):
+    for column, name, colour, side in ((1, "before", BEFORE, -0.5), (2, "after", AFTER, 0.5)):
         scores: list[Any] = [group[column] for group in groups]
         at = [place + side * _THICK for place in places]
         heights = [100 * (score or 0) for score in scores]
-        bars = draw(at, heights, _THICK, color=colour, label=label)
+        bars = draw(at, heights, _THICK, color=colour, label=name)
         written = [format_percent(score).removesuffix("%") for score in scores]
         panel.bar_label(bars, written, padding=2, fontsize=8 if upright else 7.5)
     if upright:
@@ -229,7 +229,7 @@ def draw_curves(points: Sequence[Point]) -> Drawing:
     Args:
         points: The checkpoints after a turn, at least two, by the number of edits made.
     """
-    metrics = dict(zip(METRICS, COLOURS, strict=False))
+    metrics = dict(zip(METRICS, cycle(COLOURS), strict=False))
     scores = [point.scores for point in points]
     panels = [(f"{whom(points)}, %", metrics, scores)]
     if any(point.newest is not None for point in points):
@@ -244,7 +244,7 @@ def draw_curves(points: Sequence[Point]) -> Drawing:
             lines = {name: _line(points, values, name) for name in colours}
             for name, line in lines.items():
                 if line:
-                    _plot(panel, line, color=colours[name], label=name)
+                    _plot(panel, line, color=colours[name], label=label(name))
             panel.set_title(title)
             if perplexity := lines.get("perplexity"):
                 _from_zero(panel, [y for _, y in perplexity])
@@ -302,7 +302,7 @@ def draw_overlay(runs: Sequence[Compared]) -> Drawing:
             panels.append(("Perplexity on the text", lines))
         elif any(lines):
             percent = [[(x, 100 * y) for x, y in line] for line in lines]
-            panels.append((f"{name.capitalize()}, teacher-forced, %", percent))
+            panels.append((f"{label(name).capitalize()}, teacher-forced, %", percent))
     return _overlay(runs, panels, 2.8)
 
 

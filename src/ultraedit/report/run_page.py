@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ultraedit.core.files import write_bytes, write_text
+from ultraedit.core.sources import of_editor, option_source
 from ultraedit.core.types import Answer
-from ultraedit.evaluation.metrics import forgetting_curve, retention
+from ultraedit.evaluation import metrics
 from ultraedit.report import plots
 from ultraedit.report.command import reproduce_command
 from ultraedit.report.examples import Cases, choose_cases, sample
@@ -31,10 +32,10 @@ from ultraedit.report.scores import (
     controls_label,
     is_controls,
     label,
+    metric_of,
     perplexity_line,
     scores_table,
 )
-from ultraedit.runs.config import of_editor, option_source
 
 PLOTS = ("metrics.png", "speed_memory.png", "norms.png")
 """File names of the plots that every run has."""
@@ -48,18 +49,8 @@ EXAMPLES = 8
 CASES = 10
 """Edits that the page shows as best, as worst and as drawn."""
 
-_IN_SENTENCE = 3
-"""So many metrics stand in the first sentences; agreement starts at 100 % and is no gain."""
-
 _GUARD = "guard"
 """The remark that nobody should miss."""
-
-_MEANINGS = {
-    "efficacy": "the edited prompts get their new answers",
-    "generalization": "other ways of asking them get the new answers too",
-    "specificity": "unrelated questions get their gold answers",
-    "agreement": "unrelated questions get the unedited model's answers",
-}
 
 _PROBES = {
     "chat": "the same questions inside the model's own chat template",
@@ -73,8 +64,11 @@ _PROBES = {
 _MONITORS = (
     ("KL on locality prompts, nats", "locality", "kl", format_number),
     ("top-1 agreement on locality prompts", "locality", "agreement", format_percent),
-    ("efficacy on the control set", "control", "efficacy", format_percent),
-    ("generalization on the control set", "control", "generalization", format_percent),
+    *(
+        (f"{metrics.METRICS[name].title} on the control set", "control", name, format_percent)
+        for name in metrics.ALONE
+        if metrics.METRICS[name].of_fact
+    ),
 )
 """Name, monitor, its value, and how that is written."""
 
@@ -124,8 +118,8 @@ def run_page(
         pictures[CURVES] = lambda: plots.draw_curves(history.points)
     aged = ""
     if len({scored.turn for scored in history.efficacy} - {0}) > 1:  # soon after, and later
-        matrix = retention(history.efficacy)
-        curve = forgetting_curve(matrix)
+        matrix = metrics.retention(history.efficacy)
+        curve = metrics.forgetting_curve(matrix)
         aged = ", ".join(f"{format_percent(p.score)} {_age(p.age)}" for p in (curve[0], curve[-1]))
         pictures[RETENTION] = lambda: plots.draw_retention(matrix)
     if has_ability(history.seen):
@@ -170,15 +164,18 @@ def _headline(run: FinishedRun, rows: Sequence[ScoreRow]) -> dict[str, Any]:
 
 def _sentence(summary: Mapping[str, Any], rows: Sequence[ScoreRow]) -> str:
     """Free answers first: they are what a user of the model gets."""
+    # Agreement with the unedited model starts at 100 % and is no gain.
+    gains = {metric.title for metric in metrics.METRICS.values() if not metric.against_unedited}
+    shown = [row for row in rows if row.name in gains]
     free = [
         f"{row.name} {format_percent(row.generated_before)} to "
         f"{format_percent(row.generated_after)}"
-        for row in rows[:_IN_SENTENCE]
+        for row in shown
         if row.generated
     ]
     forced = [
         f"{row.name} {format_percent(row.forced_before)} to {format_percent(row.forced_after)}"
-        for row in rows[:_IN_SENTENCE]
+        for row in shown
         if row.forced
     ]
     freely = f"Free answers, before and after: {', '.join(free)}. " if free else ""
@@ -191,7 +188,7 @@ def _sentence(summary: Mapping[str, Any], rows: Sequence[ScoreRow]) -> str:
 
 def _tiles(summary: Mapping[str, Any], rows: Sequence[ScoreRow]) -> Iterator[tuple[str, str, str]]:
     """Figures that are seen before anything is read: their names, their values and notes."""
-    scored = [row for row in rows if row.name in METRICS or is_controls(row.name)]
+    scored = [row for row in rows if metric_of(row.name) or is_controls(row.name)]
     scores = [
         (f"{row.name}, free answers", row.generated_before, row.generated_after)
         for row in scored
@@ -280,9 +277,9 @@ def _change(before: float | None, after: float | None) -> list[str]:
 
 def meanings(names: Sequence[str]) -> list[str]:
     """What the rows of a table of scores mean, by their names."""
-    probes = [name for name in names if name not in METRICS and not is_controls(name)]
+    probes = [name for name in names if metric_of(name) is None and not is_controls(name)]
     words = dict.fromkeys(name.partition(" ")[0] for name in probes)
-    texts = [f"{name}: {meaning}." for name, meaning in _MEANINGS.items()]
+    texts = [f"{metric.title}: {metric.meaning}." for metric in metrics.METRICS.values()]
     texts += [
         f"{name}: questions of the package that have nothing to do with any edit, against the "
         "unedited model's own short answers."
@@ -301,15 +298,15 @@ def curves(points: Sequence[Point]) -> dict[str, Any]:
         return {"curves": "", "probes": ""}
     newest, read = points[-1].newest is not None, points[-1].scores.get("perplexity") is not None
     asked = max((point.controls or {}).get("questions", 0) for point in points)
-    header = ["edits made", "scored", *METRICS]
-    header += [f"newest {name}" for name in METRICS[:-1]] if newest else []
+    header = ["edits made", "scored", *map(label, METRICS)]
+    header += [f"newest {label(name)}" for name in metrics.ALONE] if newest else []
     header += ["perplexity"] if read else []
     header += [controls_label(asked)] if asked else []
     rows = []
     for point in points:
         scores = [point.scores.get(name) for name in METRICS]
         if newest:
-            scores += [(point.newest or {}).get(name) for name in METRICS[:-1]]
+            scores += [(point.newest or {}).get(name) for name in metrics.ALONE]
         cells = [f"{point.edits:,}", f"{point.scored:,}", *map(format_percent, scores)]
         cells += [format_number(point.scores.get("perplexity"))] if read else []
         cells += [format_percent((point.controls or {}).get("agreement"))] if asked else []

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ultraedit.core.types import Answer
+from ultraedit.evaluation.metrics import METRICS
 from ultraedit.report.formats import format_percent
 
 NAMED = 3
@@ -219,7 +220,11 @@ def _perplexity_ratio(summary: Mapping[str, Any]) -> float | None:
 
 def _forced(summary: Mapping[str, Any]) -> str:
     after = summary["after"]
-    scores = {name: after.get(name) for name in ("efficacy", "generalization", "agreement")}
+    scores = {
+        metric.title: after.get(name)
+        for name, metric in METRICS.items()
+        if metric.of_fact or metric.against_unedited
+    }
     controls = _controls(summary)
     if controls:
         name = f"agreement on {controls['questions']:,} control questions"

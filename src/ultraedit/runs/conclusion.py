@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from ultraedit import report
 from ultraedit.core.errors import ConfigError
-from ultraedit.core.types import Observer
+from ultraedit.core.types import Observer, to_json
 from ultraedit.lifelong.session import EditResult
 from ultraedit.runs.config import RunConfig
 from ultraedit.runs.resolution import Settings, describe
@@ -85,7 +84,7 @@ def summarize(
         "edits_per_second": progress.edits / progress.seconds,
         "peak_memory_bytes": last["memory_bytes"],
         **result.outcome,
-        "newest": None if result.newest is None else asdict(result.newest),
+        "newest": None if result.newest is None else to_json(result.newest),
         "resolved": describe(config, settings)["resolved"],
         "remarks": result.remarks | dict(remarks or {}),
         "verdict": result.verdict.to_json(),

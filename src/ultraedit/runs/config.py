@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -152,16 +151,6 @@ class RunConfig(BaseModel):
         by_turns = None if self.turns is None else self.turns * self.edits_per_turn
         limits = [limit for limit in (self.limit, by_turns) if limit is not None]
         return min(limits) if limits else None
-
-
-def of_editor(name: str) -> str:
-    """What an editor's option is called beside a setting of the run of the same name."""
-    return f"editor.{name}"
-
-
-def option_source(sources: Mapping[str, str], name: str) -> str | None:
-    """Where the value of an editor's option came from; None in records that do not say."""
-    return sources.get(of_editor(name), sources.get(name))
 
 
 def make_config(values: dict[str, Any]) -> RunConfig:

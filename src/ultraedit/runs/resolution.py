@@ -15,14 +15,15 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from ultraedit import data, models
+from ultraedit.core.sources import of_editor
 from ultraedit.core.types import Editor
 from ultraedit.editors import base_of, find_editor, make_editor
 from ultraedit.editors.seeds import OPTIONS
 from ultraedit.host.second_moments import provider
-from ultraedit.lifelong.session import choose_preset
+from ultraedit.models import choose_preset
 from ultraedit.models.hardware import choose_device, choose_dtype
 from ultraedit.models.quantized import refuse_quantized
-from ultraedit.runs.config import RunConfig, of_editor
+from ultraedit.runs.config import RunConfig
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

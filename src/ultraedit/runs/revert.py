@@ -27,9 +27,10 @@ from ultraedit.core.types import (
 )
 from ultraedit.data.streams import Panel, whole
 from ultraedit.editors import find_editor
+from ultraedit.evaluation.outcome import Evaluation, Reference
 from ultraedit.evaluation.perplexity import Text, read_text
 from ultraedit.evaluation.probes import Chat, Probing, chat_of
-from ultraedit.evaluation.scoring import Evaluation, Reference, evaluate
+from ultraedit.evaluation.scoring import evaluate
 from ultraedit.host.host import ModelHost
 from ultraedit.lifelong.loop import MemoryRecorder, Progress, norms, peak_memory, run_turns
 from ultraedit.lifelong.session import EditResult, asked_controls

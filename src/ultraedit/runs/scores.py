@@ -9,9 +9,10 @@ from typing import NamedTuple
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.types import Nobody, Observer
 from ultraedit.data.streams import Panel, draw, whole
+from ultraedit.evaluation.outcome import Evaluation, Reference
 from ultraedit.evaluation.perplexity import read_text
 from ultraedit.evaluation.probes import Probing
-from ultraedit.evaluation.scoring import Evaluation, Reference, evaluate
+from ultraedit.evaluation.scoring import evaluate
 from ultraedit.lifelong.session import asked_controls
 from ultraedit.runs.base_model import open_host
 from ultraedit.runs.config import make_config

@@ -17,7 +17,7 @@ from ultraedit.core.nets import Net, read_net
 from ultraedit.core.types import Edit, Nobody, Observer
 from ultraedit.editors import EDITORS, make_editor
 from ultraedit.editors.families.fit import Check, Fitted, Schedule, fit
-from ultraedit.editors.families.trained import Trained, about_net
+from ultraedit.editors.families.trained import TrainableEditor, about_net
 from ultraedit.host.host import ModelHost
 from ultraedit.lifelong.loop import keep_freed_memory
 from ultraedit.runs.config import RunConfig
@@ -133,15 +133,15 @@ def train(
     _require_trainable(config)
     refuse_existing(out, empty_folder=False)
     editor = make_editor(config.editor, config.options)
-    assert isinstance(editor, Trained)
+    assert isinstance(editor, TrainableEditor)
     rows = choose_rows(config, plan, editor)
     observer.stage("Loading the model")
     settings = resolve(config, models.load_config(config.model))
     editor = settings.editor
-    assert isinstance(editor, Trained)
+    assert isinstance(editor, TrainableEditor)
     loaded = models.load(config.model, dtype=config.dtype, device=config.device)
     host = ModelHost(loaded, settings.modules, getattr(editor, "master", "float32"))
-    editor.require_fit(host)
+    editor.learned.require_fit(host, editor)
     schedule = editor.schedule(
         Schedule(
             edits_per_turn=config.edits_per_turn,
@@ -186,7 +186,7 @@ def train(
     return TrainResult(out, net, fitted, rows, time.perf_counter() - start, resumed_at)
 
 
-def choose_rows(config: RunConfig, plan: Plan, editor: Trained) -> Rows:
+def choose_rows(config: RunConfig, plan: Plan, editor: TrainableEditor) -> Rows:
     """The rows that a training uses, by default the paper's choice.
 
     The first rows of the file are the ones to be edited. RLEdit trains on as many of the rows
@@ -222,8 +222,8 @@ def _edited(spec: DataSpec, seed: int) -> int:
 
 def _require_trainable(config: RunConfig) -> None:
     """Refuse an editor without a net."""
-    if not issubclass(_class(config.editor), Trained):
-        trained = [name for name in EDITORS if issubclass(_class(name), Trained)]
+    if not hasattr(_class(config.editor), "learner"):
+        trained = [name for name in EDITORS if hasattr(_class(name), "learner")]
         raise ConfigError(
             f"{config.editor} needs no training. Those that are trained are {', '.join(trained)}."
         )

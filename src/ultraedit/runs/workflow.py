@@ -17,8 +17,8 @@ from ultraedit.core.types import Carried, Nobody, Observer, write_rephrases
 from ultraedit.data import streams as stream
 from ultraedit.data.streams import FromFile, InMemory, Source
 from ultraedit.editors import find_editor, make_editor
-from ultraedit.editors.families.trained import Trained
-from ultraedit.evaluation.monitors import Guard, make_watch
+from ultraedit.editors.families.trained import TrainableEditor
+from ultraedit.evaluation.monitors import Guard
 from ultraedit.evaluation.perplexity import read_text
 from ultraedit.host.second_moments import PROMPTS, check_corpus
 from ultraedit.lifelong.checkpoints import Schedule
@@ -34,10 +34,11 @@ from ultraedit.runs.resolution import Settings, describe, resolve, resolved_agai
 from ultraedit.runs.revert import finish_revert, is_unfinished
 from ultraedit.runs.store import JOURNAL, Job, Journal, RunFolder, refuse_taken, refuse_unwritable
 from ultraedit.runs.store.random_state import random_state
+from ultraedit.runs.watch import make_watch
 
 CONFIG = "config.json"
 DESCRIBED = ("settings", "resolved", "versions", "machine", "started")
-"""What it holds, as `settings.describe` gives it; the journal has the same."""
+"""What it holds, as `resolution.describe` gives it; the journal has the same."""
 
 _log = logging.getLogger("ultraedit")
 
@@ -219,8 +220,9 @@ def _work(
     source = scored
     host, _ = open_host(journal, observer, (config, settings))
     editor = getattr(settings.editor, "inner", settings.editor)
-    if isinstance(editor, Trained):
-        editor.require_fit(host)  # before the unedited model is asked, which takes a while
+    if isinstance(editor, TrainableEditor):
+        # Before the unedited model is asked, which takes a while.
+        editor.learned.require_fit(host, editor)
     if find_editor(config.editor).needs_statistics:
         host.second_moment(next(iter(host.modules)))  # Now: it would break the bar of the edits.
     if config.trunk and host.trunk is None:

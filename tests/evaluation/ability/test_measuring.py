@@ -14,8 +14,9 @@ from tests.evaluation.ability.test_tasks import write
 from tests.tiny import tiny_model
 from ultraedit import models
 from ultraedit.core.errors import ConfigError
-from ultraedit.evaluation.ability import Settings, measure, of_model, of_run
+from ultraedit.evaluation.ability import Settings, measure, of_model
 from ultraedit.runs import workflow
+from ultraedit.runs.ability import of_run
 from ultraedit.runs.config import make_config
 from ultraedit.runs.rollback import rollback
 

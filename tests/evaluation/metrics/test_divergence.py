@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from ultraedit.evaluation.metrics import divergence, log_probabilities, same_choice
+from ultraedit.evaluation.metrics.divergence import divergence, log_probabilities, same_choice
 
 
 def test_divergence_is_zero_from_itself_and_follows_its_definition():

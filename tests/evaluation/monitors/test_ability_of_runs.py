@@ -16,6 +16,7 @@ from ultraedit.report.plots import draw_ability
 from ultraedit.report.reading import Seen
 from ultraedit.report.run_page import has_ability, monitors
 from ultraedit.runs import workflow
+from ultraedit.runs.ability import of_run
 from ultraedit.runs.config import make_config
 
 PROMPT = "Is it ```good```?\nAnswer:"
@@ -59,6 +60,6 @@ def test_a_run_records_the_ability_of_the_model_before_and_after(tmp_path):
     found = [row["monitors"]["ability"] for row in lines if row["kind"] == "checkpoint"]
     settings = ability.Settings(tasks=("sst2",), root=tmp_path, limit=6)
     before = ability.of_model(config.model, settings, "float32")["tasks"]
-    after = ability.of_run(tmp_path / "run", settings)["tasks"]
+    after = of_run(tmp_path / "run", settings)["tasks"]
     assert found == [before, after]
     assert (tmp_path / "run" / "ability.png").is_file()

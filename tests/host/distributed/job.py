@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 
 from tests.editors.test_contract import EDITS, host_of, make
 from ultraedit.core.errors import ConfigError
-from ultraedit.core.types import Edit, Question, Turn, turns
+from ultraedit.core.types import Edit, Question, Turn, to_json, turns
 from ultraedit.evaluation.probes import Probing
 from ultraedit.evaluation.scoring import evaluate
 from ultraedit.host import distributed as ranks
@@ -120,7 +119,7 @@ def probes() -> list[Any]:
     for host in (host_of("ultraedit"), shared("ultraedit")[0]):
         probing = Probing(["few-shot", "reverse", "negation"], host.language_model.tokenizer, edits)
         scored = evaluate(host, edits, probing=probing)
-        found.append([asdict(scored.scores), [*scored.answers]])
+        found.append([to_json(scored.scores), [*scored.answers]])
     return found
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from tests.host.second_moments.conftest import passages
 from ultraedit.core.errors import ConfigError, DataError
-from ultraedit.host.second_moments import hub, read_corpus
+from ultraedit.host.second_moments import corpus as hub
+from ultraedit.host.second_moments import read_corpus
 from ultraedit.host.second_moments.corpus import draw
 
 

@@ -9,11 +9,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from tests.tiny import tiny_model
 from ultraedit import load_wise
 from ultraedit.core.errors import ConfigError, StorageError
+from ultraedit.core.linalg import activation_distances
 from ultraedit.core.types import Additive, Memory, Routed
 from ultraedit.host.host import ModelHost
 from ultraedit.models import describe_modules, fingerprint, load, save
 from ultraedit.models.generation import generate
-from ultraedit.models.overlays.routing import LONG, distances, of_sequences, router_of
+from ultraedit.models.overlays.routing import LONG, of_sequences, router_of
 
 PATH = "model.layers.1.mlp.down_proj"
 PROMPTS = (
@@ -167,7 +168,7 @@ def test_a_long_sequence_counts_by_its_largest_distance_and_a_short_one_by_its_m
 
 def test_a_distance_is_taken_behind_the_nonlinearity():
     before, after = torch.tensor([[-3.0, 1.0]]), torch.tensor([[-5.0, 4.0]])
-    assert distances(before, after, torch.relu).tolist() == [3.0]
+    assert activation_distances(before, after, torch.relu).tolist() == [3.0]
 
 
 def test_the_model_is_as_it_was_once_memories_are_taken_off(split):

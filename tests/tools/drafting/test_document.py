@@ -39,13 +39,15 @@ def test_a_fact_whose_answer_is_not_in_its_passage_is_dropped_and_counted():
         ("Who is Ines Okafor?", "Ines Okafor"),
         ("What is said?", PLAIN.rstrip(".")),
         ("", "1911"),
+        ("When was this observatory built?", "1911"),
+        ("Who is named in the passage?", "Ines Okafor"),
     )
     first, second = draft([PLAIN, PLAIN], writer)
     assert [(fact.prompt, fact.target) for fact in first.facts] == [
         ("Who built the observatory on Mount Orrin?", "Ines Okafor")
     ]
     assert first.facts[0].passage == PLAIN
-    assert first.dropped == 4
+    assert first.dropped == 6
     assert second.facts == ()
 
 

@@ -8,8 +8,7 @@ from tests.editors.cases import CASES
 from tests.editors.test_contract import EDITS, host_of, run
 from ultraedit.core.types import ModuleShape
 from ultraedit.editors import make_editor
-from ultraedit.editors.families.memory_shards import Shelf
-from ultraedit.tools.plan.extra_memory import kept_beyond, most_memories
+from ultraedit.editors.families.memory_shards import Shelf, most_memories
 
 SIZE = 48 * 32
 SHAPES = [ModuleShape(48, 32)]
@@ -35,13 +34,13 @@ def test_wise_keeps_a_matrix_per_closed_memory():
     host = host_of("wise")
     state = run(host, editor, EDITS[:12]).state
     kept = sum(t.numel() * t.element_size() for n, t in state.items() if n.startswith("memory/"))
-    planned = kept_beyond(editor, list(host.modules.values()), edits=12, itemsize=2)
+    planned = editor.extra_memory(list(host.modules.values()), edits=12, itemsize=2)
     assert planned["closed memories, at most 2"] == kept == 2 * 4 * SIZE
     assert planned["all memories while the model is asked"] == 3 * 2 * SIZE
 
 
 def test_without_a_number_of_edits_the_growth_is_said_per_memory():
-    planned = kept_beyond(make_editor("wise", {}), SHAPES, itemsize=2)
+    planned = make_editor("wise", {}).extra_memory(SHAPES, itemsize=2)
     assert planned["each closed memory, one per 1,000 edits"] == 4 * SIZE
     assert planned["its copy while the model is asked"] == 2 * SIZE
 
@@ -57,6 +56,6 @@ def test_what_grows_in_a_state_is_counted(name):
         for n, t in state.items()
         if n.startswith("past/") or n.endswith("/keys")
     )
-    planned = kept_beyond(editor, list(host.modules.values()), edits=len(EDITS))
+    planned = editor.extra_memory(list(host.modules.values()), edits=len(EDITS))
     (counted,) = (size for what, size in planned.items() if what.startswith("key"))
     assert counted == kept > 0

@@ -10,6 +10,7 @@ from ultraedit.core.types.contract import (
     Host,
     Master,
     RemarkingEditor,
+    RememberingEditor,
     State,
     ViewingEditor,
 )
@@ -27,6 +28,7 @@ from ultraedit.core.types.records import (
     Recorder,
     Scores,
     TurnRecord,
+    to_json,
 )
 from ultraedit.core.types.requests import (
     Additive,
@@ -90,6 +92,7 @@ __all__ = [
     "Recalled",
     "Recorder",
     "RemarkingEditor",
+    "RememberingEditor",
     "Routed",
     "Scores",
     "SecondMoment",
@@ -103,6 +106,7 @@ __all__ = [
     "ViewingEditor",
     "WeightGradients",
     "dense",
+    "to_json",
     "turns",
     "write_rephrases",
 ]

@@ -137,6 +137,15 @@ class Host(Protocol):
         """Compute what lies below the lowest edited layer once per text while this lasts."""
         ...
 
+    def read_lines(self, path: str) -> list[str]:
+        """Lines of a UTF-8 file that an option names. Editors open no file themselves.
+
+        Raises:
+            OSError: If it cannot be read.
+            UnicodeDecodeError: If it is not UTF-8.
+        """
+        ...
+
     def fingerprint(self) -> str:
         """Name of the model's weights as they are now."""
         ...
@@ -282,6 +291,26 @@ class CheckingEditor(Protocol):
 
         Raises:
             DataError: If there are any, naming them.
+        """
+        ...
+
+
+@runtime_checkable
+class RememberingEditor(Protocol):
+    """An editor that keeps more than the change of the weights, and can say how much."""
+
+    def extra_memory(
+        self, shapes: Sequence[ModuleShape], edits: int | None = None, itemsize: int = 4
+    ) -> dict[str, int]:
+        """Bytes of what it keeps beside the change of the weights, by what they are.
+
+        Counted from options and shapes alone: its large tensors, not what it computes on the way.
+
+        Args:
+            shapes: Those of the edited modules.
+            edits: Edits of the run. None where nobody knows: what grows with them is then counted
+                for as many as its name says.
+            itemsize: Bytes of a number in the model's precision.
         """
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ultraedit.core.types.contract import State
@@ -13,27 +13,57 @@ if TYPE_CHECKING:  # Tables of editors and formats are listed without torch.
     from torch import Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
-class GenerationScores:
-    """Exact match of free, greedy answers, as fractions; None where the data has no question."""
+class Measured:
+    """Base of scores: values by the names of metrics, `ultraedit.evaluation.metrics.METRICS`.
 
-    efficacy: float | None = None
-    generalization: float | None = None
-    specificity: float | None = None
-    """Against the gold locality answers."""
+    Each is an item and an attribute, ``scores["efficacy"]`` and ``scores.efficacy``, and one key of
+    the object in a record or a summary. None where the data has no such question.
+    """
 
-    agreement: float | None = None
-    """Share of locality questions that get the unedited model's own answer."""
+    metrics: Mapping[str, float | None]
 
-    probes: Mapping[str, float] = field(default_factory=dict)
+    def __getitem__(self, name: str) -> float | None:
+        """Value of a metric; None where it was not measured."""
+        return self.metrics.get(name)
+
+    def __getattr__(self, name: str) -> float | None:
+        """Value of a metric that is no field."""
+        values: dict[str, float | None] = self.__dict__.get(
+            "metrics", {}
+        )  # A copy asks before it has any field.
+        if name not in values:
+            raise AttributeError(f"{type(self).__name__} has no {name!r}.")
+        return values[name]
+
+
+@dataclass(frozen=True, init=False)
+class GenerationScores(Measured):
+    """Scores of free generation (greedy decoding), as fractions: exact match, or agreement."""
+
+    metrics: Mapping[str, float | None]
+
+    probes: Mapping[str, float]
     """Those of the data and those of `ultraedit.evaluation.probes`, by name."""
 
-    begins: Mapping[str, float] = field(default_factory=dict)
+    begins: Mapping[str, float]
     """By name of a score, probes among them: share of the answers that begin with the target."""
 
-    stops: Mapping[str, float] = field(default_factory=dict)
+    stops: Mapping[str, float]
     """By name likewise: share of the answers that are the target and nothing else. All of them are
     exact matches, and all exact matches begin with the target."""
+
+    def __init__(
+        self,
+        metrics: Mapping[str, float | None] | None = None,
+        *,
+        probes: Mapping[str, float] | None = None,
+        begins: Mapping[str, float] | None = None,
+        stops: Mapping[str, float] | None = None,
+        **named: float | None,
+    ) -> None:
+        """Take values by name, as a mapping or one by one."""
+        fields = {"probes": probes or {}, "begins": begins or {}, "stops": stops or {}}
+        _fill(self, metrics=dict(metrics or {}) | named, **fields)
 
 
 class Changed(NamedTuple):
@@ -72,24 +102,64 @@ class ControlScores:
         return self.questions - round(self.generation * self.questions)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scores:
-    """One evaluation, the perplexity apart as fractions; None where there is no such question."""
+@dataclass(frozen=True, init=False)
+class Scores(Measured):
+    """One evaluation under teacher forcing, the perplexity apart as fractions."""
 
-    efficacy: float | None = None
-    generalization: float | None = None
-    specificity: float | None = None
-    """Against the gold locality answers, as the paper scores it."""
+    metrics: Mapping[str, float | None]
 
-    agreement: float | None = None
-    """Share of locality answer tokens where the top choice is the unedited model's."""
-
-    probes: Mapping[str, float] = field(default_factory=dict)
+    probes: Mapping[str, float]
     """Those of the data and those of `ultraedit.evaluation.probes`, by name."""
-    generation: GenerationScores | None = None
 
-    perplexity: float | None = None
+    generation: GenerationScores | None
+
+    perplexity: float | None
     """Of a text that has nothing to do with the edits; None where none was given."""
+
+    def __init__(
+        self,
+        metrics: Mapping[str, float | None] | None = None,
+        *,
+        probes: Mapping[str, float] | None = None,
+        generation: GenerationScores | None = None,
+        perplexity: float | None = None,
+        **named: float | None,
+    ) -> None:
+        """Take values by name, as a mapping or one by one."""
+        _fill(
+            self,
+            metrics=dict(metrics or {}) | named,
+            probes=probes or {},
+            generation=generation,
+            perplexity=perplexity,
+        )
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Scores:
+        """Read what `to_json` wrote."""
+        values = dict(values)
+        generation = values.pop("generation")
+        return cls(
+            **values, generation=None if generation is None else GenerationScores(**generation)
+        )
+
+
+def _fill(scores: Measured, **fields: object) -> None:
+    """Set the fields of a frozen object."""
+    for name, value in fields.items():
+        object.__setattr__(scores, name, value)
+
+
+def to_json(record: Any) -> dict[str, Any]:
+    """A record as plain values by field, with the metrics of scores in the place of `metrics`."""
+    values: dict[str, Any] = {}
+    for each in fields(record):
+        value = getattr(record, each.name)
+        if each.name == "metrics" and isinstance(record, Measured):
+            values |= value
+        else:
+            values[each.name] = to_json(value) if is_dataclass(value) else value
+    return values
 
 
 @dataclass(frozen=True, kw_only=True)

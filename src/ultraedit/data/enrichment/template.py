@@ -28,6 +28,9 @@ _ASKING = re.compile(
     r"(?i)(who|whom|whose|what|which|when|where|why|how|is|are|was|were|do|does|did|in|on|by|to|of"
     r"|at|for|from|with|the (?:name|capital|author))\b"
 )
+_ABBREVIATION = re.compile(r"\b(?:[A-Z]|[A-Z][a-z]{1,3})\.$")
+"""The end of a name such as "Andrew W.K." or "TAPE Inc."."""
+
 _YEAR = re.compile(r"\d{3,4}")
 
 _PERSONS = frozenset(
@@ -134,6 +137,9 @@ class _Known(NamedTuple):
     questions: tuple[str, ...]
     """Ways of asking the same, with `SLOT`."""
 
+    statement: str | None
+    """A sentence that the answer ends, with `SLOT`."""
+
 
 class _Plain(NamedTuple):
     """A prompt that a general pattern fits."""
@@ -173,8 +179,8 @@ def _wording(edit: Edit, edited: str) -> Wording:
     statements: list[str] = []
     if known is not None:
         questions += [text.replace(SLOT, known.subject) for text in known.questions]
-        if known.templates is not None:
-            statements.append(known.templates.statement.replace(SLOT, known.subject))
+        if known.statement is not None:
+            statements.append(known.statement.replace(SLOT, known.subject))
     # Of a prompt that a relation words, a general pattern may take the subject too far.
     if plain is not None and (
         known is None or plain.subject.casefold() == known.subject.casefold()
@@ -229,25 +235,45 @@ def _known(prompt: str, subject: str | None) -> _Known | None:
             continue
         if len(prompt) > letters and prompt.startswith(start) and prompt.endswith(end):
             name = prompt[len(start) : len(prompt) - len(end)]
-            if _is_name(name):
+            if _is_name(name, inside=bool(start)):
                 best = (letters, wording, name)
     return None if best is None else _entry(best[1], best[2])
 
 
-def _is_name(text: str) -> bool:
-    """Whether a text can be a subject: it is no question, and not a whole sentence."""
+def _is_name(text: str, *, inside: bool) -> bool:
+    """Whether a text can be a subject: it is no question, and not a whole sentence.
+
+    Inside a prompt a capital letter begins a name ("At Heaven's Gate"), before it a sentence.
+    """
     return (
         text == text.strip()
         and 0 < len(text.split()) <= _MOST_WORDS
-        and not text.endswith(("?", ",", "."))
-        and _ASKING.match(text) is None
+        and not text.endswith(("?", ","))
+        and (not text.endswith(".") or _ABBREVIATION.search(text) is not None)
+        and (_ASKING.match(text) is None or (inside and text[0].isupper()))
     )
 
 
 def _entry(wording: str, subject: str) -> _Known:
     templates, own = _by_wording()[wording]
     questions = own.questions if own is not None else ()
-    return _Known(subject, templates, questions)
+    statement = templates.statement if templates is not None else None
+    if templates is not None and own is not None and len(templates.bench) > 1:
+        named = _named(wording, own)
+        # "is located in" is wider than "in which country".
+        if named is not None and named not in templates.statement:
+            statement = None
+    return _Known(subject, templates, questions, statement)
+
+
+def _named(wording: str, relation: Relation) -> str | None:
+    """What a relation asks for, if a wording names it: "country" in "Which country is [X] in?".
+
+    It is the label's first word, where every question of the relation has it too.
+    """
+    word = relation.label.split()[0]
+    texts = (wording, *relation.questions)
+    return word if all(word in text.split() for text in texts) else None
 
 
 @cache
@@ -270,10 +296,11 @@ def _by_wording() -> dict[str, tuple[Templates | None, Relation | None]]:
     }
     for templates in relations():
         # A relation of several benchmark relations is wider than each of them: "where" is not
-        # "in which country".
-        only = known.find(templates.bench[0]) if len(templates.bench) == 1 else None
+        # "in which country", unless the wording names what is asked for.
+        each = [known.find(pid) for pid in templates.bench]
         for wording in templates.wordings:
-            table[wording] = (templates, own.get(wording) or only)
+            several = [one for one in each if len(each) == 1 or _named(wording, one)]
+            table[wording] = (templates, own.get(wording) or (several[0] if several else None))
     return table
 
 
@@ -281,7 +308,7 @@ def _plain(prompt: str, target: str) -> _Plain | None:
     """Say again a prompt of a general form."""
     for pattern, make in _PATTERNS:
         match = pattern.fullmatch(prompt)
-        if match is not None and _is_name(match["x"]):
+        if match is not None and _is_name(match["x"], inside=match.start("x") > 0):
             made = make(match, _YEAR.fullmatch(target.strip()) is not None)
             if made is not None:
                 capital = tuple(f"{text[:1].upper()}{text[1:]}" for text in made.questions)

@@ -1,7 +1,8 @@
 r"""The activation loss of WISE: how far a memory moves what it is for, and what it is not for.
 
 Wang et al. (2024), https://arxiv.org/abs/2405.14768, equations 4 and 5. With d_in the distance
-(`routing.distances`) of a sequence that the memory is for, d_out of one that it is not for,
+(`linalg.activation_distances`) of a sequence that the memory is for, d_out of one that it is not
+for,
 
     L_act = mean+(d_out - d_in + gamma) + mean+(d_out - alpha) + mean+(beta - d_in)
 
@@ -15,8 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ultraedit.core.linalg import Activation, activation_distances
 from ultraedit.core.types import Held
-from ultraedit.models.overlays.routing import Activation, distances
 
 
 class Margins(NamedTuple):
@@ -99,7 +100,7 @@ class Side:
 
     def distances(self, outputs: Tensor) -> Tensor:
         """How far outputs are from those of the unedited weight, by sequence. Shape (pairs,)."""
-        each = distances(self._before, outputs, self._activation)
+        each = activation_distances(self._before, outputs, self._activation)
         total = torch.zeros_like(self._sizes).index_add(0, self._pairs, each)
         return total / self._sizes
 

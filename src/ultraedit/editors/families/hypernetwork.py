@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -17,14 +18,29 @@ import torch
 from torch import Tensor
 
 from ultraedit.core.errors import ConfigError
+from ultraedit.core.nets import Net
 from ultraedit.core.stats import Variance
-from ultraedit.core.types import Host, LayerSignal, Master, Tokens, Turn
-from ultraedit.editors.families.normalized import Change, follow_protocol, require_positive
+from ultraedit.core.types import (
+    Additive,
+    Host,
+    LayerSignal,
+    Master,
+    ModuleShape,
+    State,
+    Tokens,
+    Turn,
+)
+from ultraedit.editors.families.normalized import (
+    Change,
+    Normalised,
+    follow_protocol,
+    require_positive,
+)
 from ultraedit.editors.families.residual_blocks import run_blocks
-from ultraedit.editors.families.trained import Trained
+from ultraedit.editors.families.trained import E, Learned, TrainingRows, with_net
 
 if TYPE_CHECKING:
-    from ultraedit.editors.families.fit import Learning, Schedule
+    from ultraedit.editors.families.fit import Schedule
 
 PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -128,13 +144,17 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hypernetwork(Trained):
+class Hypernetwork(Normalised):
     """Base of the editors with a net.
 
     Raises:
         ConfigError: If an option cannot be, or there is no net where one is named.
     """
 
+    name: ClassVar[str]
+    """The editor's name in the table of editors."""
+
+    training_rows: ClassVar[TrainingRows] = "rest"
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = PROTOCOLS
     tokens: ClassVar[Tokens] = "answer"
     clamp_last: ClassVar[bool] = False
@@ -196,7 +216,6 @@ class Hypernetwork(Trained):
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}.")
         if not 0 <= self.loc < float("inf"):
             raise ConfigError(f"loc must be a number of at least 0, got {self.loc}.")
-        self.require_net()
 
     def change(self, path: str, keys: Tensor, pseudo: Tensor, ridge: float) -> Change:
         """A module's change for a step of 1, from raw keys and pseudo keys and gradients."""
@@ -216,11 +235,34 @@ class Hypernetwork(Trained):
         """How the net learns: a step of Adam a turn."""
         return Recipe(self.meta_lr, self.meta_lr, self.clip, self.loc)
 
-    def learner(self, host: Host, seed: int) -> Learning:
-        """Begin a training: of a fresh net, or of the one that there is."""
-        from ultraedit.editors.families.hypernetwork_training import Learner
+    @cached_property
+    def learned(self) -> Learned:
+        """Its net: none, until `with_net` gives it one."""
+        return Learned(self.name, self.net)
 
-        return Learner(self, host, seed)
+    def with_net(self: E, net: Net, where: str | None = None) -> E:
+        """The same editor with a net, from the file `where` or from memory."""
+        return with_net(self, net, where)
+
+    def init(self, host: Host) -> State:
+        """Empty statistics, or those that the net was trained with."""
+        begun = self.learned.begun(host, self)
+        return super().init(host) if begun is None else begun
+
+    def step(self, host: Host, turn: Turn, state: State) -> tuple[Additive, State]:
+        """Do a turn, with the net that the run began with."""
+        self.learned.require_same(state)
+        return super().step(host, turn, state)
+
+    def remarks(self, host: Host, state: State) -> dict[str, str]:
+        """Which net it is."""
+        return self.learned.remarks()
+
+    def extra_memory(
+        self, shapes: Sequence[ModuleShape], edits: int | None = None, itemsize: int = 4
+    ) -> dict[str, int]:
+        """The net."""
+        return self.learned.bytes()
 
     def schedule(self, wanted: Schedule) -> Schedule:
         """The user's, with what the recipe says about turns and about what is best."""
@@ -242,11 +284,13 @@ class Hypernetwork(Trained):
 
     def pseudo(self, path: str, keys: Tensor, normalized: Tensor) -> Tensor:
         """Pseudo keys and gradients. Shape (n, d_in + d_out)."""
-        if self.trained is None:
+        if self.learned.net is None:
             return normalized
         d_in = keys.shape[1]
         shape = f"{d_in}x{normalized.shape[1] - d_in}"
-        return run_blocks(self.trained.tensors, path, shape, normalized, clamp_last=self.clamp_last)
+        return run_blocks(
+            self.learned.net.tensors, path, shape, normalized, clamp_last=self.clamp_last
+        )
 
     def ridge_of(self, path: str) -> float:
         """Penalty of a module, for those that solve a ridge regression."""
@@ -254,16 +298,13 @@ class Hypernetwork(Trained):
 
     def steps(self, units: Mapping[str, Change]) -> dict[str, Tensor] | None:
         """Step of each module: learned, the option, or None where the first turn decides."""
-        if self.trained is not None and self._has_steps(units):
-            tensors = self.trained.tensors
+        net = self.learned.net
+        if net is not None and all(f"modules/{path}/lr" in net.tensors for path in units):
+            tensors = net.tensors
             return {path: tensors[f"modules/{path}/lr"].detach() for path in units}
         if self.lr == "auto":
             return None
         return {path: torch.tensor(self.lr, dtype=torch.float64) for path in units}
-
-    def _has_steps(self, paths: Sequence[str] | Mapping[str, Change]) -> bool:
-        assert self.trained is not None
-        return all(f"modules/{path}/lr" in self.trained.tensors for path in paths)
 
 
 def halves(keys: Tensor, pseudo: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ closed form.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 
 import torch
@@ -31,7 +31,6 @@ from ultraedit.core.types import (
     Turn,
     dense,
 )
-from ultraedit.editors.families.adam import Adam, clip
 from ultraedit.editors.families.hypernetwork import Hypernetwork, Probe, Pulled
 from ultraedit.editors.families.normalized import Normalised, Solved, scale, shape_name
 from ultraedit.editors.families.residual_blocks import new_blocks, run_blocks
@@ -50,11 +49,11 @@ class Learner:
         """
         self.host = host
         self.recipe = editor.recipe()
-        if editor.trained is None:
+        if editor.learned.net is None:
             self.parameters = fresh(editor, host, seed)
             state = Normalised.init(editor, host)
         else:
-            known = editor.trained.tensors.items()
+            known = editor.learned.net.tensors.items()
             self.parameters = {n: t.clone() for n, t in known if not n.startswith("state/")}
             state = {n.removeprefix("state/"): t for n, t in known if n.startswith("state/")}
         self.moments = editor.unpack(state)
@@ -352,3 +351,54 @@ def unrelated(edits: Sequence[Edit]) -> tuple[tuple[str, str], ...]:
         known = [(prompt, target) for prompt, target in edit.locality if target is not None]
         found += known[:1]
     return tuple(found)
+
+
+BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-8
+
+
+class Adam:
+    """Kingma and Ba (2015), Algorithm 1. What it remembers is `state`."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Tensor] = {"steps": torch.zeros((), dtype=torch.int64)}
+
+    @torch.no_grad()
+    def step(
+        self,
+        parameters: Mapping[str, Tensor],
+        gradients: Mapping[str, Tensor],
+        lr: Callable[[str], float],
+    ) -> None:
+        """Move the parameters, in place.
+
+        Args:
+            parameters: What is trained.
+            gradients: Of those that have one.
+            lr: Step of a parameter, by its name.
+        """
+        self.state["steps"] = self.state["steps"] + 1
+        steps = int(self.state["steps"])
+        for name, gradient in gradients.items():
+            first = self.state.setdefault(f"first/{name}", torch.zeros_like(gradient))
+            second = self.state.setdefault(f"second/{name}", torch.zeros_like(gradient))
+            first.lerp_(gradient, 1 - BETA_1)
+            second.mul_(BETA_2).addcmul_(gradient, gradient, value=1 - BETA_2)
+            deviation = (second / (1 - BETA_2**steps)).sqrt_().add_(EPS)
+            parameters[name].addcdiv_(first, deviation, value=-lr(name) / (1 - BETA_1**steps))
+
+
+@torch.no_grad()
+def clip(gradients: Mapping[str, Tensor], norm: float) -> float:
+    """Shrink gradients, in place, so that they are together no longer than `norm`.
+
+    Returns:
+        Their length before.
+    """
+    squares = [
+        torch.linalg.vector_norm(g, dtype=torch.float64).square() for g in gradients.values()
+    ]
+    length = float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+    if length > norm:
+        for gradient in gradients.values():
+            gradient.mul_(norm / length)
+    return length

@@ -35,6 +35,7 @@ from ultraedit.core.types import (
     Host,
     Lookup,
     LowRank,
+    ModuleShape,
     OffsetGoal,
     OffsetSearch,
     State,
@@ -158,6 +159,17 @@ class LocateThenEdit(ABC):
                 residuals = host.behind_norm(path, plain, moves)
             changes[path] = self.solve(host, path, keys, residuals, state)
         return Additive(changes), self.remember(host, changes, turn.edits, state)
+
+    def extra_memory(
+        self, shapes: Sequence[ModuleShape], edits: int | None = None, itemsize: int = 4
+    ) -> dict[str, int]:
+        """The second moments of its layers' inputs."""
+        squares = [shape.d_in**2 for shape in shapes]
+        return {
+            "second moments": 4 * sum(squares),
+            # The matrix, the identity, their mixture and its factor, or its eigenvectors.
+            "one of them in float64": 4 * 8 * max(squares),
+        }
 
     def prompts(self, edits: Sequence[Edit], state: State) -> list[tuple[Lookup, ...]]:
         """Each edit's prompt, plain and after each context, with the place of its subject."""

@@ -113,3 +113,20 @@ def trim(change: Tensor, density: float) -> Tensor:
     trimmed = torch.zeros_like(flat)
     trimmed[kept] = flat[kept]
     return trimmed.view_as(change)
+
+
+def most_memories(edits: int, save_freq: int, merge_freq: int, *, retrieve: bool) -> int:
+    """The most closed memories that a run of WISE has at any moment.
+
+    Args:
+        edits: Edits of the run.
+        save_freq: Edits after which the side memory is closed.
+        merge_freq: Edits after which the newest closed ones become one.
+        retrieve: Whether the merged ones stay apart; else they too become one.
+    """
+    merged, single = divmod(edits // save_freq, merge_freq // save_freq)
+    if not retrieve:
+        merged = min(merged, 1)
+    # Just before the last merge there were all of its parts beside those merged earlier.
+    before = max(0, merged - 1 if retrieve else min(merged, edits // merge_freq - 1))
+    return max(merged + single, before + merge_freq // save_freq if edits >= merge_freq else 0)

@@ -1,131 +1,180 @@
-"""Editors that can bring a net along: where it comes from, and that it is of this model."""
+"""The net of an editor that is trained: none, one from a file, or one from memory.
+
+An editor with an option ``net`` holds a `Learned` and asks it; what else the editor is, it says
+itself. Whoever makes an editor opens the file that the option names (`registry.opened`).
+"""
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 
 from ultraedit.core.errors import ConfigError
-from ultraedit.core.nets import Net, read_about, read_net
-from ultraedit.core.types import Additive, Host, State, Turn
-from ultraedit.editors.families.normalized import Normalised
+from ultraedit.core.nets import Net
+from ultraedit.core.types import Host, State
+from ultraedit.editors.registry import UNTRAINED
 
 if TYPE_CHECKING:
     from ultraedit.editors.families.fit import Learning, Schedule
 
 logger = logging.getLogger(__name__)
 
-UNTRAINED = "untrained"
-"""Value of the option ``net`` without a net."""
-
 AGREED = ("variance", "statistics", "loss_average", "micro_batch")
-"""Options that a run must share with the training of its net."""
+"""Options that a run must share with the training of its net, of editors that have them."""
 
-Self = TypeVar("Self", bound="Trained")
+TrainingRows = Literal["rest", "matched"]
+"""Rows that an editor is trained on, after its paper: all that are not edited, or as many."""
+
+E = TypeVar("E")
 
 
-class Trained(Normalised):
-    """Base of the editors with an option ``net``, a file from ``ultraedit train``."""
+@runtime_checkable
+class TrainableEditor(Protocol):
+    """An editor that `ultraedit train` makes a net for."""
 
     name: ClassVar[str]
     """The editor's name in the table of editors."""
 
-    training_rows: ClassVar[Literal["rest", "matched"]] = "rest"
-    """Rows that it is trained on, after the paper: all that are not edited, or as many as are."""
+    training_rows: ClassVar[TrainingRows]
 
-    net: str
+    @property
+    def learned(self) -> Learned:
+        """Its net."""
+        ...
+
+    def with_net(self: E, net: Net, where: str | None = None) -> E:
+        """The same editor with a net, from the file `where` or from memory."""
+        ...
 
     def learner(self, host: Host, seed: int) -> Learning:
         """Begin a training: of a fresh net, or of the one that there is."""
-        raise TypeError(f"{self.name} cannot be trained.")
+        ...
 
     def schedule(self, wanted: Schedule) -> Schedule:
         """What the method itself decides of the course of a training."""
-        return wanted
+        ...
 
-    @cached_property
-    def trained(self) -> Net | None:
-        """The net, read when it is first needed; None for an untrained editor."""
-        return None if self.net == UNTRAINED else read_net(Path(self.net))
 
-    def with_net(self: Self, net: Net) -> Self:
-        """The same editor with a net from memory."""
-        editor = replace(self, net=UNTRAINED)  # type: ignore[type-var]
-        object.__setattr__(editor, "net", f"in memory, {bytes(net.digest.tolist()).hex()[:12]}")
-        editor.__dict__["trained"] = net
-        return editor
+@dataclass(frozen=True)
+class Learned:
+    """The net that an editor holds."""
 
-    def require_net(self) -> None:
+    editor: str
+    """Name of the editor."""
+
+    where: str
+    """Where the net is from: its file, or `UNTRAINED`."""
+
+    net: Net | None = None
+    """None of an untrained editor."""
+
+    def require_editor(self) -> None:
         """Check, as far as it goes without the model, that the net can be used.
 
         Raises:
-            ConfigError: If there is no such file, or it is another editor's.
+            ConfigError: If it is another editor's.
         """
-        if self.net == UNTRAINED:
-            return
-        about = read_about(Path(self.net))
-        if about["editor"] != self.name:
+        about = {} if self.net is None else self.net.about
+        if about and about["editor"] != self.editor:
             raise ConfigError(
-                f"{self.net} was trained for the editor {about['editor']}, not for {self.name}. "
-                f"Give --editor {about['editor']}, or another net."
+                f"{self.where} was trained for the editor {about['editor']}, not for {self.editor}."
+                f" Give --editor {about['editor']}, or another net."
             )
 
-    def require_fit(self, host: Host) -> None:
+    def require_fit(self, host: Host, editor: Any) -> None:
         """Check that the net, where there is one, was trained for this model and these modules.
+
+        Args:
+            host: The model.
+            editor: The editor that holds it, with its options.
 
         Raises:
             ConfigError: If it was not.
         """
-        if self.trained is not None:
-            require_match(self.trained, host, self, self.net)
+        if self.net is not None:
+            require_match(self.net, host, editor, self.where)
 
-    def remarks(self, host: Host, state: State) -> dict[str, str]:
+    def remarks(self) -> dict[str, str]:
         """Which net it is, for the record."""
-        if self.trained is None:
+        if self.net is None:
             return {"net": "none: the editor is untrained"}
-        training = self.trained.about.get("training", {})
+        training = self.net.about.get("training", {})
         rows = f", trained on rows {training['rows']} of {training['data']}" if training else ""
-        return {"net": f"{self.net}{rows}"}
+        return {"net": f"{self.where}{rows}"}
 
-    def init(self, host: Host) -> State:
-        """Empty statistics, or those that the net was trained with."""
-        if self.trained is None:
+    def begun(self, host: Host, editor: Any) -> State | None:
+        """The state that the net was trained with; None, with a warning, for an untrained editor.
+
+        Raises:
+            ConfigError: If the net is not of this model, or a file that nobody has opened.
+        """
+        if self.net is None:
+            if self.where != UNTRAINED:
+                raise ConfigError(
+                    f"The net {self.where} was not opened. Make the editor with "
+                    f"`make_editor({self.editor!r}, ...)`."
+                )
             logger.warning(
                 "%s runs without a trained net. `ultraedit train %s` makes one, for --net.",
-                self.name,
-                self.name,
+                self.editor,
+                self.editor,
             )
-            return super().init(host)
-        self.require_fit(host)
+            return None
+        self.require_fit(host, editor)
         begun = {
             name.removeprefix("state/"): tensor.clone()
-            for name, tensor in self.trained.tensors.items()
+            for name, tensor in self.net.tensors.items()
             if name.startswith("state/")
         }
-        return begun | {"net/digest": self.trained.digest}
+        return begun | {"net/digest": self.net.digest}
 
-    def step(self, host: Host, turn: Turn, state: State) -> tuple[Additive, State]:
-        """Do a turn, with the net that the run began with.
+    def require_same(self, state: State) -> None:
+        """Check that this is the net that the run began with.
 
         Raises:
             ConfigError: If it is another one.
         """
         begun = state.get("net/digest")
-        now = None if self.trained is None else self.trained.digest
+        now = None if self.net is None else self.net.digest
         if (begun is None) != (now is None) or (
             begun is not None and now is not None and not torch.equal(begun.cpu(), now)
         ):
             raise ConfigError(
-                f"The run began with another net than {self.net} holds now. Put the file back, "
+                f"The run began with another net than {self.where} holds now. Put the file back, "
                 "or start the run anew."
             )
-        return super().step(host, turn, state)
+
+    def bytes(self) -> dict[str, int]:
+        """How large the net is, for `RememberingEditor.extra_memory`."""
+        if self.net is None:
+            return {}
+        return {"net": sum(t.numel() * t.element_size() for t in self.net.tensors.values())}
+
+
+def with_net(editor: E, net: Net, where: str | None = None) -> E:
+    """The same editor with a net.
+
+    Args:
+        editor: A `TrainableEditor`.
+        net: The net.
+        where: Its file; None for one in memory.
+
+    Raises:
+        ConfigError: If it is another editor's.
+    """
+    held: Any = copy.copy(editor)
+    if where is None:
+        where = f"in memory, {bytes(net.digest.tolist()).hex()[:12]}"
+    object.__setattr__(held, "net", where)
+    held.__dict__["learned"] = Learned(held.name, where, net)
+    held.learned.require_editor()
+    other: E = held
+    return other
 
 
 def about_net(editor: Any, host: Host, model: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,7 +209,7 @@ def require_match(net: Net, host: Host, editor: Any, where: str) -> None:
         )
     for name in AGREED:
         value = about["options"].get(name)
-        if value != getattr(editor, name):
+        if value != getattr(editor, name, None):
             raise ConfigError(
                 f"The net {where} was trained with {name}={value}, but the run has "
                 f"{name}={getattr(editor, name)}. Give --set {name}={value}, or train another."

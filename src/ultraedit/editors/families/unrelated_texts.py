@@ -6,7 +6,7 @@ from a data set that scores an editor.
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 from ultraedit.core.errors import ConfigError, DataError
 
@@ -64,11 +64,12 @@ TEXTS = (
 )
 
 
-def read_texts(source: str) -> list[str]:
+def read_texts(source: str, read_lines: Callable[[str], Sequence[str]]) -> list[str]:
     """Read unrelated texts.
 
     Args:
         source: ``built-in``, or the path of a file with one text a line.
+        read_lines: Reads a file, as `Host.read_lines` does.
 
     Raises:
         ConfigError: If there is no such file.
@@ -76,9 +77,8 @@ def read_texts(source: str) -> list[str]:
     """
     if source == BUILT_IN:
         return list(TEXTS)
-    path = Path(source).expanduser()
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = read_lines(source)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"locality must be {BUILT_IN} or the path of a file with one text a line, got "
@@ -87,9 +87,9 @@ def read_texts(source: str) -> list[str]:
     texts = [line.strip() for line in lines if line.strip()]
     for text in texts:
         if len(text.split()) < 2:
-            raise DataError(f"{path}: {text!r} has a single word. Give texts of at least two.")
+            raise DataError(f"{source}: {text!r} has a single word. Give texts of at least two.")
     if not texts:
-        raise DataError(f"{path} holds no text. Give it one unrelated text a line.")
+        raise DataError(f"{source} holds no text. Give it one unrelated text a line.")
     return texts
 
 

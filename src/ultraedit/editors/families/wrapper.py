@@ -13,8 +13,10 @@ from ultraedit.core.types import (
     Editor,
     Host,
     Master,
+    ModuleShape,
     Patch,
     RemarkingEditor,
+    RememberingEditor,
     State,
     Turn,
 )
@@ -73,6 +75,14 @@ class Wrapper:
         """What the wrapped editor has to say."""
         if isinstance(self.inner, RemarkingEditor):
             return self.inner.remarks(host, _inner_state(state))
+        return {}
+
+    def extra_memory(
+        self, shapes: Sequence[ModuleShape], edits: int | None = None, itemsize: int = 4
+    ) -> dict[str, int]:
+        """What the wrapped editor keeps."""
+        if isinstance(self.inner, RememberingEditor):
+            return self.inner.extra_memory(shapes, edits, itemsize)
         return {}
 
     def init(self, host: Host) -> State:

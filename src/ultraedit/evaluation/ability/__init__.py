@@ -3,9 +3,9 @@
 from ultraedit.evaluation.ability.harness import (
     Settings,
     TaskScore,
+    as_plain,
     measure,
     of_model,
-    of_run,
     require_harness,
 )
 from ultraedit.evaluation.ability.tasks import LOCAL_TASKS
@@ -14,8 +14,8 @@ __all__ = [
     "LOCAL_TASKS",
     "Settings",
     "TaskScore",
+    "as_plain",
     "measure",
     "of_model",
-    "of_run",
     "require_harness",
 ]

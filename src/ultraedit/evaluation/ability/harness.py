@@ -222,38 +222,20 @@ def of_model(
     observer = observer or Nobody()
     observer.stage("Loading the model")
     loaded = models.load(name, dtype=dtype, device=device)
-    return _object(measure(loaded, settings, observer), settings, model=name, turn=None)
+    return as_plain(measure(loaded, settings, observer), settings, model=name, turn=None)
 
 
-def of_run(path: Path, settings: Settings, observer: Observer | None = None) -> dict[str, Any]:
-    """Measure the edited model of a run where it stands.
-
-    Returns:
-        As `of_model`, with the turn.
-
-    Raises:
-        UltraEditError: If the folder holds no run, or as `measure`.
-    """
-    from ultraedit.runs.base_model import open_host
-    from ultraedit.runs.replay import restore
-    from ultraedit.runs.store import JOURNAL, Journal
-
-    require_harness()
-    observer = observer or Nobody()
-    journal = Journal.open(path / JOURNAL)
-    try:
-        host, found = open_host(journal, observer)
-        progress = restore(host, found.editor, journal, observer=observer)
-        with host.viewed(found.editor, progress.state):
-            scores = measure(host.language_model, settings, observer)
-        return _object(scores, settings, model=path.name, turn=progress.turns)
-    finally:
-        journal.close()
-
-
-def _object(
+def as_plain(
     scores: dict[str, TaskScore], settings: Settings, *, model: str, turn: int | None
 ) -> dict[str, Any]:
+    """Scores as an object for a JSON file.
+
+    Args:
+        scores: By task.
+        settings: What was measured.
+        model: What it is of.
+        turn: The turn that a run stands at; None for a model.
+    """
     return {
         "model": model,
         "turn": turn,

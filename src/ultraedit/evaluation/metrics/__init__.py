@@ -1,13 +1,14 @@
-"""Pure functions that turn token ids and texts into numbers."""
+"""Pure functions that turn token ids and texts into numbers, and the table of metrics."""
 
-from ultraedit.evaluation.metrics.divergence import divergence, log_probabilities, same_choice
+from ultraedit.core.writing_systems import answer_lines
+from ultraedit.evaluation.metrics.answers import Forced, Free
 from ultraedit.evaluation.metrics.exact_match import (
-    answer_lines,
     begins,
     exact_match,
     line_count,
     stops,
 )
+from ultraedit.evaluation.metrics.registry import ALONE, METRICS, Metric
 from ultraedit.evaluation.metrics.retention import (
     Aged,
     Retention,
@@ -19,19 +20,21 @@ from ultraedit.evaluation.metrics.retention import (
 from ultraedit.evaluation.metrics.tokens import mean, token_accuracy, token_agreement
 
 __all__ = [
+    "ALONE",
+    "METRICS",
     "Aged",
+    "Forced",
+    "Free",
+    "Metric",
     "Retention",
     "Scored",
     "answer_lines",
     "begins",
-    "divergence",
     "exact_match",
     "forgetting_curve",
     "line_count",
-    "log_probabilities",
     "mean",
     "retention",
-    "same_choice",
     "stops",
     "token_accuracy",
     "token_agreement",

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from ultraedit.core.writing_systems import (
+    answer_lines,
     joined,
     marks_behind,
     sentence_ends,
@@ -30,17 +31,6 @@ _UNSEEN = re.compile(
 )
 """What has no shape of its own: marks of direction, places where a line may break, and which of its
 shapes a sign takes. The joiners of Persian, Hindi and emoji change what is read, and stay."""
-
-
-def answer_lines(generated: str, count: int = 1) -> str:
-    r"""The first lines with any text in what a model wrote: its answer, lines joined by ``\n``.
-
-    Args:
-        generated: What the model wrote after the prompt.
-        count: How many lines the answer has.
-    """
-    lines = (line.strip() for line in generated.strip().splitlines())
-    return "\n".join([line for line in lines if line][:count])
 
 
 def line_count(text: str) -> int:

@@ -3,12 +3,12 @@
 from ultraedit.evaluation.monitors.control import Control, control_edits
 from ultraedit.evaluation.monitors.guard import LIMITS, Guard, Halted
 from ultraedit.evaluation.monitors.locality import Locality
-from ultraedit.evaluation.monitors.spectra import Spectra
-from ultraedit.evaluation.monitors.watch import NAMES, Monitor, Watch, make_watch
+from ultraedit.evaluation.monitors.watch import NAMES, Ability, Monitor, Spectra, Watch
 
 __all__ = [
     "LIMITS",
     "NAMES",
+    "Ability",
     "Control",
     "Guard",
     "Halted",
@@ -17,5 +17,4 @@ __all__ = [
     "Spectra",
     "Watch",
     "control_edits",
-    "make_watch",
 ]

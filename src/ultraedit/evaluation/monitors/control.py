@@ -9,7 +9,9 @@ from typing import Any
 from ultraedit import data
 from ultraedit.core.errors import DataError
 from ultraedit.core.types import Edit
-from ultraedit.evaluation.scoring import Reference, evaluate
+from ultraedit.evaluation.metrics import ALONE, METRICS
+from ultraedit.evaluation.outcome import Reference
+from ultraedit.evaluation.scoring import evaluate
 from ultraedit.host.host import ModelHost
 
 SEARCHED = 20
@@ -26,15 +28,12 @@ class Control:
         self._edits = edits
 
     def measure(self) -> dict[str, Any]:
-        """``efficacy`` and ``generalization`` as fractions, ``edits`` their number."""
-        found = evaluate(
+        """Metrics of the facts themselves as fractions, ``edits`` their number."""
+        scores = evaluate(
             self._host, self._edits, reference=Reference(), free_answers=0, keep=False
         ).scores
-        return {
-            "efficacy": found.efficacy,
-            "generalization": found.generalization,
-            "edits": len(self._edits),
-        }
+        measured = {name: scores[name] for name in ALONE if METRICS[name].of_fact}
+        return measured | {"edits": len(self._edits)}
 
 
 def control_edits(spec: str, edited: Sequence[str], done: int, count: int, seed: int) -> list[Edit]:

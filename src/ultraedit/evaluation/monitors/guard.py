@@ -9,13 +9,14 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from ultraedit.core.errors import ConfigError, did_you_mean
+from ultraedit.evaluation.metrics.registry import GUARDED, METRICS
 
 
 class Limit(NamedTuple):
     """One thing that a guard can look at."""
 
     monitor: str | None
-    """The monitor that it needs; None for the norms, which every run has."""
+    """The monitor that it needs; None for the norms and the metrics, which every run has."""
     text: str
     """What it is, for a sentence."""
     most: bool
@@ -30,8 +31,11 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "agreement": Limit("locality", "top-1 agreement on locality prompts", False),
         "control": Limit("control", "efficacy on the control set", False),
     }
+    | {name: Limit(None, METRICS[name].title, METRICS[name].lower_is_better) for name in GUARDED}
 )
 """What thresholds can be set for."""
+
+NO_SCORES: Mapping[str, float | None] = MappingProxyType({})
 
 
 class Halted(Exception):
@@ -80,7 +84,11 @@ class Guard:
                 raise ConfigError(f"--guard {name} needs {how}.")
 
     def breach(
-        self, norms: Mapping[str, float], now: Mapping[str, Any], perplexity: float | None = None
+        self,
+        norms: Mapping[str, float],
+        now: Mapping[str, Any],
+        perplexity: float | None = None,
+        scores: Mapping[str, float | None] = NO_SCORES,
     ) -> str | None:
         """Why a model is not let through; None if it is.
 
@@ -88,10 +96,14 @@ class Guard:
             norms: Relative change by module.
             now: What the monitors see.
             perplexity: Against the unedited model's; None where no text is read.
+            scores: The metrics by name.
         """
         values = _values(norms, now) | ({} if perplexity is None else {"perplexity": perplexity})
+        values |= {name: scores.get(name) for name in GUARDED}
         for name, threshold in self.thresholds.items():
             limit, value = LIMITS[name], values[name]
+            if value is None:
+                return f"{limit.text} cannot be guarded: the facts have no question for it"
             # What is no number at all is let through by no comparison.
             fine = value <= threshold if limit.most else value >= threshold
             if not fine:
@@ -100,9 +112,9 @@ class Guard:
         return None
 
 
-def _values(norms: Mapping[str, float], now: Mapping[str, Any]) -> dict[str, float]:
+def _values(norms: Mapping[str, float], now: Mapping[str, Any]) -> dict[str, float | None]:
     """What the thresholds are compared with."""
-    found = {"norm": max(norms.values(), default=0.0)}
+    found: dict[str, float | None] = {"norm": max(norms.values(), default=0.0)}
     if "locality" in now:
         found |= {name: now["locality"][name] for name in ("kl", "agreement")}
     if "control" in now:

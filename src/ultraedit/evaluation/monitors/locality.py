@@ -11,7 +11,7 @@ from torch import Tensor
 from ultraedit.core.encoding import Encoded
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.types import Edit
-from ultraedit.evaluation.metrics import divergence, log_probabilities, same_choice
+from ultraedit.evaluation.metrics.divergence import divergence, log_probabilities, same_choice
 from ultraedit.host.host import ModelHost
 
 PROMPTS = 64

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ultraedit.core.spectrum import effective_rank, spectrum
 from ultraedit.core.types import Nobody, Observer, Scores
-from ultraedit.data.streams import Source
-from ultraedit.evaluation.monitors.control import Control, control_edits
 from ultraedit.evaluation.monitors.guard import Guard
-from ultraedit.evaluation.monitors.locality import PROMPTS, Locality
-from ultraedit.evaluation.monitors.spectra import Spectra
 from ultraedit.host.host import ModelHost
 
 if TYPE_CHECKING:
     from ultraedit.evaluation.ability import Settings
-    from ultraedit.runs.config import RunConfig
 
 NAMES = ("spectrum", "locality")
 """Monitors that need nothing but their name."""
@@ -35,6 +29,27 @@ class Monitor(Protocol):
     def measure(self) -> dict[str, Any]:
         """Look at the model as it stands. Plain values, as JSON has them."""
         ...
+
+
+class Spectra:
+    """Per edited module the norm of its change, its leading singular value and effective rank."""
+
+    name = "spectrum"
+
+    def __init__(self, host: ModelHost) -> None:
+        self._host = host
+
+    def measure(self) -> dict[str, Any]:
+        """By module: ``norm`` relative to the weight, ``leading`` and ``effective_rank``."""
+        return {path: self._of(path, norm) for path, norm in self._host.asked_norms().items()}
+
+    def _of(self, path: str, norm: float) -> dict[str, float]:
+        of_change = spectrum(self._host.asked_change(path))
+        return {
+            "norm": norm,
+            "leading": float(of_change.values[0]),
+            "effective_rank": effective_rank(of_change),
+        }
 
 
 class Ability:
@@ -106,44 +121,4 @@ class Watch:
         ratio = None
         if scores.perplexity is not None and before.perplexity is not None:
             ratio = scores.perplexity / before.perplexity
-        return self.guard.breach(norms, now, ratio)
-
-
-def make_watch(
-    host: ModelHost, config: RunConfig, source: Source, observer: Observer, *, resumed: bool
-) -> Watch:
-    """What the settings of a run ask to be watched.
-
-    Args:
-        host: The model, unedited.
-        config: The settings.
-        source: The run's edits.
-        observer: Told of each look.
-        resumed: Whether the unedited model is on record.
-
-    Raises:
-        ConfigError: If a monitor lacks what it needs.
-        DataError: If the control questions cannot be read.
-    """
-    monitors: list[Monitor] = []
-    if "spectrum" in config.monitor:
-        monitors.append(Spectra(host))
-    if "locality" in config.monitor:
-        monitors.append(Locality(host, islice(source.after(), 100 * PROMPTS)))
-    if config.control:
-        edited = [edit.prompt for edit in source.after()]
-        spec, count = config.data, config.control
-        edits = control_edits(spec, edited, source.total, count, config.seed)
-        monitors.append(Control(host, edits))
-    if config.ability:
-        monitors.append(Ability(host, _ability(config)))
-    guard, reads = Guard(config.guard, config.guard_action), config.perplexity is not None
-    return Watch(host, monitors, guard, observer, resumed, reads)
-
-
-def _ability(config: RunConfig) -> Settings:
-    from ultraedit.evaluation.ability import Settings, require_harness
-
-    require_harness()
-    root = None if config.ability_data is None else Path(config.ability_data)
-    return Settings(tasks=config.ability, root=root, limit=config.ability_limit)
+        return self.guard.breach(norms, now, ratio, scores.metrics)

@@ -4,7 +4,7 @@ from ultraedit.data.relations.facts import Fact, Templates, fact_of, relations
 from ultraedit.evaluation.probes.contexts import Chat, FewShot, chat_of
 from ultraedit.evaluation.probes.implications import AFFIRMED, NEGATED, REVERSE, negation, reverse
 from ultraedit.evaluation.probes.probe_set import ALL, NAMES, Probing, chosen
-from ultraedit.evaluation.probes.question import Asked
+from ultraedit.evaluation.question import Asked
 
 __all__ = [
     "AFFIRMED",

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ultraedit.core.types import Edit, Question
-from ultraedit.evaluation.probes.question import Asked
+from ultraedit.evaluation.question import QUESTIONS, Asked
 from ultraedit.models.chat import begins_twice, render_question
 
-KINDS = ("efficacy", "generalization", "specificity")
+KINDS = tuple(QUESTIONS)
 """The questions that are asked again."""
 
 SHOTS = 4

@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from ultraedit.data.relations.facts import Fact, fact_of
-from ultraedit.evaluation.probes.question import Asked
+from ultraedit.evaluation.question import Asked
 
 REVERSE = "reverse"
 NEGATED = "negated"

@@ -10,7 +10,7 @@ from ultraedit.core.types import Edit
 from ultraedit.data.relations.facts import fact_of
 from ultraedit.evaluation.probes.contexts import Chat, Context, FewShot
 from ultraedit.evaluation.probes.implications import negation, reverse
-from ultraedit.evaluation.probes.question import Asked
+from ultraedit.evaluation.question import Asked
 
 NAMES = ("chat", "few-shot", "reverse", "negation")
 """The probes, in the order in which their scores stand."""

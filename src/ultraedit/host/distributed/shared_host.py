@@ -1,7 +1,7 @@
 """One model on several processes: each traces, asks and searches its share.
 
 The first process has a `SharedHost`, which editors and evaluations use as any other; every other
-process keeps a plain `ModelHost` (`ranks`). What can be divided is divided here, and what comes
+process keeps a plain `ModelHost` (`workers`). What can be divided is divided here, and what comes
 back is put together as if one process had done it all. What an editor computes besides, such as
 the solution of a turn, the first process computes alone and sends out as a patch, so the weights
 are the same everywhere.

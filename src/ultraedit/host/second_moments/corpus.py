@@ -3,6 +3,9 @@
 The sample is made of the passages whose hashes are smallest. So it is a fair draw, the same
 wherever and in whichever order the corpus lies; a larger sample contains the smaller ones, and
 a passage that occurs twice is taken once.
+
+The hub's own client, which transformers brings along, is enough for a data set on it; the package
+`datasets` is not needed.
 """
 
 from __future__ import annotations
@@ -11,12 +14,12 @@ import gzip
 import hashlib
 import heapq
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from ultraedit.core.errors import ConfigError, DataError
-from ultraedit.host.second_moments.hub import download, is_hub_id
 
 KINDS = (".jsonl", ".jsonl.gz", ".txt", ".txt.gz", ".parquet")
 """Endings of the files that can be read. Any other ending is read as text."""
@@ -161,3 +164,42 @@ def _parquet(path: Path) -> Iterator[str]:
             yield from (text for text in batch.column(0).to_pylist() if text)
     except (ArrowException, IndexError) as error:
         raise DataError(f"{path} has no column `text` that can be read: {error}.") from error
+
+
+_ID = re.compile(r"[\w.-]+/[\w.-]+(:.+)?")
+
+
+def is_hub_id(spec: str) -> bool:
+    """Tell whether a text could be ``ORG/NAME`` or ``ORG/NAME:FILE``, and is no path."""
+    folder = spec.partition("/")[0]
+    return _ID.fullmatch(spec) is not None and folder not in (".", "..") and not Path(spec).exists()
+
+
+def download(spec: str, kinds: Sequence[str]) -> Path:
+    """Download a file of a data set, unless it was downloaded before.
+
+    Args:
+        spec: ``ORG/NAME:FILE``; without ``:FILE`` the first file by name of a kind that can be
+            read, those with ``train`` in their name before others.
+        kinds: Endings of the files that can be read.
+
+    Raises:
+        ConfigError: If there is no such data set or file, or no network.
+    """
+    from huggingface_hub import HfApi, hf_hub_download
+
+    name, _, file = spec.partition(":")
+    try:
+        if not file:
+            listed = HfApi().list_repo_files(name, repo_type="dataset")
+            usable = [each for each in listed if each.endswith(tuple(kinds))]
+            file = min(usable, key=lambda each: ("train" not in each, each), default="")
+        if file:
+            return Path(hf_hub_download(name, file, repo_type="dataset"))
+    except Exception as error:
+        # Which error says "no network" depends on the HTTP library beneath the hub's client.
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(
+            f"There is no file {spec!r}, and it cannot be had from the Hugging Face Hub: {reason}"
+        ) from error
+    raise ConfigError(f"The data set {name} has no file of the kinds {', '.join(kinds)}.")

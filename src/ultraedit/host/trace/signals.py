@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,7 @@ from torch import Tensor, nn
 from ultraedit.core.encoding import Batch, Encoded, collate, longest_first, token_batches
 from ultraedit.core.errors import ConfigError, NumericalError
 from ultraedit.core.types import LayerSignal, Tokens
-from ultraedit.models.overlays.routing import deciding_by
-
-if TYPE_CHECKING:
-    from ultraedit.host.trace.trunk import Trunk
+from ultraedit.models.attached import prompts_at
 
 MAX_TOKENS = {"cpu": 512, "cuda": 8192}
 """Tokens of one forward pass by kind of device, padding included. On two CPU cores 2,048 took a
@@ -29,6 +26,22 @@ third longer than 512: the activations of a layer no longer fit the cache."""
 
 MAX_LOGITS = 2**25
 """Logits of one forward pass (128 MiB in float32): a vocabulary of 262,144 gets 128 rows."""
+
+
+class FrozenStates(Protocol):
+    """States below the lowest edited layer, computed once: `trunk.Trunk` has them."""
+
+    def windows(self, items: Sequence[Encoded]) -> Iterator[range]:
+        """Cut items, in their order, into parts whose states fit into memory together."""
+        ...
+
+    def states(self, items: Sequence[Encoded], *, keep: bool = True) -> list[Tensor]:
+        """Hidden states at the lowest edited block, by item."""
+        ...
+
+    def feeding(self, states: Sequence[Tensor], positions: Tensor) -> AbstractContextManager[None]:
+        """Let the model begin at the lowest edited block."""
+        ...
 
 
 @contextmanager
@@ -71,7 +84,11 @@ def max_tokens(device: torch.device) -> int:
 
 
 def passes(
-    model: nn.Module, items: Sequence[Encoded], trunk: Trunk | None = None, *, keep: bool = True
+    model: nn.Module,
+    items: Sequence[Encoded],
+    trunk: FrozenStates | None = None,
+    *,
+    keep: bool = True,
 ) -> Iterator[tuple[list[int], Batch, AbstractContextManager[None]]]:
     """Cut encoded pairs into batches, longest first, each with a context to run it in.
 
@@ -101,7 +118,7 @@ def passes(
 
 def supervised_logits(model: nn.Module, batch: Batch) -> Tensor:
     """Run a batch. Logits at its supervised positions, shape (n, vocabulary)."""
-    with head_at(model, batch.positions), deciding_by(model, batch.asked):
+    with head_at(model, batch.positions), prompts_at(model, batch.asked):
         output = model(
             input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
         )
@@ -114,7 +131,7 @@ def layer_signals(
     modules: Mapping[str, nn.Module],
     items: Sequence[Encoded],
     tokens: Tokens = "answer",
-    trunk: Trunk | None = None,
+    trunk: FrozenStates | None = None,
 ) -> dict[str, LayerSignal]:
     """Trace the edited layers at the supervised tokens of encoded edits, or at all of them.
 

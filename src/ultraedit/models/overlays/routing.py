@@ -19,15 +19,15 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from ultraedit.core.errors import ConfigError
-
-Activation: TypeAlias = "Callable[[Tensor], Tensor]"
+from ultraedit.core.linalg import Activation, activation_distances
+from ultraedit.models.attached import Overlay, attach, detach, overlays_on
 
 Per = Literal["sequence", "batch"]
 """What is decided on together: each sequence by its prompt, kept while it is continued; or, as in
@@ -37,7 +37,7 @@ LONG = 100
 """Tokens above which a sequence's largest distance counts in place of the mean, as there."""
 
 _ATTRIBUTE = "ultraedit_router"
-"""Where a model keeps its router, and whoever has the model finds it."""
+"""Where a user who has the model finds its router."""
 
 
 class RoutedWeight(NamedTuple):
@@ -48,23 +48,6 @@ class RoutedWeight(NamedTuple):
 
     threshold: float
     """Least distance at which it answers."""
-
-
-def distances(before: Tensor, after: Tensor, activation: Activation) -> Tensor:
-    """How far apart two outputs of a layer are, token by token, behind the nonlinearity.
-
-    Args:
-        before: Outputs. Shape (..., d_out).
-        after: Outputs. Same shape.
-        activation: The nonlinearity of the MLP.
-
-    Returns:
-        Euclidean lengths, at least float32. Shape (...).
-    """
-    wide = torch.promote_types(before.dtype, torch.float32)
-    apart = activation(after.to(wide)) - activation(before.to(wide))
-    lengths: Tensor = torch.linalg.vector_norm(apart, dim=-1)
-    return lengths
 
 
 def of_sequences(values: Tensor, counted: Tensor) -> Tensor:
@@ -83,7 +66,7 @@ def of_sequences(values: Tensor, counted: Tensor) -> Tensor:
     return torch.where(sizes > LONG, largest, mean)
 
 
-class Router:
+class Router(Overlay):
     """Chooses a weight for each sequence that a layer sees, through hooks on a model."""
 
     def __init__(
@@ -116,6 +99,12 @@ class Router:
         self._holds = False
         self._held: WeakKeyDictionary[Any, Tensor] = WeakKeyDictionary()
 
+    def identity(self) -> Iterator[bytes | Tensor]:
+        """Its memories, which are among the weights of the model, and their thresholds."""
+        for memory in self.memories:
+            yield f"{memory.threshold!r}\0".encode()
+            yield memory.weight
+
     @contextmanager
     def deciding_by(self, prompts: Tensor) -> Iterator[None]:
         """Decide by some tokens of a batch alone.
@@ -138,6 +127,7 @@ class Router:
         if router_of(model) is not None:
             raise ConfigError("This model has memories already; another router cannot be put on.")
         setattr(model, _ATTRIBUTE, self)
+        attach(model, self)
         return [
             model.register_forward_pre_hook(self._before, with_kwargs=True),
             model.get_submodule(self.path).register_forward_hook(self._layer),
@@ -154,6 +144,7 @@ class Router:
             for handle in handles:
                 handle.remove()
             delattr(model, _ATTRIBUTE)
+            detach(model, self)
 
     def _before(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given = _signature(type(model).forward).bind_partial(model, *args, **kwargs).arguments
@@ -207,11 +198,12 @@ class Router:
         routed = output
         for number, memory in enumerate(self.memories, 1):
             ours = _linear(inputs, memory.weight, bias)
-            found = self._of_calls(distances(output.detach(), ours.detach(), self._function))
-            takes = (found >= memory.threshold) & (found > best)
+            apart = activation_distances(output.detach(), ours.detach(), self._function)
+            distance = self._of_calls(apart)
+            takes = (distance >= memory.threshold) & (distance > best)
             # The released code compares with the first memory also where that does not answer.
             counts = takes if self.per == "sequence" or number > 1 else torch.ones_like(takes)
-            best = torch.where(counts, found.to(best.dtype), best)
+            best = torch.where(counts, distance.to(best.dtype), best)
             chosen = torch.where(takes, number, chosen)
             routed = torch.where(takes[:, None, None], ours, routed)
         self.chosen = chosen
@@ -236,29 +228,12 @@ class Router:
 
 def router_of(model: nn.Module) -> Router | None:
     """The router of a model; None where its weights are all there is."""
-    found = getattr(model, _ATTRIBUTE, None)
-    return found if isinstance(found, Router) else None
-
-
-@contextmanager
-def deciding_by(model: nn.Module, prompts: Tensor) -> Iterator[None]:
-    """Have a model that is routed decide by the prompts of a batch, not by answers behind them.
-
-    Args:
-        model: Any model.
-        prompts: Which tokens are the prompts'. bool, shape (rows, length).
-    """
-    router = router_of(model)
-    if router is None:
-        yield
-        return
-    with router.deciding_by(prompts):
-        yield
+    return next((each for each in overlays_on(model) if isinstance(each, Router)), None)
 
 
 def _linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    found = inputs @ weight
-    return found if bias is None else found + bias
+    output = inputs @ weight
+    return output if bias is None else output + bias
 
 
 @cache

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
-from ultraedit.core.types import ControlScores, GenerationScores, Question, Scores
-from ultraedit.evaluation.scoring import Evaluation, Reference
+from ultraedit.core.types import ControlScores, Question, Scores, to_json
+from ultraedit.evaluation.outcome import Evaluation, Reference
 
 
 def before_to_json(before: Evaluation) -> str:
@@ -14,11 +13,11 @@ def before_to_json(before: Evaluation) -> str:
     reference = before.reference
     return json.dumps(
         {
-            "scores": asdict(before.scores),
+            "scores": to_json(before.scores),
             "overruled": before.overruled,
             "tokens": [[*question, ids] for question, ids in reference.tokens.items()],
             "answers": reference.answers,
-            "control_scores": None if before.controls is None else asdict(before.controls),
+            "control_scores": None if before.controls is None else to_json(before.controls),
             "controls": reference.controls,
             "control_tokens": reference.control_tokens,
         },
@@ -33,7 +32,6 @@ def before_from_json(text: str) -> Evaluation:
         ValueError: If it is something else.
     """
     values = json.loads(text)
-    generation = values["scores"].pop("generation")
     controls = values.get("control_scores")  # Older programs asked none.
     reference = Reference(
         {Question(prompt, target): tuple(ids) for prompt, target, ids in values["tokens"]},
@@ -41,12 +39,8 @@ def before_from_json(text: str) -> Evaluation:
         values.get("controls", {}),
         {prompt: tuple(ids) for prompt, ids in values.get("control_tokens", {}).items()},
     )
-    scores = Scores(
-        **values["scores"],
-        generation=None if generation is None else GenerationScores(**generation),
-    )
     return Evaluation(
-        scores,
+        Scores.from_json(values["scores"]),
         reference,
         (),
         values["overruled"],

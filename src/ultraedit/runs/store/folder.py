@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from heapq import merge
 from io import RawIOBase
 from pathlib import Path
@@ -20,8 +19,8 @@ from typing import Any
 
 from ultraedit.core.errors import ConfigError, StorageError
 from ultraedit.core.files import PARTIAL, explained, sha256, staged, sweep, write_bytes, write_text
-from ultraedit.core.types import Answer, Carried, CheckpointRecord, Turn, TurnRecord
-from ultraedit.evaluation.scoring import Evaluation
+from ultraedit.core.types import Answer, Carried, CheckpointRecord, Turn, TurnRecord, to_json
+from ultraedit.evaluation.outcome import Evaluation
 from ultraedit.runs.store import snapshots
 from ultraedit.runs.store.baseline import before_from_json, before_to_json
 from ultraedit.runs.store.entries import StoredFile
@@ -152,7 +151,7 @@ class RunFolder:
         file = self._write_snapshot(turn.number, carried, role) if due else None
         change = Change(record, turn.edits, random_state(), digest=snapshots.digest(carried))
         self._drop(self.journal.add_turn(change, file, job=job.id))
-        self._append({"kind": "turn"} | asdict(record))
+        self._append({"kind": "turn"} | to_json(record))
 
     def revert(self, record: TurnRecord, reverted: tuple[int, ...], carried: Carried) -> None:
         """Record a turn that took edits out. Its outcome cannot be replayed, so it is kept.
@@ -199,7 +198,7 @@ class RunFolder:
             StorageError: If it cannot be written. The records before it stay as they are.
         """
         if self.journal.add_checkpoint(record):
-            self._append({"kind": "checkpoint"} | asdict(record))
+            self._append({"kind": "checkpoint"} | to_json(record))
 
     def keep_before(self, before: Evaluation) -> None:
         """Keep what the unedited model says, for the case that this process is killed.

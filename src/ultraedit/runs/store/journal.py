@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ultraedit.core.types import CheckpointRecord, Edit, TurnRecord
+from ultraedit.core.types import CheckpointRecord, Edit, TurnRecord, to_json
 from ultraedit.runs.store import schema
 from ultraedit.runs.store.entries import Job, StoredFile, edit_to_json
 from ultraedit.runs.store.journal_reader import STANDING, JournalReader
@@ -166,7 +165,7 @@ class Journal(JournalReader):
                     job,
                     record.turn,
                     "revert" if change.reverted else "edit",
-                    _dump(asdict(record)),
+                    _dump(to_json(record)),
                     None if change.random == self._last_random() else change.random,
                     _now(),
                     change.digest,
@@ -266,7 +265,7 @@ class Journal(JournalReader):
             self._db.execute(
                 "INSERT INTO checkpoints (job, after_turn, turn, record) "
                 f"VALUES (?, ?, ({STANDING}), ?)",
-                (job, head, record.turn, _dump(asdict(record))),
+                (job, head, record.turn, _dump(to_json(record))),
             )
         return True
 

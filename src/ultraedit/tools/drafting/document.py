@@ -24,6 +24,12 @@ MOST_ANSWER = 12
 """Words of an answer: what is longer is no fact that can be asked for."""
 
 
+_POINTING = re.compile(
+    r"(?i)\b(?:this|these|(?:the|this) (?:text|passage|above|following|document|author))\b"
+)
+"""Words by which a question points at the text that it was asked about."""
+
+
 class Draft(NamedTuple):
     """A fact that a writer proposes."""
 
@@ -42,7 +48,8 @@ class Drafted(NamedTuple):
     facts: tuple[Draft, ...]
 
     dropped: int
-    """Facts whose answer is not in the passage, is in the question, or is too long."""
+    """Facts whose answer is not in the passage, is in the question, or is too long; and those
+    whose question points at the passage ("this error"), so that nobody can ask it without."""
 
 
 class DraftWriter(Protocol):
@@ -88,6 +95,7 @@ def _rests_on(prompt: str, target: str, passage: str) -> bool:
         and len(target.split()) <= MOST_ANSWER
         and appears(target, passage)
         and not appears(target, prompt)
+        and _POINTING.search(prompt) is None
     )
 
 

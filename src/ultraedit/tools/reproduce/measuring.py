@@ -51,7 +51,8 @@ class Measure:
 
     def carry_out(self, out: Path, observer: Observer) -> None:
         """Measure, and write the file."""
-        from ultraedit.evaluation.ability import Settings, of_model, of_run
+        from ultraedit.evaluation.ability import Settings, of_model
+        from ultraedit.runs.ability import of_run
 
         settings = Settings(tasks=self.tasks.names, root=self.tasks.root, limit=self.tasks.limit)
         if self.run is not None:

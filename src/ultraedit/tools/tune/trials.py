@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ultraedit.core.types import Edit, Nobody, Observer, Question, turns
 from ultraedit.editors.ultraedit import UltraEdit
-from ultraedit.evaluation.scoring import Reference, evaluate
+from ultraedit.evaluation.outcome import Reference
+from ultraedit.evaluation.scoring import evaluate
 from ultraedit.host.host import ModelHost
 from ultraedit.host.trace.hidden_states import StateStore
 from ultraedit.lifelong.loop import MemoryRecorder, Progress, run_turns

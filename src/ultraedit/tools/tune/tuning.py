@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ultraedit import data, models
 from ultraedit.core.errors import ConfigError, DataError
 from ultraedit.core.types import Edit, Nobody, Observer
-from ultraedit.lifelong.session import choose_preset
+from ultraedit.models import choose_preset
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.tools.tune.files import TrialLog, write_preset
 from ultraedit.tools.tune.outcome import Outcome, best

@@ -18,10 +18,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ultraedit.core.encoding import Encoded, added_tokens, seam
 from ultraedit.core.types import Recalled
+from ultraedit.models import attached
+from ultraedit.models.attached import Overlay, detach, overlays_on
 from ultraedit.models.overlays.facts.selection import Embed, Facts
 
 FACT = "New Fact: {prompt} {target}\n"
@@ -30,11 +32,8 @@ FACT = "New Fact: {prompt} {target}\n"
 QUESTION = "Prompt: "
 """What then stands before the question."""
 
-_ATTRIBUTE = "ultraedit_recall"
-"""Where a model keeps its facts, and whoever has the model finds them."""
 
-
-class Recall:
+class Recall(Overlay):
     """Puts facts in front of questions, token ids in front of token ids."""
 
     def __init__(
@@ -92,6 +91,10 @@ class Recall:
     def _tokens(self, text: str) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    def identity(self) -> Iterator[bytes | Tensor]:
+        """The facts, and how they are chosen."""
+        yield repr(self.view).encode()
+
     @contextmanager
     def attached(self, model: nn.Module) -> Iterator[None]:
         """Let a model be asked with these facts for a while."""
@@ -99,18 +102,20 @@ class Recall:
         try:
             yield
         finally:
-            delattr(model, _ATTRIBUTE)
+            detach(model, self)
 
 
 def attach(model: nn.Module, recall: Recall) -> None:
-    """Let a model be asked with facts from now on."""
-    setattr(model, _ATTRIBUTE, recall)
+    """Let a model be asked with facts from now on, and with no others."""
+    others = recall_of(model)
+    if others is not None:
+        detach(model, others)
+    attached.attach(model, recall)
 
 
 def recall_of(model: nn.Module) -> Recall | None:
     """The facts that a model is asked with; None where it has none beside its weights."""
-    found = getattr(model, _ATTRIBUTE, None)
-    return found if isinstance(found, Recall) else None
+    return next((each for each in overlays_on(model) if isinstance(each, Recall)), None)
 
 
 def as_read(model: nn.Module, items: Sequence[Encoded]) -> Sequence[Encoded]:

@@ -1,8 +1,11 @@
-"""One question of one edit, as an evaluation asks it."""
+"""One question of one edit, as an evaluation asks it, and the kinds of question."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ultraedit.core.types import Edit, Question
@@ -52,3 +55,38 @@ class Asked(NamedTuple):
     def question(self) -> Question:
         """The question itself, whichever edit it came with."""
         return Question(self.prompt, self.target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionKind:
+    """One kind of question that an edit brings along."""
+
+    name: str
+    """What records and answers name it."""
+
+    ask: Callable[[Edit, Edit], Iterable[Question]]
+    """Takes an edit and the newest edit of its prompt, whose answer is the right one."""
+
+    of_fact: bool
+    """Whether it asks for the fact itself, not for something that must not change."""
+
+
+QUESTIONS: Mapping[str, QuestionKind] = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (
+            QuestionKind(
+                name="efficacy",
+                ask=lambda edit, newest: [Question(edit.prompt, newest.target)],
+                of_fact=True,
+            ),
+            QuestionKind(
+                name="generalization",
+                ask=lambda edit, newest: [Question(each, newest.target) for each in edit.rephrases],
+                of_fact=True,
+            ),
+            QuestionKind(name="specificity", ask=lambda edit, newest: edit.locality, of_fact=False),
+        )
+    }
+)
+"""The kinds of question by name, in the order in which they are asked. Probes come after them."""
