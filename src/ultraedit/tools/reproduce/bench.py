@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -100,15 +100,6 @@ class Bench:
             made.append("net")
             needs.append(net)
         return Run(settings, tuple(made), tuple(needs))
-
-    def runs(self, wanted: Iterable[Wanted], chosen: frozenset[Wanted]) -> Iterator[Run]:
-        """The runs behind a table or figure, as far as they were chosen and can be made here."""
-        for each in wanted:
-            if each in chosen:
-                try:
-                    yield self.run(each)
-                except Unavailable:
-                    continue
 
     def cases(self, wanted: Wanted, cases: tuple[tuple[str, str], ...]) -> Run:
         """A run over single cases and other facts, in which the cases are asked freely.

@@ -1,43 +1,13 @@
-"""What is made of a plan's records: a sheet in its forms, and a picture for a figure."""
+"""What a reader of a table or figure has to know: sizes, stand-ins, and what is missing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-from ultraedit.core.files import write_bytes, write_text
 from ultraedit.tools.reproduce.bench import Bench, Unavailable
 from ultraedit.tools.reproduce.book import Book
 from ultraedit.tools.reproduce.names import METHODS, Wanted, label
-from ultraedit.tools.reproduce.sheet import Sheet, to_csv, to_json, to_latex, to_markdown
 from ultraedit.tools.reproduce.steps import Run
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """A table or figure, ready to be written."""
-
-    sheet: Sheet
-    image: bytes | None = None
-    """The figure as a PNG."""
-
-    def write(self, folder: Path) -> tuple[Path, ...]:
-        """Write all forms into a folder, the page last. Returns their paths."""
-        id = self.sheet.id
-        folder.mkdir(parents=True, exist_ok=True)
-        picture = None if self.image is None else f"{id}.png"
-        texts = {
-            f"{id}.csv": to_csv(self.sheet),
-            f"{id}.json": to_json(self.sheet),
-            f"{id}.tex": to_latex(self.sheet),
-            f"{id}.md": to_markdown(self.sheet, picture),
-        }
-        if picture is not None and self.image is not None:
-            write_bytes(folder / picture, self.image)
-        for name, text in texts.items():
-            write_text(folder / name, text)
-        return tuple(folder / name for name in (*texts, *([picture] if picture else [])))
 
 
 def notes(
@@ -113,11 +83,11 @@ def _sizes(
             sizes.setdefault(each.method, set()).add(book.edits(run))
             if run.settings["edits_per_turn"] == 1:
                 singly.add(each.method)
-    found = [tuple(sorted(size)) for size in sizes.values()]
-    usual = max(found, key=found.count, default=())
+    edits = [tuple(sorted(size)) for size in sizes.values()]
+    usual = max(edits, key=edits.count, default=())
     if usual:
         yield f"Edits of a run: {_either(usual)}."
-    for method, own in zip(sizes, found, strict=True):
+    for method, own in zip(sizes, edits, strict=True):
         if own != usual or method in singly:
             turns = ", one a turn" if method in singly else ""
             yield f"{METHODS[method].label}: {_either(own)} edits{turns}."
