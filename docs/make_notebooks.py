@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -119,7 +120,7 @@ NOTEBOOKS: dict[str, list[tuple[str, str]]] = {
         (
             "The change alone, as one file that says where it comes from:",
             "!ultraedit export run --as delta --out facts.safetensors 2>/dev/null\n"
-            "!ultraedit inspect facts.safetensors",
+            "!ultraedit inspect facts.safetensors 2>/dev/null",
         ),
         (
             "And the whole model for llama.cpp:",
@@ -139,6 +140,12 @@ def execute(notebook: nbformat.NotebookNode, folder: str) -> None:
     NotebookClient(notebook, timeout=3600, resources=where).execute()
 
 
+def plain(text: str) -> str:
+    """What a terminal shows, without its colors and the blanks at the ends of lines."""
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).splitlines()
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
 def write(name: str) -> None:
     """Make a notebook, run it in a new folder, and keep it with its outputs."""
     cells = []
@@ -155,6 +162,9 @@ def write(name: str) -> None:
         if cell.cell_type == "code":  # times and progress say nothing
             cell.metadata.pop("execution", None)
             cell.outputs = [each for each in cell.outputs if each.get("name") != "stderr"]
+            for each in cell.outputs:
+                if "text" in each:
+                    each["text"] = plain(each["text"])
     nbformat.write(notebook, EXAMPLES / f"{name}.ipynb")
 
 
