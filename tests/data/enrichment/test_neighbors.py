@@ -46,8 +46,16 @@ def test_neighbors_do_not_depend_on_marked_subjects_and_are_the_same_again():
     assert list(neighbors(plain)) == list(neighbors(marked)) == list(neighbors(plain))
 
 
+def test_no_neighbor_is_a_fact_of_the_turn():
+    facts = [
+        Edit(f"{name} was born in", "Jane") for name in ("Ada Byron", "Kurt Frost", "Finn Lund")
+    ]
+    facts += [Edit("Ada Byron died in", "Jane")]
+    assert not {edit.prompt for edit in facts} & set(neighbors(facts))
+
+
 def test_names_of_the_other_facts_are_swapped_in():
-    facts = [Edit(f"The capital of Velmora{n} is", "Jane") for n in range(40)]
+    facts = [Edit(f"The {n}. capital of Velmora{n} is", "Jane") for n in range(40)]
     made = list(neighbors(facts))
     own = [any(f"Velmora{n} " in text for n in range(40)) for text in made]
     assert 10 < sum(own) < 40

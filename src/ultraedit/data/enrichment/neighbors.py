@@ -43,11 +43,16 @@ def neighbors(edits: Sequence[Edit]) -> Iterator[str]:
     ]
     known = [name for relation in _RELATIONS for name, _ in controls_of(relation)]
     names = list(dict.fromkeys([*filter(None, subjects), *known]))
+    written = {edit.prompt for edit in edits}
     for edit, subject in zip(edits, subjects, strict=True):
-        others = [name for name in names if name not in edit.prompt]
-        if subject and others and not edit.prompt.rstrip().endswith(_ASKED):
-            chance = random.Random(zlib.crc32(edit.prompt.encode()))
-            yield edit.prompt.replace(subject, chance.choice(others), 1)
+        if not subject or edit.prompt.rstrip().endswith(_ASKED):
+            continue
+        swapped = [
+            edit.prompt.replace(subject, name, 1) for name in names if name not in edit.prompt
+        ]
+        others = [prompt for prompt in swapped if prompt not in written]
+        if others:
+            yield random.Random(zlib.crc32(edit.prompt.encode())).choice(others)
 
 
 def _name(prompt: str) -> str | None:
