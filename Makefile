@@ -1,6 +1,6 @@
 # Every target makes the environment .venv first if it is missing.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-sweep check fmt bench bench-all docs site tutorials clean
+.PHONY: help install demo studio test test-all test-sweep check fmt bench bench-all docs site tutorials clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -24,6 +24,9 @@ install: $(STAMP) ## make .venv with everything the other targets need
 
 demo: $(STAMP) ## edit a real language model with 243 facts and look at the result
 	$(BIN)/ultraedit demo
+
+studio: $(STAMP) ## a model that you teach while it runs, at http://127.0.0.1:8000
+	$(BIN)/ultraedit serve smollm2 --run runs/studio --facts demo --edits-per-turn 61 --dtype float32
 
 test: $(STAMP) ## the suite: minutes on two cores, no network
 	$(BIN)/python -m pytest -m 'not slow and not sweep'

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ultraedit import lifelong
 from ultraedit.core.types import Carried
 from ultraedit.editors import EDITORS
+from ultraedit.lifelong import loop
 from ultraedit.runs.store import snapshots
 from ultraedit.runs.store.snapshots import read_snapshot, write_snapshot
 
@@ -67,8 +67,8 @@ def gpus(monkeypatch):
 
 
 def test_memory_and_time_are_those_of_the_gpus_at_work_not_of_the_first(gpus):
-    assert lifelong.peak_memory() == 350
-    lifelong.synchronize()
+    assert loop.peak_memory() == 350
+    loop.synchronize()
     assert gpus == [1, 2]
 
 

@@ -27,7 +27,7 @@ SETTINGS = {
     "modules": "layers.[0-1].mlp.down_proj",
     "dtype": "float32",
     # A random model has nothing to keep: a step that is damped little writes in few passes.
-    "options": {"anchors": "none", "written": 0.05, "passes": 40},
+    "options": {"anchors": "none", "written": 0.05, "passes": 40, "wordings": 0, "neighbors": 0},
 }
 
 

@@ -55,3 +55,22 @@ def test_a_prompt_without_names_is_not_shortened():
     made = wordings(Edit("谁写了这本书?", "Jane"), Edit("who wrote it", "Jane"))
     assert [len(each) for each in made] == [MOST_OF_A_KIND] * 2
     assert all(text.endswith(" who wrote it") for text in made[1])
+
+
+def test_no_wording_asks_for_two_facts_of_a_turn():
+    prompts = [f"Who leads the council of district {n}?" for n in range(20)]
+    facts = [Edit(prompt, f"leader {n}") for n, prompt in enumerate(prompts)]
+    wordings = list(other_wordings(facts))
+    assert all(len(texts) > 4 for texts in wordings)
+    every = [text.casefold() for texts in wordings for text in texts]
+    assert len(every) == len(set(every))
+    for number, texts in enumerate(wordings):
+        assert all(f"{number}" in text for text in texts)
+    # Without a number or a name of its own, what is left of two prompts may be the same.
+    two = [
+        Edit("Where does Ann live in May?", "Rome"),
+        Edit("Where does Ann live in June?", "Oslo"),
+    ]
+    first, second = map(set, other_wordings(two))
+    assert first and second
+    assert not first & second

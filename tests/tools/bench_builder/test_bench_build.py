@@ -433,10 +433,10 @@ def test_real_triples_become_a_set_without_a_single_leak(shared_data, make, name
 BUILD = """
 import resource, sys
 from pathlib import Path
-from ultraedit.tools.bench_builder import BuildSettings, TemplateWriter, build, shuffle
+from ultraedit.tools.bench_builder import BuildSettings, TemplateQuestionWriter, build, shuffle
 shuffle.BUFFER = 2**20
 settings = BuildSettings(triples=(Path(sys.argv[1]),), out=Path(sys.argv[2]))
-build(settings, TemplateWriter())
+build(settings, TemplateQuestionWriter())
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

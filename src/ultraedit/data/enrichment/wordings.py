@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from ultraedit.core.types import Edit
+from ultraedit.data.enrichment.base import Wording
 from ultraedit.data.enrichment.template import TemplateWriter
 
 MOST_OF_A_KIND = 4
@@ -43,18 +44,28 @@ def other_wordings(edits: Sequence[Edit]) -> Iterator[tuple[str, ...]]:
         edits: The facts.
 
     Yields:
-        The wordings of each fact, at most `MOST_OF_A_KIND` of each kind.
+        The wordings of each fact, at most `MOST_OF_A_KIND` of each kind. None asks for two of the
+        facts.
     """
-    for edit, made in zip(edits, TemplateWriter().write(edits), strict=True):
-        asked = {text.casefold() for text in (edit.prompt, *edit.also, *edit.rephrases)}
-        patterns = [text for text in made.rephrases if not text.startswith(_FORMAL)]
-        chance = random.Random(zlib.crc32(edit.prompt.encode()))
-        short = _shortened(edit.prompt, chance)
-        behind = [
-            f"{sentence} {edit.prompt}" for sentence in chance.sample(SENTENCES, MOST_OF_A_KIND)
-        ]
-        kinds = [_new(texts, asked)[:MOST_OF_A_KIND] for texts in (patterns, short, behind)]
-        yield tuple(text for one in zip_longest(*kinds) for text in one if text is not None)
+    made = zip(edits, TemplateWriter().write(edits), strict=True)
+    every = [tuple(_of_fact(edit, wording)) for edit, wording in made]
+    asking: dict[str, set[str]] = {}
+    for edit, texts in zip(edits, every, strict=True):
+        for text in (edit.prompt, *edit.also, *texts):
+            asking.setdefault(text.casefold(), set()).add(edit.target)
+    for texts in every:
+        yield tuple(text for text in texts if len(asking[text.casefold()]) == 1)
+
+
+def _of_fact(edit: Edit, made: Wording) -> Iterator[str]:
+    """The wordings of one fact, of each kind in turn."""
+    asked = {text.casefold() for text in (edit.prompt, *edit.also, *edit.rephrases)}
+    patterns = [text for text in made.rephrases if not text.startswith(_FORMAL)]
+    chance = random.Random(zlib.crc32(edit.prompt.encode()))
+    short = _shortened(edit.prompt, chance)
+    behind = [f"{sentence} {edit.prompt}" for sentence in chance.sample(SENTENCES, MOST_OF_A_KIND)]
+    kinds = [_new(texts, asked)[:MOST_OF_A_KIND] for texts in (patterns, short, behind)]
+    yield from (text for one in zip_longest(*kinds) for text in one if text is not None)
 
 
 def _new(texts: Sequence[str], asked: set[str]) -> list[str]:
@@ -64,12 +75,14 @@ def _new(texts: Sequence[str], asked: set[str]) -> list[str]:
 def _shortened(prompt: str, chance: random.Random) -> list[str]:
     """The prompt with half of its words left out by chance.
 
-    Names, written with capitals, stay, and so does a word that can say what is asked of them.
+    Names, written with capitals, and numbers stay, and so does a word that can say what is asked of
+    them.
     """
     words = prompt.split()
     capital = {place for place, word in enumerate(words) if word[:1].isupper()}
+    numbers = {place for place, word in enumerate(words) if any(map(str.isdigit, word))}
     # The first word of a prompt has a capital anyhow: it is a name where another goes on with it.
-    names = capital if 1 in capital else capital - {0}
+    names = (capital if 1 in capital else capital - {0}) | numbers
     telling = {p for p, word in enumerate(words) if p not in names and len(word) >= _TELLING}
     made = []
     for _ in range(2 * MOST_OF_A_KIND):
