@@ -10,7 +10,7 @@ from ultraedit.core.types import Edit
 from ultraedit.core.writing_systems import joined, sentence_ends
 from ultraedit.data._check import appears
 from ultraedit.evaluation.metrics import answer_lines, begins, exact_match, line_count, stops
-from ultraedit.evaluation.probes import Asked
+from ultraedit.evaluation.probes import AskedQuestion
 
 COUNTERPARTS = {
     "Latin": ("Lyon", "Lyon. It lies on the Rhone", "Lyon, or Paris", "Lyon."),
@@ -186,7 +186,7 @@ def test_every_end_of_a_sentence_in_unicode_ends_one():
     ],
 )
 def test_a_repeated_question_is_taken_off_whatever_its_script(text, shown, rest):
-    asked = Asked("probe:chat", Edit("x", "y"), "prompt", "y", shown=shown, echoes=True)
+    asked = AskedQuestion("probe:chat", Edit("x", "y"), "prompt", "y", shown=shown, echoes=True)
     assert asked.answered(text) == rest
     assert asked._replace(echoes=False).answered(text) == text
 

@@ -39,7 +39,7 @@ from ultraedit.host.host import ModelHost
 from ultraedit.lifelong.session import edit
 from ultraedit.models import checkpoint_writer as rewriting
 from ultraedit.models import load, save
-from ultraedit.models.checkpoint import CheckpointFolder, Piece, read_header
+from ultraedit.models.checkpoint import CheckpointFolder, TensorPiece, read_header
 from ultraedit.models.fingerprint import fingerprint
 
 
@@ -317,7 +317,7 @@ def test_a_weight_under_another_name_is_found_by_its_values(tmp_path):
     stored = {"enc.layers.0.w2.weight": a, "enc.layers.1.w2.weight": b}
     weights = {"model.layers.0.down.weight": b, "model.layers.1.down.weight": a}
     _, source = stored_as(tmp_path, stored, weights)
-    assert source.locate("model.layers.0.down.weight") == (Piece("enc.layers.1.w2.weight"),)
+    assert source.locate("model.layers.0.down.weight") == (TensorPiece("enc.layers.1.w2.weight"),)
 
 
 def test_of_equal_values_the_nearest_name_is_taken(tmp_path):
@@ -326,13 +326,13 @@ def test_of_equal_values_the_nearest_name_is_taken(tmp_path):
     stored = {name.replace("model.", "model.text."): zeros for name in names}
     _, source = stored_as(tmp_path, stored, dict.fromkeys(names, zeros))
     for name in names:
-        assert source.locate(name) == (Piece(name.replace("model.", "model.text.")),)
+        assert source.locate(name) == (TensorPiece(name.replace("model.", "model.text.")),)
 
 
 def test_a_transposed_weight_is_stored_transposed_again(tmp_path):
     a = torch.randn(6, 4)
     model, source = stored_as(tmp_path, {"h.0.c.weight": a.T}, {"h.0.c.weight": a})
-    assert source.locate("h.0.c.weight") == (Piece("h.0.c.weight", transposed=True),)
+    assert source.locate("h.0.c.weight") == (TensorPiece("h.0.c.weight", transposed=True),)
     model.get_parameter("h.0.c.weight").mul_(2)
     assert torch.equal(rewritten(tmp_path, model, source)["h.0.c.weight"], 2 * a.T)
 

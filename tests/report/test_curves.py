@@ -8,7 +8,7 @@ from matplotlib.image import imread
 
 from tests.report.runs import part
 from ultraedit.report.plots import draw_curves, whom
-from ultraedit.report.reading import History, Point, _note
+from ultraedit.report.reading import CheckpointPoint, History, _note
 from ultraedit.report.run_page import curves
 
 
@@ -73,7 +73,9 @@ def test_evaluations_of_older_programs_and_of_reverts_have_no_point():
 
 def points(newest, scored=(2, 4)):
     return [
-        Point(10 * (n + 1), 10 * (n + 1), scored[n], {"efficacy": 0.5 - n / 4}, 4, newest and {})
+        CheckpointPoint(
+            10 * (n + 1), 10 * (n + 1), scored[n], {"efficacy": 0.5 - n / 4}, 4, newest and {}
+        )
         for n in range(2)
     ]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from ultraedit.cli._help import Contents
+from ultraedit.cli._help import HelpGroup
 from ultraedit.core.errors import UltraEditError
 from ultraedit.core.symbols import visible
 
@@ -19,7 +19,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 
-class Guarded(Contents):
+class Guarded(HelpGroup):
     """A group of commands whose expected errors end in a sentence, not in a traceback.
 
     What is not expected passes through with its traceback: it is a fault of the program.

@@ -36,7 +36,7 @@ class HelpPage(TyperCommand):
         return _plain(super().get_help_option(ctx))
 
 
-class Contents(TyperGroup):
+class HelpGroup(TyperGroup):
     """A group of commands whose help says nothing about the type of ``--help``."""
 
     def get_help_option(self, ctx: Any) -> Any:
@@ -52,7 +52,7 @@ def _plain(option: Any) -> Any:
 
 def group(text: str) -> typer.Typer:
     """Begin a group of commands, such as ``ultraedit models``."""
-    return typer.Typer(cls=Contents, no_args_is_help=True, help=page(text))
+    return typer.Typer(cls=HelpGroup, no_args_is_help=True, help=page(text))
 
 
 def add(

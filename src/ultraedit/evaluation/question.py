@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ultraedit.core.types import Edit, Question
 
 
-class Asked(NamedTuple):
+class AskedQuestion(NamedTuple):
     """One question of one edit."""
 
     kind: str

@@ -38,7 +38,7 @@ from ultraedit.evaluation.metrics.answers import agrees
 from ultraedit.evaluation.metrics.registry import COMPARED_QUESTIONS
 from ultraedit.evaluation.outcome import Evaluation, Reference
 from ultraedit.evaluation.perplexity import Text, perplexity
-from ultraedit.evaluation.probes import Asked, Chat, Probing
+from ultraedit.evaluation.probes import AskedQuestion, Chat, Probing
 from ultraedit.evaluation.question import QUESTIONS
 from ultraedit.host.host import ModelHost
 
@@ -55,7 +55,7 @@ MIN_TOKENS = 12
 
 def questions(
     edits: Sequence[Edit], newest: Mapping[str, Edit] | None = None
-) -> tuple[list[Asked], int]:
+) -> tuple[list[AskedQuestion], int]:
     """Every question of a set of edits; a prompt edited twice expects its newest target.
 
     Args:
@@ -67,16 +67,16 @@ def questions(
         The questions, and how many edits a later one has overruled.
     """
     newest = {edit.prompt: edit for edit in edits} if newest is None else newest
-    asked: list[Asked] = []
+    asked: list[AskedQuestion] = []
     for edit in edits:
         now = newest[edit.prompt]
         asked.extend(
-            Asked(kind.name, edit, *question, now.aliases if kind.of_fact else ())
+            AskedQuestion(kind.name, edit, *question, now.aliases if kind.of_fact else ())
             for kind in QUESTIONS.values()
             for question in kind.ask(edit, now)
         )
         asked.extend(
-            Asked(f"probe:{name}", edit, *question)
+            AskedQuestion(f"probe:{name}", edit, *question)
             for name, probe in edit.probes.items()
             for question in probe
         )
@@ -229,7 +229,7 @@ def _likeness(answer: Changed) -> tuple[bool, float]:
     return not answer.before, left
 
 
-def _chatted(in_chat: Chat, samples: Sequence[Sequence[Asked]]) -> list[Asked]:
+def _chatted(in_chat: Chat, samples: Sequence[Sequence[AskedQuestion]]) -> list[AskedQuestion]:
     """The edits that are asked freely, and their rephrases, in the chat template."""
     asked, probed = samples
     known = {question.kind for question in probed}
@@ -238,7 +238,9 @@ def _chatted(in_chat: Chat, samples: Sequence[Sequence[Asked]]) -> list[Asked]:
     return [each for each in in_chat.questions(own) if each.kind not in known]
 
 
-def _answers(host: ModelHost, sample: Sequence[Asked], observer: Observer) -> dict[str, str]:
+def _answers(
+    host: ModelHost, sample: Sequence[AskedQuestion], observer: Observer
+) -> dict[str, str]:
     """Free answers by prompt."""
     limits = _limits(host, sample)
     tokens = [limit.tokens for limit in limits.values()]
@@ -249,7 +251,7 @@ def _answers(host: ModelHost, sample: Sequence[Asked], observer: Observer) -> di
 
 def _forced(
     host: ModelHost,
-    asked: Sequence[Asked],
+    asked: Sequence[AskedQuestion],
     baseline: Reference,
     observer: Observer,
     *,
@@ -267,7 +269,7 @@ def _forced(
     ]
 
 
-def _encoded(host: ModelHost, answered: Sequence[tuple[Asked, str]]) -> list[Encoded]:
+def _encoded(host: ModelHost, answered: Sequence[tuple[AskedQuestion, str]]) -> list[Encoded]:
     """Tokenize questions with answers, in their order."""
     found: dict[int, Encoded] = {}
     for gap in dict.fromkeys(question.gap for question, _ in answered):
@@ -277,7 +279,9 @@ def _encoded(host: ModelHost, answered: Sequence[tuple[Asked, str]]) -> list[Enc
     return [found[i] for i in range(len(answered))]
 
 
-def _sampled(asked: Sequence[Asked], edits: Sequence[Edit], count: int | None) -> list[Asked]:
+def _sampled(
+    asked: Sequence[AskedQuestion], edits: Sequence[Edit], count: int | None
+) -> list[AskedQuestion]:
     """The questions that are asked freely."""
     if count is None or count >= len(edits):
         return list(asked)
@@ -292,7 +296,7 @@ class _Limit(NamedTuple):
     lines: int = 1
 
 
-def _limits(host: ModelHost, sample: Sequence[Asked]) -> dict[str, _Limit]:
+def _limits(host: ModelHost, sample: Sequence[AskedQuestion]) -> dict[str, _Limit]:
     """By prompt, how long its free answer may get: as many lines as its longest answer has."""
     limits = {question.prompt: _Limit() for question in sample}
     right = [
@@ -309,7 +313,7 @@ def _limits(host: ModelHost, sample: Sequence[Asked]) -> dict[str, _Limit]:
     return limits
 
 
-def _case(question: Asked, said: dict[str, str], reference: Reference) -> Free:
+def _case(question: AskedQuestion, said: dict[str, str], reference: Reference) -> Free:
     after = said[question.prompt]
     wanted = [text for text in (question.target, *question.aliases) if text]
     before = reference.answers.get(question.prompt, "")

@@ -41,7 +41,7 @@ _MOST_JOINED = 4
 """Most stored tensors that are joined into one weight: queries, keys, values and a gate."""
 
 
-class Piece(NamedTuple):
+class TensorPiece(NamedTuple):
     """A stored tensor, or some of its rows, that a weight or some of its rows is read from."""
 
     tensor: str
@@ -98,7 +98,7 @@ class CheckpointFolder:
         for file in self.files:
             for name, header in read_header(self.folder / file)[0].items():
                 self.tensors[name], self.file_of[name] = header, file
-        self._located: dict[str, tuple[Piece, ...]] = {}
+        self._located: dict[str, tuple[TensorPiece, ...]] = {}
         self._digests = _digests(model)
         self._shapes = {
             name: (weight.shape, weight.dtype)
@@ -160,7 +160,7 @@ class CheckpointFolder:
                 return dtype
         return torch.bfloat16
 
-    def locate(self, weight: str) -> tuple[Piece, ...]:
+    def locate(self, weight: str) -> tuple[TensorPiece, ...]:
         """Find where a weight of the model is stored.
 
         Args:
@@ -183,7 +183,7 @@ class CheckpointFolder:
             self._located[weight] = pieces
         return self._located[weight]
 
-    def _matches(self, weight: str) -> Iterator[tuple[Piece, ...]]:
+    def _matches(self, weight: str) -> Iterator[tuple[TensorPiece, ...]]:
         """Pieces with the values that a weight was loaded with, the likeliest names first."""
         shape, dtype = self._shapes[weight]
         for pieces in self._candidates(weight, tuple(shape)):
@@ -192,7 +192,7 @@ class CheckpointFolder:
             if whole.shape == shape and digest(whole) == self._digests[weight]:
                 yield pieces
 
-    def _candidates(self, weight: str, shape: tuple[int, ...]) -> Iterator[tuple[Piece, ...]]:
+    def _candidates(self, weight: str, shape: tuple[int, ...]) -> Iterator[tuple[TensorPiece, ...]]:
         """Ways to store a weight of a shape, the likeliest first."""
         ranked = sorted(self.tensors, key=lambda name: (-_same_end(name, weight), name))
         near = [name for name in ranked if _numbers(name) == _numbers(weight)]
@@ -203,15 +203,19 @@ class CheckpointFolder:
             yield from self._joined(near, shape)
         yield from self._whole(far, shape)
 
-    def _whole(self, names: Sequence[str], shape: tuple[int, ...]) -> Iterator[tuple[Piece, ...]]:
+    def _whole(
+        self, names: Sequence[str], shape: tuple[int, ...]
+    ) -> Iterator[tuple[TensorPiece, ...]]:
         for name in names:
             stored = self.tensors[name].shape
             if stored == shape:
-                yield (Piece(name),)
+                yield (TensorPiece(name),)
             if len(shape) == 2 and stored == shape[::-1]:
-                yield (Piece(name, transposed=True),)
+                yield (TensorPiece(name, transposed=True),)
 
-    def _slices(self, names: Sequence[str], shape: tuple[int, ...]) -> Iterator[tuple[Piece, ...]]:
+    def _slices(
+        self, names: Sequence[str], shape: tuple[int, ...]
+    ) -> Iterator[tuple[TensorPiece, ...]]:
         """Rows of a tensor that is several matrices in one, such as queries, keys and values."""
         for name in names:
             stored = self.tensors[name].shape
@@ -221,9 +225,11 @@ class CheckpointFolder:
             # Counted from either end: where the parts differ in size, they are large ones first.
             starts = {start for step in steps for start in (step, stored[0] - shape[0] - step)}
             for start in sorted(starts):
-                yield (Piece(name, slice(start, start + shape[0])),)
+                yield (TensorPiece(name, slice(start, start + shape[0])),)
 
-    def _joined(self, names: Sequence[str], shape: tuple[int, ...]) -> Iterator[tuple[Piece, ...]]:
+    def _joined(
+        self, names: Sequence[str], shape: tuple[int, ...]
+    ) -> Iterator[tuple[TensorPiece, ...]]:
         """Tensors of one module of the checkpoint that are joined into one weight."""
         groups: dict[str, list[str]] = {}
         for name in names:
@@ -238,7 +244,7 @@ class CheckpointFolder:
                         continue
                     ends = [sum(sizes[: place + 1]) for place in range(count)]
                     yield tuple(
-                        Piece(part, rows=slice(end - size, end))
+                        TensorPiece(part, rows=slice(end - size, end))
                         for part, size, end in zip(parts, sizes, ends, strict=True)
                     )
 
@@ -358,7 +364,7 @@ def _digests(model: PreTrainedModel) -> Mapping[str, bytes]:
     return digests
 
 
-def _rows(stored: Tensor, piece: Piece) -> Tensor:
+def _rows(stored: Tensor, piece: TensorPiece) -> Tensor:
     """The rows of a stored tensor that a piece is about, as the weight has them."""
     part = stored[piece.stored] if stored.ndim else stored
     return part.T if piece.transposed else part

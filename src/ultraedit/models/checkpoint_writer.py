@@ -29,7 +29,7 @@ from ultraedit.models.checkpoint import (
     WEIGHTS,
     CheckpointFolder,
     Header,
-    Piece,
+    TensorPiece,
     read_header,
     read_json,
     read_tensor,
@@ -68,7 +68,7 @@ _FICLONE = 0x40049409
 class Changes:
     """What becomes of the tensors of a checkpoint."""
 
-    pieces: dict[str, list[tuple[str, Piece]]] = field(default_factory=dict)
+    pieces: dict[str, list[tuple[str, TensorPiece]]] = field(default_factory=dict)
     """For each edited tensor the weights of the model that it is made of, and their places."""
 
     dropped: set[str] = field(default_factory=set)
@@ -222,7 +222,7 @@ def new_value(
     return value.contiguous()
 
 
-def _part(weight: Tensor, piece: Piece) -> Tensor:
+def _part(weight: Tensor, piece: TensorPiece) -> Tensor:
     """The values of a weight that a piece is about, as the checkpoint has them, on the CPU."""
     values = weight.detach().cpu()
     if piece.rows != slice(None):

@@ -31,7 +31,7 @@ from ultraedit.report.formats import (
     kind_of,
     short_names,
 )
-from ultraedit.report.reading import History, Point, Seen
+from ultraedit.report.reading import CheckpointPoint, History, MonitorValues
 from ultraedit.report.scores import METRICS, ScoreRow, label
 
 WIDEST = 10
@@ -150,7 +150,7 @@ def _pairs(panel: Any, groups: Sequence[Pair], *, upright: bool) -> None:
         panel.grid(visible=True, axis="x")
 
 
-def draw_ability(seen: Sequence[Seen]) -> Drawing:
+def draw_ability(seen: Sequence[MonitorValues]) -> Drawing:
     """Draw the score of each task before and after the edits, with standard errors."""
     measured = [each.values["ability"] for each in seen if "ability" in each.values]
     tasks = list(dict.fromkeys(task for scores in measured for task in scores))
@@ -223,7 +223,7 @@ def _median(panel: Any, values: Sequence[float]) -> None:
 # Scores over the edits made
 
 
-def draw_curves(points: Sequence[Point]) -> Drawing:
+def draw_curves(points: Sequence[CheckpointPoint]) -> Drawing:
     """Draw the scores of all edits so far, or of the sample, and of the newest edits.
 
     Args:
@@ -258,7 +258,9 @@ def draw_curves(points: Sequence[Point]) -> Drawing:
     return sketch(9.0 + 2.5 * (len(panels) == 3), 3.8, paint)
 
 
-def _line(points: Sequence[Point], scores: Sequence[Mapping[str, Any]], name: str) -> Line:
+def _line(
+    points: Sequence[CheckpointPoint], scores: Sequence[Mapping[str, Any]], name: str
+) -> Line:
     """A score by the edits made, in percent unless it is the perplexity."""
     unit = 1 if name == "perplexity" else 100
     return [
@@ -268,7 +270,7 @@ def _line(points: Sequence[Point], scores: Sequence[Mapping[str, Any]], name: st
     ]
 
 
-def whom(points: Sequence[Point]) -> str:
+def whom(points: Sequence[CheckpointPoint]) -> str:
     """Whose scores these are, as a title."""
     last = points[-1]
     if last.scored == last.made:

@@ -22,7 +22,7 @@ _NEEDED = {
 """What the objects must hold."""
 
 
-class Point(NamedTuple):
+class CheckpointPoint(NamedTuple):
     """One checkpoint after a turn."""
 
     edits: int
@@ -44,7 +44,7 @@ class Point(NamedTuple):
     """What became of the control questions; None where they were not asked."""
 
 
-class Seen(NamedTuple):
+class MonitorValues(NamedTuple):
     """What the monitors saw at one checkpoint."""
 
     turn: int
@@ -66,13 +66,13 @@ class History:
     efficacy: list[Scored] = field(default_factory=list)
     """Evaluations, that of the unedited model among them: efficacy by the turn of the edits."""
 
-    points: list[Point] = field(default_factory=list)
+    points: list[CheckpointPoint] = field(default_factory=list)
     """The checkpoints after a turn of edits, in their order."""
 
     total_edits: int = 0
     """Edits that hold after the last turn."""
 
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[MonitorValues] = field(default_factory=list)
     """What the monitors saw, at every checkpoint where there were any."""
 
     evaluation_seconds: float = 0.0
@@ -132,12 +132,12 @@ def _note(row: dict[str, Any], history: History) -> None:
     if row["kind"] == "checkpoint":
         history.evaluation_seconds += row["seconds"]
         if row.get("monitors"):
-            history.seen.append(Seen(row["turn"], row["monitors"]))
+            history.seen.append(MonitorValues(row["turn"], row["monitors"]))
         made = row.get("made")
         if row["turn"] and made is not None:
             newest = row["newest"]
             history.points.append(
-                Point(
+                CheckpointPoint(
                     history.total_edits,
                     made,
                     row["edits"],

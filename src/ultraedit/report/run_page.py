@@ -25,7 +25,7 @@ from ultraedit.report.formats import (
 )
 from ultraedit.report.html import Page
 from ultraedit.report.markdown import Markdown, code, shorten_text, table
-from ultraedit.report.reading import FinishedRun, History, Point, Seen, read_run
+from ultraedit.report.reading import CheckpointPoint, FinishedRun, History, MonitorValues, read_run
 from ultraedit.report.scores import (
     METRICS,
     ScoreRow,
@@ -292,7 +292,7 @@ def meanings(names: Sequence[str]) -> list[str]:
     return texts
 
 
-def curves(points: Sequence[Point]) -> dict[str, Any]:
+def curves(points: Sequence[CheckpointPoint]) -> dict[str, Any]:
     """The scores on the way and the probes at every checkpoint, where there are several."""
     if len(points) < 2:
         return {"curves": "", "probes": ""}
@@ -349,12 +349,12 @@ def _norms(history: History) -> Markdown | None:
     return table(["module", "‖ΔW‖ / ‖W‖"], rows, "lr") if rows else None
 
 
-def has_ability(seen: Sequence[Seen]) -> bool:
+def has_ability(seen: Sequence[MonitorValues]) -> bool:
     """Whether general ability was measured more than once, and so can be drawn."""
     return sum("ability" in each.values for each in seen) > 1
 
 
-def monitors(seen: Sequence[Seen]) -> dict[str, Any]:
+def monitors(seen: Sequence[MonitorValues]) -> dict[str, Any]:
     """What the monitors saw by checkpoint, general ability, the spectra after the last turn."""
     rows = []
     for name, monitor, key, write_value in _MONITORS:

@@ -13,7 +13,7 @@ from tests.tiny import tiny_model
 from ultraedit import models
 from ultraedit.evaluation import ability
 from ultraedit.report.plots import draw_ability
-from ultraedit.report.reading import Seen
+from ultraedit.report.reading import MonitorValues
 from ultraedit.report.run_page import has_ability, monitors
 from ultraedit.runs import workflow
 from ultraedit.runs.ability import of_run
@@ -24,7 +24,10 @@ SCORE = {"score": 0.5, "stderr": 0.125, "questions": 16, "shots": 4, "prompt": P
 
 
 def test_the_page_has_a_column_for_each_look_and_the_plot_needs_two():
-    seen = [Seen(0, {"ability": {"sst2": SCORE}}), Seen(2, {"ability": {"sst2": SCORE}})]
+    seen = [
+        MonitorValues(0, {"ability": {"sst2": SCORE}}),
+        MonitorValues(2, {"ability": {"sst2": SCORE}}),
+    ]
     text = part("monitors", **monitors(seen))
     assert "| after turn | 0 | 2 |" in text
     assert "| general ability, sst2 | 50.0% ± 12.5 | 50.0% ± 12.5 |" in text

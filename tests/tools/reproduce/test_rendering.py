@@ -25,7 +25,7 @@ from ultraedit.tools.reproduce.sheet import (
     to_latex,
     to_markdown,
 )
-from ultraedit.tools.reproduce.steps import Cases, Run, Train
+from ultraedit.tools.reproduce.steps import CasesFile, Run, Train
 from ultraedit.tools.reproduce.working import ordered
 
 SCORES = ("efficacy", "generalization", "specificity")
@@ -65,7 +65,7 @@ def make_up(step, out):
             {"kind": "efficacy", "prompt": prompt, "target": target, "before": "x", "after": target}
             | {"correct": True}
             for file in step.needs
-            if isinstance(file, Cases)
+            if isinstance(file, CasesFile)
             for prompt, target in file.cases
         ]
         (path / "answers.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in answers))

@@ -46,7 +46,7 @@ class Templates(NamedTuple):
     """The relations of `relations.questions` that it covers."""
 
 
-class Fact(NamedTuple):
+class RelationFact(NamedTuple):
     """An edit as subject, relation and object."""
 
     subject: str
@@ -69,7 +69,7 @@ class Fact(NamedTuple):
         return self.relation.negated.replace(SLOT, self.subject)
 
 
-def fact_of(edit: Edit, answer: str) -> Fact | None:
+def fact_of(edit: Edit, answer: str) -> RelationFact | None:
     """Take an edit apart; None where it has no subject, or no wording of the table.
 
     Args:
@@ -80,7 +80,7 @@ def fact_of(edit: Edit, answer: str) -> Fact | None:
     if not subject or subject not in edit.prompt:
         return None
     relation = _by_wording().get(edit.prompt.replace(subject, SLOT, 1).strip())
-    return None if relation is None else Fact(subject, relation, answer)
+    return None if relation is None else RelationFact(subject, relation, answer)
 
 
 @cache

@@ -7,13 +7,13 @@ from typing import NamedTuple
 from ultraedit.core.types import Answer
 from ultraedit.evaluation.metrics.exact_match import exact_match
 from ultraedit.evaluation.metrics.tokens import token_accuracy
-from ultraedit.evaluation.question import Asked
+from ultraedit.evaluation.question import AskedQuestion
 
 
 class Forced(NamedTuple):
     """One question answered under teacher forcing."""
 
-    asked: Asked
+    asked: AskedQuestion
     predicted: tuple[int, ...]
     """The model's top choice at each answer token."""
 
@@ -38,7 +38,7 @@ class Forced(NamedTuple):
 class Free(NamedTuple):
     """One question answered in free generation (greedy decoding)."""
 
-    asked: Asked
+    asked: AskedQuestion
     answer: Answer
     begins: bool
     stops: bool

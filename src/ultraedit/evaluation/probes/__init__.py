@@ -1,10 +1,10 @@
 """Probes of real use: edits asked in other contexts, backwards and negated."""
 
-from ultraedit.data.relations.facts import Fact, Templates, fact_of, relations
+from ultraedit.data.relations.facts import RelationFact, Templates, fact_of, relations
 from ultraedit.evaluation.probes.contexts import Chat, FewShot, chat_of
 from ultraedit.evaluation.probes.implications import AFFIRMED, NEGATED, REVERSE, negation, reverse
 from ultraedit.evaluation.probes.probe_set import ALL, NAMES, Probing, chosen
-from ultraedit.evaluation.question import Asked
+from ultraedit.evaluation.question import AskedQuestion
 
 __all__ = [
     "AFFIRMED",
@@ -12,11 +12,11 @@ __all__ = [
     "NAMES",
     "NEGATED",
     "REVERSE",
-    "Asked",
+    "AskedQuestion",
     "Chat",
-    "Fact",
     "FewShot",
     "Probing",
+    "RelationFact",
     "Templates",
     "chat_of",
     "chosen",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ultraedit.core.types import Edit, Question
-from ultraedit.evaluation.question import QUESTIONS, Asked
+from ultraedit.evaluation.question import QUESTIONS, AskedQuestion
 from ultraedit.models.chat import begins_twice, render_question
 
 KINDS = tuple(QUESTIONS)
@@ -41,7 +41,7 @@ class Chat:
         self._tokenizer, self._thinking = tokenizer, thinking
         self._twice = begins_twice(tokenizer)
 
-    def questions(self, asked: Iterable[Asked]) -> Iterator[Asked]:
+    def questions(self, asked: Iterable[AskedQuestion]) -> Iterator[AskedQuestion]:
         """The questions inside the template. A reply begins without a space."""
         for each in _with_answers(asked):
             prompt = self.rendered(each.prompt)
@@ -83,14 +83,14 @@ class FewShot:
         }
         self.examples = sorted(pool, key=lambda question: _lot(question, seed))[:_POOL]
 
-    def questions(self, asked: Iterable[Asked]) -> Iterator[Asked]:
+    def questions(self, asked: Iterable[AskedQuestion]) -> Iterator[AskedQuestion]:
         """The questions behind examples; one without any example is left out."""
         for each in _with_answers(asked):
             lines = [_line(example) for example in self.chosen(each)]
             if lines:
                 yield in_context(self.name, each, "\n".join([*lines, each.prompt]))
 
-    def chosen(self, asked: Asked) -> list[Question]:
+    def chosen(self, asked: AskedQuestion) -> list[Question]:
         """The first examples that are not the question itself and do not have its answer."""
         answers = {_folded(text) for text in (asked.target, *asked.aliases) if text is not None}
         return [
@@ -103,13 +103,13 @@ class FewShot:
 Context = Chat | FewShot
 
 
-def in_context(name: str, asked: Asked, prompt: str) -> Asked:
+def in_context(name: str, asked: AskedQuestion, prompt: str) -> AskedQuestion:
     """A question in another surrounding, which makes it a probe."""
     kind = f"probe:{name} {asked.kind}"
     return asked._replace(kind=kind, prompt=prompt, shown=asked.prompt)
 
 
-def _with_answers(asked: Iterable[Asked]) -> Iterator[Asked]:
+def _with_answers(asked: Iterable[AskedQuestion]) -> Iterator[AskedQuestion]:
     return (each for each in asked if each.kind in KINDS and each.target is not None)
 
 

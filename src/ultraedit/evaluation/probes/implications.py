@@ -17,15 +17,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from ultraedit.data.relations.facts import Fact, fact_of
-from ultraedit.evaluation.question import Asked
+from ultraedit.data.relations.facts import RelationFact, fact_of
+from ultraedit.evaluation.question import AskedQuestion
 
 REVERSE = "reverse"
 NEGATED = "negated"
 AFFIRMED = "affirmed"
 
 
-def reverse(asked: Iterable[Asked]) -> Iterator[Asked]:
+def reverse(asked: Iterable[AskedQuestion]) -> Iterator[AskedQuestion]:
     """Ask for the subjects. Of two edits with one answer, each other's subject is right too."""
     facts = list(_facts(asked))
     subjects: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -33,7 +33,7 @@ def reverse(asked: Iterable[Asked]) -> Iterator[Asked]:
         subjects[fact.relation.key, fact.object.casefold()].append(fact.subject)
     for each, fact in facts:
         others = dict.fromkeys(subjects[fact.relation.key, fact.object.casefold()])
-        yield Asked(
+        yield AskedQuestion(
             f"probe:{REVERSE}",
             each.edit,
             fact.reverse,
@@ -42,11 +42,11 @@ def reverse(asked: Iterable[Asked]) -> Iterator[Asked]:
         )
 
 
-def negation(asked: Iterable[Asked]) -> Iterator[Asked]:
+def negation(asked: Iterable[AskedQuestion]) -> Iterator[AskedQuestion]:
     """Put each fact as a statement without its end, affirmed and negated."""
     for each, fact in _facts(asked):
         for name, statement in ((AFFIRMED, fact.statement), (NEGATED, fact.negated)):
-            yield Asked(
+            yield AskedQuestion(
                 f"probe:{name}",
                 each.edit,
                 statement,
@@ -57,7 +57,7 @@ def negation(asked: Iterable[Asked]) -> Iterator[Asked]:
             )
 
 
-def _facts(asked: Iterable[Asked]) -> Iterator[tuple[Asked, Fact]]:
+def _facts(asked: Iterable[AskedQuestion]) -> Iterator[tuple[AskedQuestion, RelationFact]]:
     """The edits whose relation is known. Their answers are those that hold now."""
     for each in asked:
         if each.kind == "efficacy" and each.target is not None:

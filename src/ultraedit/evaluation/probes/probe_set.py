@@ -10,7 +10,7 @@ from ultraedit.core.types import Edit
 from ultraedit.data.relations.facts import fact_of
 from ultraedit.evaluation.probes.contexts import Chat, Context, FewShot
 from ultraedit.evaluation.probes.implications import negation, reverse
-from ultraedit.evaluation.question import Asked
+from ultraedit.evaluation.question import AskedQuestion
 
 NAMES = ("chat", "few-shot", "reverse", "negation")
 """The probes, in the order in which their scores stand."""
@@ -66,7 +66,7 @@ class Probing:
             )
             self.remarks |= dict.fromkeys(self._facts, said)
 
-    def questions(self, asked: Sequence[Asked]) -> Iterator[Asked]:
+    def questions(self, asked: Sequence[AskedQuestion]) -> Iterator[AskedQuestion]:
         """What the probes ask beside the questions of an evaluation."""
         for context in self._contexts:
             yield from context.questions(asked)

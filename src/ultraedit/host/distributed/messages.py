@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class _Shape(NamedTuple):
+class _TensorShape(NamedTuple):
     """A tensor that is on its way, as the other side makes room for it."""
 
     shape: tuple[int, ...]
@@ -98,7 +98,7 @@ class _Pickler(pickle.Pickler):
 
     def __init__(self, file: io.BytesIO, protocol: int) -> None:
         super().__init__(file, protocol)
-        self.tensors: list[tuple[_Shape, Tensor]] = []
+        self.tensors: list[tuple[_TensorShape, Tensor]] = []
 
     def persistent_id(self, value: Any) -> int | None:
         from torch import Tensor
@@ -108,7 +108,7 @@ class _Pickler(pickle.Pickler):
         tensor = value.detach()
         transposed = tensor.ndim == 2 and not tensor.is_contiguous() and tensor.T.is_contiguous()
         stored = (tensor.T if transposed else tensor).contiguous()
-        shape = _Shape(tuple(tensor.shape), tensor.dtype, tensor.device.type, transposed)
+        shape = _TensorShape(tuple(tensor.shape), tensor.dtype, tensor.device.type, transposed)
         self.tensors.append((shape, _raw(stored)))
         return len(self.tensors) - 1
 

@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 from ultraedit.core.errors import ConfigError, DataError, did_you_mean
 from ultraedit.editors import EDITORS, official_option
-from ultraedit.tools.reproduce.facts import Facts, demo_facts, find_facts
+from ultraedit.tools.reproduce.facts import DataSetFacts, demo_facts, find_facts
 from ultraedit.tools.reproduce.measuring import Tasks
 from ultraedit.tools.reproduce.names import METHODS, MODELS, Method, Wanted
 from ultraedit.tools.reproduce.scales import Scale
-from ultraedit.tools.reproduce.steps import Build, Cases, Run, Step, Train
+from ultraedit.tools.reproduce.steps import Build, CasesFile, Run, Step, Train
 
 
 class Unavailable(Exception):
@@ -64,7 +64,7 @@ class Bench:
         options = {**self._official(chosen), **chosen.options}
         return "official" if "official" in options.values() else "paper"
 
-    def facts(self, dataset: str) -> Facts:
+    def facts(self, dataset: str) -> DataSetFacts:
         """The facts of a data set.
 
         Raises:
@@ -110,7 +110,7 @@ class Bench:
         plain = self.run(wanted)
         settings = dict(plain.settings)
         size = max(settings["limit"], 2 * len(cases))
-        file = Cases(cases, settings["data"], size, built="data" in plain.made)
+        file = CasesFile(cases, settings["data"], size, built="data" in plain.made)
         settings |= {
             "data": f"jsonl:{file.place}",
             "limit": size,
@@ -130,7 +130,7 @@ class Bench:
             self.dtype,
         )
 
-    def _facts(self, method: Method, dataset: str) -> Facts:
+    def _facts(self, method: Method, dataset: str) -> DataSetFacts:
         if method.editor not in EDITORS:
             raise Unavailable(f"this version has no editor named {method.editor}")
         return self.facts(dataset)
@@ -183,7 +183,7 @@ class Bench:
         here = self.root / corpus
         return str(here) if here.is_file() else corpus
 
-    def _build(self, facts: Facts) -> Build:
+    def _build(self, facts: DataSetFacts) -> Build:
         """A set as large as the largest run on it."""
         sizes = (self.scale.edits, self.scale.starred)
         return Build(facts.path, max(each.get("ultraeditbench", each["other"]) for each in sizes))

@@ -18,7 +18,7 @@ _TRIPLES = "triples/entityquestions_220k.tsv.gz"
 """What a set like UltraEditBench is built of, as the paper builds its own of triples."""
 
 
-class Facts(NamedTuple):
+class DataSetFacts(NamedTuple):
     """The facts of a data set."""
 
     format: str
@@ -29,13 +29,13 @@ class Facts(NamedTuple):
     to_build: bool = False
 
 
-def demo_facts() -> Facts:
+def demo_facts() -> DataSetFacts:
     """The facts that come with the package."""
     path = Path(str(files("ultraedit") / "data" / "demo_facts.jsonl"))
-    return Facts("jsonl", path, "the facts of ultraedit demo")
+    return DataSetFacts("jsonl", path, "the facts of ultraedit demo")
 
 
-def find_facts(dataset: str, root: Path | None, *, stand_ins: bool) -> Facts:
+def find_facts(dataset: str, root: Path | None, *, stand_ins: bool) -> DataSetFacts:
     """Find a data set in the data folder, by the name of its own folder there.
 
     Args:
@@ -53,15 +53,15 @@ def find_facts(dataset: str, root: Path | None, *, stand_ins: bool) -> Facts:
         )
     path = largest(root / dataset)
     if path is not None:
-        return Facts(dataset, path, path.name)
+        return DataSetFacts(dataset, path, path.name)
     if stand_ins and dataset in _STAND_INS:
         other = _STAND_INS[dataset]
         path = largest(root / other)
         if path is not None:
-            return Facts(other, path, path.name)
+            return DataSetFacts(other, path, path.name)
     if stand_ins and dataset == "ultraeditbench" and (root / _TRIPLES).is_file():
         path = root / _TRIPLES
-        return Facts(dataset, path, f"a set built of {path.name}", to_build=True)
+        return DataSetFacts(dataset, path, f"a set built of {path.name}", to_build=True)
     raise DataError(
         f"{DATASETS[dataset]} is missing: there is no file of facts in {root / dataset}. Put the "
         "published file there, or choose another --data-root."

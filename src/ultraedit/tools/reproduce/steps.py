@@ -185,7 +185,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Cases:
+class CasesFile:
     """A file of facts with single cases spread evenly among them."""
 
     cases: tuple[tuple[str, str], ...]
