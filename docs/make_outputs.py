@@ -28,6 +28,9 @@ BLOCK = re.compile(
 WIDTH = 88
 """Columns of the terminal that the commands print to."""
 
+OF_THE_MACHINE = ("speed  ", "peak memory  ")
+"""Lines that are left out: they tell of the machine on that day."""
+
 
 class Step(NamedTuple):
     """A file to write, or commands to run."""
@@ -76,23 +79,30 @@ def run(step: Step, folder: Path) -> str:
     )
     if done.returncode:
         raise RuntimeError(f"{step.code}ended with exit code {done.returncode}:\n{done.stderr}")
-    return "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    return "".join(f"{line}\n" for line in lines if not line.startswith(OF_THE_MACHINE))
 
 
-def rewritten(page: str) -> str:
-    """The page, with what its commands print now."""
-    pieces, at = [], 0
+def outputs(page: str) -> list[str]:
+    """Run a page in a new folder: what its files and commands print, in their order."""
     with tempfile.TemporaryDirectory() as folder:
-        for step in steps(page):
-            printed = run(step, Path(folder))
-            if step.output is not None:
-                start, end = step.span
-                pieces += [page[at:start], printed]
-                at = end
+        return [run(step, Path(folder)) for step in steps(page)]
+
+
+def filled(page: str, printed: list[str]) -> str:
+    """The page with these outputs in the place of those that it has."""
+    pieces, at = [], 0
+    for step, output in zip(steps(page), printed, strict=True):
+        if step.output is not None:
+            start, end = step.span
+            pieces += [page[at:start], output]
+            at = end
     return "".join([*pieces, page[at:]])
 
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
         path = Path(name)
-        path.write_text(rewritten(path.read_text(encoding="utf-8")), encoding="utf-8")
+        printed = outputs(path.read_text(encoding="utf-8"))
+        # Read again: its words may have been changed meanwhile.
+        path.write_text(filled(path.read_text(encoding="utf-8"), printed), encoding="utf-8")

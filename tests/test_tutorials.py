@@ -50,7 +50,8 @@ exit 3
 
 
 def test_a_page_gets_what_its_commands_print(outputs):
-    assert outputs.rewritten(PAGE) == PAGE.replace("stale\n", "one\n2\n")
+    printed = outputs.outputs(PAGE)
+    assert outputs.filled(PAGE, printed) == PAGE.replace("stale\n", "one\n2\n")
 
 
 def test_a_command_that_fails_is_named(outputs, tmp_path):
@@ -63,7 +64,7 @@ def test_the_tutorials_have_commands_with_outputs(outputs):
     pages = {page.stem: list(outputs.steps(page.read_text("utf-8"))) for page in TUTORIALS}
     for name in ("README", "company-facts", "corrections", "compare-editors"):
         shown = [step for step in pages[name] if step.output is not None]
-        assert len(shown) >= 2, name
+        assert shown, name
         assert all(step.output.strip() for step in shown), f"{name}: run make tutorials"
 
 
