@@ -57,7 +57,12 @@ def kept_beyond(
         found["inverses in float64"] = 8 * sum(squares)
     if name == "stableedit":
         found["covariances of gradients in float64"] = 8 * sum(shape.d_out**2 for shape in shapes)
-    if row.family == "fine-tuning":
+    if name == "lora":
+        # The factors where they begin and where they are, a gradient, and two moments of Adam.
+        rank: Any = getattr(editor, "rank", 0)
+        factors = sum(shape.d_in + shape.d_out for shape in shapes)
+        found["copies of the low-rank factors"] = 6 * 4 * int(rank) * factors
+    elif row.family == "fine-tuning":
         # Where it begins, where it is, its gradient, two moments of Adam, and the difference.
         found["float32 copies of the edited weights"] = (
             6 * 4 * sum(shape.d_in * shape.d_out for shape in shapes)

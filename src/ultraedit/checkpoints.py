@@ -42,6 +42,8 @@ class Schedule:
     """Probes that are asked whenever the model is scored, of `probes.NAMES`."""
     chat_answers: bool = False
     """Whether the edits that are asked freely are asked in the model's chat template too."""
+    free_always: bool = False
+    """Whether these are asked freely at every checkpoint on the way too."""
     controls: tuple[str, ...] = ()
     """Questions that have nothing to do with any edit, whose answers should not change."""
     seed: int = 0
@@ -153,9 +155,10 @@ class Checkpoints:
             turn: The last turn.
             made: How many edits of the job are made.
             reference: What the unedited model said.
-            free: Whether to ask freely too.
+            free: Whether to ask freely too, where the schedule does not say so anyway.
         """
         begun = time.perf_counter()
+        free = free or self._schedule.free_always
         edits = self._source.panel.made(made)
         found = Checked(
             self._ask(edits, self._newest_of(edits, made), reference, free=free),
@@ -231,5 +234,6 @@ class Checkpoints:
                 newest=found.newest,
                 monitors=found.monitors,
                 controls=found.panel.controls,
+                intervals=found.panel.intervals,
             )
         )

@@ -61,6 +61,9 @@ class RunConfig(BaseModel):
     chat_answers: bool = False
     """Also ask these edits, and their rephrases, inside the model's chat template."""
 
+    free_always: bool = False
+    """Ask freely whenever the run is scored, not before and after it alone."""
+
     control_questions: int = Field(default=100, ge=0, le=200)
     """So many of the package's control questions are asked before and after. 0 for none."""
 

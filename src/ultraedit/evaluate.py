@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
+from operator import eq
 from typing import NamedTuple
 
 from ultraedit.encoding import Encoded
@@ -24,6 +25,7 @@ from ultraedit.metrics import (
     token_accuracy,
     token_agreement,
 )
+from ultraedit.metrics.intervals import Counted, Interval, intervals
 from ultraedit.perplexity import Text, perplexity
 from ultraedit.probes import Asked, Chat, Probing
 from ultraedit.types import (
@@ -110,6 +112,9 @@ class Evaluation:
     question."""
     controls: ControlScores | None = None
     """What became of the answers to control questions; None where they were not asked."""
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    """By name of a score its 95 % bootstrap interval over facts; behind ``generation.`` those of
+    free generation."""
 
 
 def questions(
@@ -207,11 +212,14 @@ def evaluate(
             if item.asked.kind == "specificity"
         )
     cases = [_case(question, said, baseline) for question in sample]
-    scores = _scores(forced, baseline, _generation_scores(cases) if sample else None)
+    generated = _generation_scores(cases, baseline) if sample else None
+    scores = _scores(forced, baseline, generated)
     scores = replace(scores, perplexity=perplexity(host, text))
     control = watched.ask(baseline, observer, keep=keep)
     answers = tuple(case.answer for case in cases)
-    return Evaluation(scores, baseline, answers, overruled, _by_edit(forced, edits), control)
+    spread = intervals(_counted(forced, cases, baseline))
+    by_edit = _by_edit(forced, edits)
+    return Evaluation(scores, baseline, answers, overruled, by_edit, control, spread)
 
 
 class _Controls:
@@ -396,14 +404,19 @@ def _agrees(after: str, before: str) -> bool:
     return after == before or exact_match(after, [before])
 
 
-def _generation_scores(cases: Sequence[Said]) -> GenerationScores:
+def _generation_scores(cases: Sequence[Said], reference: Reference) -> GenerationScores:
     by_kind: dict[str, list[Said]] = {}
     for case in cases:
         if case.asked.target is not None:
             by_kind.setdefault(case.asked.kind, []).append(case)
     shares = {kind: _share(case.score for case in found) for kind, found in by_kind.items()}
     ended = {kind: each for kind, each in by_kind.items() if not each[0].asked.statement}
-    locality = [case.answer for case in cases if case.asked.kind == "specificity"]
+    # What the unedited model was not asked, as at a checkpoint on the way, agrees with nothing.
+    locality = [
+        case.answer
+        for case in cases
+        if case.asked.kind == "specificity" and case.asked.prompt in reference.answers
+    ]
     return GenerationScores(
         efficacy=shares.get("efficacy"),
         generalization=shares.get("generalization"),
@@ -442,6 +455,29 @@ def _by_edit(
         for kind in ("efficacy", "generalization", "specificity")
         if any(asked == kind for asked, _ in found)
     }
+
+
+def _counted(
+    forced: Sequence[Forced], cases: Sequence[Said], reference: Reference
+) -> dict[str, list[Counted]]:
+    """By name of a score what each edit adds to it: its sum, and how many values are in it."""
+    found: dict[str, dict[int, Counted]] = {}
+
+    def add(name: str, edit: Edit, total: float, count: int = 1) -> None:
+        before = found.setdefault(name, {}).get(id(edit), (0.0, 0.0))
+        found[name][id(edit)] = before[0] + total, before[1] + count
+
+    for item in forced:
+        if item.asked.target is not None:
+            add(_name(item.asked.kind), item.asked.edit, item.score)
+        known = reference.tokens.get(item.asked.question)
+        if item.asked.kind == "specificity" and known is not None:
+            same = sum(map(eq, item.predicted, known))
+            add("agreement", item.asked.edit, same, len(known))
+    for case in cases:
+        if case.asked.target is not None:
+            add(f"generation.{_name(case.asked.kind)}", case.asked.edit, case.score)
+    return {name: list(by_edit.values()) for name, by_edit in found.items()}
 
 
 def _scores(

@@ -14,7 +14,7 @@ from ultraedit.reproduce.facts import Facts, demo_facts, find_facts
 from ultraedit.reproduce.measuring import Tasks
 from ultraedit.reproduce.names import METHODS, MODELS, Method, Wanted
 from ultraedit.reproduce.scales import Scale
-from ultraedit.reproduce.steps import Build, Cases, Run, Step, Train
+from ultraedit.reproduce.steps import Build, Cases, Run, Shuffled, Step, Train
 
 
 class Unavailable(Exception):
@@ -42,6 +42,9 @@ class Bench:
     """What the editors beside UltraEdit run by, where they have an official protocol: this
     package's own, or that of their released code. UltraEdit's is always official, as in the
     paper."""
+
+    edits: int | None = None
+    """Most edits of a run, where that is fewer than the scale has."""
 
     def model(self, name: str) -> str:
         """The model that stands for one of the paper's."""
@@ -85,7 +88,7 @@ class Bench:
         """
         method = METHODS[wanted.method]
         facts = self._facts(method, wanted.dataset)
-        edits = self.scale.edits_of(wanted.dataset, method.editor, starred=method.starred)
+        edits = self.edits_of(wanted)
         settings = self._settings(wanted.model, method, edits)
         build = self._build(facts) if facts.to_build else None
         made: list[str] = []
@@ -94,12 +97,33 @@ class Bench:
         if build is not None:
             made.append("data")
             needs.append(build)
+        elif wanted.seed:
+            order = Shuffled(facts.format, facts.path, edits, wanted.seed)
+            settings |= {"data": f"{facts.format}:{order.place}", "seed": wanted.seed}
+            made.append("data")
+            needs.append(order)
         if EDITORS[method.editor].needs_training and self.scale.training_rows != 0:
-            net = self._net(settings, edits, built=build is not None)
+            net = self._net(settings, edits, built=bool(made))
             settings["options"] = {**settings["options"], "net": net.place}
             made.append("net")
             needs.append(net)
         return Run(settings, tuple(made), tuple(needs))
+
+    def edits_of(self, wanted: Wanted) -> int:
+        """How many edits the run of a row has."""
+        method = METHODS[wanted.method]
+        most = self.scale.edits_of(
+            wanted.dataset,
+            method.editor,
+            starred=method.starred,
+            model=self.model(wanted.model),
+        )
+        return min(each for each in (most, self.edits, wanted.edits) if each is not None)
+
+    def marks(self, edits: int) -> list[int]:
+        """Numbers of edits after which a run of some length is scored, its end the last."""
+        shares = (math.ceil(share * edits) for share in self.scale.checkpoints)
+        return sorted({each for each in (*self.scale.marks, *shares) if 0 < each < edits} | {edits})
 
     def runs(self, wanted: Iterable[Wanted], chosen: frozenset[Wanted]) -> Iterator[Run]:
         """The runs behind a table or figure, as far as they were chosen and can be made here."""
@@ -149,8 +173,10 @@ class Bench:
         scale = self.scale
         row = EDITORS[method.editor]
         per_turn = 1 if method.editor == "wise" else scale.edits_per_turn
+        per_turn = edits if method.whole else per_turn
         turns = math.ceil(edits / per_turn)
         due = {math.ceil(share * turns) for share in scale.checkpoints}
+        due |= {math.ceil(mark / per_turn) for mark in scale.marks}
         sampled = scale.score_sample is not None and edits > scale.score_sample
         options = dict(scale.options.get(method.editor, {})) | self._official(method)
         options |= dict(method.options)
@@ -161,7 +187,9 @@ class Bench:
             "limit": edits,
             "edits_per_turn": per_turn,
             "evaluate_at": sorted(turn for turn in due if 0 < turn < turns),
-            "free_answers": 0,
+            "free_answers": scale.free_answers,
+            **({"free_always": True, "chat_answers": True} if scale.free_answers else {}),
+            **({"perplexity": self._file(scale.read)} if scale.read else {}),
             "score_sample": scale.score_sample if sampled else None,
             "corpus": self._corpus() if row.needs_statistics else None,
             "corpus_samples": scale.corpus_samples if row.needs_statistics else 1_000,
@@ -186,11 +214,14 @@ class Bench:
 
     def _corpus(self) -> str | None:
         """The text of the second moments: a file of the data folder, or a name on the hub."""
-        corpus = self.scale.corpus
-        if corpus is None or self.root is None:
-            return corpus
-        here = self.root / corpus
-        return str(here) if here.is_file() else corpus
+        return self._file(self.scale.corpus)
+
+    def _file(self, name: str | None) -> str | None:
+        """A file of the data folder where it is there, else its name."""
+        if name is None or self.root is None:
+            return name
+        here = self.root / name
+        return str(here) if here.is_file() else name
 
     def _build(self, facts: Facts) -> Build:
         """A set as large as the largest run on it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ultraedit.config import make_config
+from ultraedit.errors import DataError
 from ultraedit.files import write_text
 from ultraedit.store import JOURNAL, Journal
 from ultraedit.store.schema import is_blank
@@ -230,6 +232,43 @@ class Cases:
         write_text(file, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
 
 
+@dataclass(frozen=True)
+class Shuffled:
+    """The first rows of a file of facts in another order."""
+
+    format: str
+    path: Path
+    size: int
+    """Rows that change places. Those behind them follow as they are, for nets to train on."""
+
+    seed: int
+    needs: tuple[Step, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """The file."""
+        words = (self.format, self.size, "order", self.seed)
+        return f"{DATA}/{slug(*words, digest([self.path.name, self.size, self.seed]))}.json"
+
+    def status(self, out: Path) -> Status:
+        """How far it is."""
+        return "done" if (out / self.place).is_file() else "to do"
+
+    def carry_out(self, out: Path, observer: Observer) -> None:
+        """Write it."""
+        rows = json.loads(self.path.read_text(encoding="utf-8"))
+        if not isinstance(rows, list):
+            raise DataError(
+                f"{self.path} holds no list of facts, so their order cannot be changed. "
+                "Give a JSON file with a list."
+            )
+        first = rows[: self.size]
+        random.Random(self.seed).shuffle(first)
+        file = out / self.place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps([*first, *rows[self.size :]], ensure_ascii=False))
+
+
 def _within(out: Path, data: str) -> str:
     """``FORMAT:PATH`` of a file that the reproduction makes, wherever we are."""
     format, _, path = data.partition(":")
@@ -245,6 +284,7 @@ def _named(data: str) -> str:
 def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a run the same run: its settings, wherever its files lie."""
     found = dict(settings) | {"data": _named(settings["data"])}
-    if settings.get("corpus"):
-        found["corpus"] = Path(settings["corpus"]).name
+    for name in ("corpus", "perplexity"):
+        if settings.get(name):
+            found[name] = Path(settings[name]).name
     return found

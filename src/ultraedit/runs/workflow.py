@@ -258,6 +258,7 @@ def _work(
                 evaluate_at=config.evaluate_at,
                 score_newest=config.score_newest,
                 free_answers=config.free_answers,
+                free_always=config.free_always,
                 text=read_text(host, config.perplexity),
                 probes=config.probe,
                 chat_answers=config.chat_answers,
