@@ -1,13 +1,10 @@
-"""Intervals of scores over facts, in themselves and in the records of a run."""
+"""Intervals of scores over facts."""
 
 from __future__ import annotations
-
-import json
 
 import numpy as np
 import pytest
 
-from tests.cli.conftest import *  # noqa: F403
 from ultraedit.metrics.intervals import bootstrap, intervals
 
 

@@ -271,6 +271,14 @@ ChatAnswers = Annotated[
         "it has one.",
     ),
 ]
+FreeAlways = Annotated[
+    bool,
+    _option(
+        "--free-always",
+        RESULT,
+        "Generate freely at every checkpoint on the way too, not before and after the run alone.",
+    ),
+]
 ControlQuestions = Annotated[
     int | None,
     _option(
