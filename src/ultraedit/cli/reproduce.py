@@ -39,9 +39,9 @@ ScaleName = Annotated[
     str,
     typer.Option(
         "--scale",
-        help="How large: smoke takes minutes, small hours on two cores, paper the "
+        help="How large: smoke takes minutes, small hours on two cores, long a day, paper the "
         "paper's models and sizes.",
-        metavar="smoke|small|paper",
+        metavar="smoke|small|long|paper",
         rich_help_panel=o.WHAT,
         show_envvar=False,
     ),
@@ -76,6 +76,17 @@ Only = Annotated[
         "WORD",
     ),
 ]
+Edits = Annotated[
+    int | None,
+    o._option(
+        "--edits",
+        o.WHAT,
+        "Most edits of a run, at least 1: the first of the scale's. As many as the scale has "
+        "unless given.",
+        "N",
+        min=1,
+    ),
+]
 Protocol = Annotated[
     str,
     typer.Option(
@@ -86,6 +97,18 @@ Protocol = Annotated[
         metavar="paper|official",
         rich_help_panel=o.WHAT,
         show_envvar=False,
+    ),
+]
+WorkersOption = Annotated[
+    str | None,
+    o._option(
+        "--workers",
+        o.MACHINE,
+        "Make so many runs at a time: N on this machine, each with its share of the cores, or "
+        "slurm:N as jobs of Slurm, whose partition, account and time limit sbatch takes from "
+        "SBATCH_PARTITION and the like. One whose worker dies is gone on with. One after the "
+        "other unless given.",
+        "[slurm:]N",
     ),
 ]
 Out = Annotated[
@@ -123,6 +146,7 @@ def show(
     data_root: DataRoot = None,
     only: Only = None,
     protocol: Protocol = "paper",
+    edits: Edits = None,
     out: Out = None,
     json: o.Json = False,
 ) -> None:
@@ -132,8 +156,13 @@ def show(
       ultraedit reproduce show table4 --scale small
       ultraedit reproduce show all --scale paper --json
     """
-    bench = _bench(scale, model, data_root, out, protocol=protocol)
+    bench = _bench(scale, model, data_root, out, protocol=protocol, edits=edits)
     steps, left_out = _plan(bench, ids, only)
+    _show(bench, steps, left_out, json=json)
+
+
+def _show(bench: Bench, steps: list[Step], left_out: dict[str, str], *, json: bool) -> None:
+    """Print the pieces of a plan, how far each is, and about how long they take."""
     rows = [_step(step, bench.out) for step in steps]
     if json:
         _output.write_json({"out": str(bench.out), "steps": rows, "left_out": left_out})
@@ -146,7 +175,7 @@ def show(
     )
     counts = Counter(row["status"] for row in rows)
     said = ", ".join(f"{count} {status}" for status, count in counts.items())
-    _output.line(f"{bench.out}: {said or 'nothing to run'}")
+    _output.line(f"{bench.out}: {said or 'nothing to run'}{_left(bench, steps)}")
     reasons: dict[str, list[str]] = {}
     for name, why in left_out.items():
         reasons.setdefault(why, []).append(name)
@@ -163,6 +192,9 @@ def run(
     protocol: Protocol = "paper",
     dtype: o.Dtype = None,
     device: o.Device = None,
+    edits: Edits = None,
+    workers: WorkersOption = None,
+    dry_run: o.DryRun = False,
     out: Out = None,
     json: o.Json = False,
 ) -> None:
@@ -179,12 +211,21 @@ def run(
     PNG too.
     """
     from ultraedit.reproduce import Book, carry_out, find_artefacts
+    from ultraedit.reproduce.workers import carry_out_together, read_workers
 
-    bench = _bench(scale, model, data_root, out, dtype or "auto", device or "auto", protocol)
-    steps, _ = _plan(bench, ids, only)
+    bench = _bench(scale, model, data_root, out, dtype or "auto", device or "auto", protocol, edits)
+    together = None if workers is None else read_workers(workers)
+    steps, left_out = _plan(bench, ids, only)
+    if dry_run:
+        _show(bench, steps, left_out, json=json)
+        return
+    _announce(bench, steps)
     try:
-        with progress() as observer:
-            outcome = carry_out(steps, bench.out, observer)
+        if together is not None:
+            outcome = carry_out_together(steps, bench.out, together)
+        else:
+            with progress() as observer:
+                outcome = carry_out(steps, bench.out, observer)
     except KeyboardInterrupt:
         _output.message(f"What is finished stays in {bench.out}. The same command goes on.")
         raise
@@ -197,6 +238,23 @@ def run(
     _report(outcome, written, json=json)
     if outcome.failed:
         raise typer.Exit(1)
+
+
+def _left(bench: Bench, steps: list[Step]) -> str:
+    """About how long what is left of a plan takes, where anything is known of that."""
+    from ultraedit.reproduce.estimates import hours, seconds
+
+    left = [step for step in steps if step.status(bench.out) != "done"]
+    if not any(map(seconds, left)):
+        return ""
+    unknown = sum(seconds(step) is None for step in left)
+    others = f", {unknown} of them not counted" if unknown else ""
+    return f". About {hours(steps, bench.out):,.1f} hours on one core are left{others}."
+
+
+def _announce(bench: Bench, steps: list[Step]) -> None:
+    """Say how long a plan takes before it is begun."""
+    _output.message(f"{len(steps):,} pieces in {bench.out}{_left(bench, steps)}")
 
 
 def _report(outcome: Outcome, written: dict[str, list[str]], *, json: bool) -> None:
@@ -234,6 +292,7 @@ def _bench(
     dtype: str = "auto",
     device: str = "auto",
     protocol: str = "paper",
+    edits: int | None = None,
 ) -> Bench:
     from ultraedit.data import find_root
     from ultraedit.reproduce import Bench, choose_models, find_scale
@@ -251,6 +310,7 @@ def _bench(
         device,
         dtype,
         cast("Literal['paper', 'official']", protocol),
+        edits,
     )
 
 
@@ -296,6 +356,7 @@ def _facts(artefact: Artefact) -> dict[str, Any]:
 
 def _step(step: Step, out: Path) -> dict[str, Any]:
     from ultraedit.reproduce import given_up
+    from ultraedit.reproduce.estimates import seconds
     from ultraedit.reproduce.steps import Run
 
     settings = dict(step.settings) if isinstance(step, Run) else {}
@@ -304,7 +365,8 @@ def _step(step: Step, out: Path) -> dict[str, Any]:
     words += [f"{name}={value}" for name, value in options if name != "net"]
     of = ", ".join(word.rpartition("/")[2] for word in words)
     status = "given up" if given_up(step, out) else step.status(out)
-    return {"place": step.place, "status": status, "of": of, "settings": settings}
+    found = {"place": step.place, "status": status, "of": of, "settings": settings}
+    return found | {"seconds": seconds(step)}
 
 
 add(app, "list", list_all)
