@@ -20,7 +20,10 @@ from ultraedit.types import Observer
 
 Status = Literal["done", "interrupted", "to do"]
 
-DATA, NETS, RUNS, ABILITY = "data", "nets", "runs", "ability"
+EDITING = ("editor", "options", "corpus", "corpus_samples", "evaluate_at", "save_model")
+"""Settings of a run on which the questions to the unedited model do not depend, nor its answers."""
+
+DATA, NETS, RUNS, ABILITY, UNEDITED = "data", "nets", "runs", "ability", "unedited"
 """Folders of a reproduction, beside those of its tables and figures."""
 
 
@@ -162,6 +165,12 @@ class Run:
         finally:
             journal.close()
 
+    @property
+    def told(self) -> str:
+        """The file of what the unedited model says to its questions, as to those of other runs."""
+        settings = {n: v for n, v in _identity(self.settings).items() if n not in EDITING}
+        return f"{UNEDITED}/{slug(Path(self.settings['model']).name, digest(settings))}.json"
+
     def located(self, out: Path) -> dict[str, Any]:
         """Its settings with the files that the reproduction makes where they are."""
         settings = dict(self.settings)
@@ -182,7 +191,8 @@ class Run:
         if self.status(out) == "interrupted":
             workflow.resume(folder, observer)
         else:
-            workflow.run(make_config(self.located(out)), folder, observer)
+            told = out / self.told
+            workflow.run(make_config(self.located(out)), folder, observer, told=told)
 
 
 @dataclass(frozen=True)

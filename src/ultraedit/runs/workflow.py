@@ -17,10 +17,11 @@ from ultraedit.config import RunConfig, make_config
 from ultraedit.editors import find_editor, make_editor
 from ultraedit.editors._trained import Trained
 from ultraedit.errors import DataError
+from ultraedit.evaluate import Evaluation
 from ultraedit.lifelong import Progress, Stopped, keep_freed_memory
 from ultraedit.monitors import Guard, make_watch
 from ultraedit.perplexity import read_text
-from ultraedit.runs import made
+from ultraedit.runs import made, unedited
 from ultraedit.runs.concluding import conclude, refuse_interrupted, summarize
 from ultraedit.runs.lengths import check_lengths
 from ultraedit.runs.opening import open_host
@@ -51,7 +52,13 @@ class RunResult:
     folder: Path
 
 
-def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunResult:
+def run(
+    config: RunConfig,
+    out: Path,
+    observer: Observer | None = None,
+    *,
+    told: Path | None = None,
+) -> RunResult:
     """Do a run and leave its folder.
 
     What can be checked without the model is checked first. The folder and the settings exist
@@ -61,6 +68,8 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
         config: The settings.
         out: The run folder, new or empty.
         observer: Told how far the run is.
+        told: File of what the unedited model says to these questions, so that several runs ask it
+            once: read where it is there, written where it is not. None asks it.
 
     Raises:
         UltraEditError: If a setting, the data or the model cannot be used, or the folder cannot
@@ -82,7 +91,7 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
     folder = RunFolder.create(out, values, _job_settings(config))
     try:
         folder.write_json(CONFIG, resolved)
-        return _work(folder, config, settings, source, observer)
+        return _work(folder, config, settings, source, observer, told)
     except BaseException:
         if not folder.begun:
             folder.discard()
@@ -209,6 +218,7 @@ def _work(
     settings: Settings,
     source: Source,
     observer: Observer,
+    told: Path | None = None,
 ) -> RunResult:
     """Do what is left of the newest job, and leave its results."""
     keep_freed_memory()
@@ -224,6 +234,8 @@ def _work(
         host.second_moment(next(iter(host.modules)))  # Now: it would break the bar of the edits.
     if config.trunk and host.trunk is None:
         host.use_trunk(for_edits=False)  # a turn that is computed again has no trunk
+    if told is not None:
+        unedited.take(told, folder)
     before = folder.before()
     stands: Progress | None = None
 
@@ -241,6 +253,12 @@ def _work(
         folder.rollback(progress.turns, Carried(host.weights.changes, progress.state), why)
         stands = progress
         return progress
+
+    def asked(said: Evaluation) -> None:
+        """Keep what the unedited model says."""
+        folder.keep_before(said)
+        if told is not None:
+            unedited.keep(told, folder, said)
 
     def settle() -> None:
         if stands is not None:
@@ -268,7 +286,7 @@ def _work(
             done=journal.edits_of_job(),
             first_turn=journal.job().first_turn,
             before=before,
-            asked=folder.keep_before,
+            asked=asked,
             start=start,
             newest=journal.newest,
             watch=watch,
