@@ -1,4 +1,4 @@
-"""General ability: how a model does on tasks that no edit is about, by EleutherAI's harness."""
+"""General ability: tasks that no edit is about, by EleutherAI's harness, and ordinary text."""
 
 from ultraedit.ability.measuring import (
     Settings,
@@ -7,15 +7,19 @@ from ultraedit.ability.measuring import (
     of_model,
     of_run,
     require_harness,
+    require_tasks,
 )
+from ultraedit.ability.reading import READING
 from ultraedit.ability.tasks import LOCAL_TASKS
 
 __all__ = [
     "LOCAL_TASKS",
+    "READING",
     "Settings",
     "TaskScore",
     "measure",
     "of_model",
     "of_run",
     "require_harness",
+    "require_tasks",
 ]

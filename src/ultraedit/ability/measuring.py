@@ -13,6 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ultraedit.ability.reading import (
+    NEXT_TOKEN,
+    READING,
+    TEXT,
+    Unedited,
+    last_word,
+    next_token,
+    read_passages,
+)
 from ultraedit.ability.tasks import LOCAL_TASKS, METRIC, build
 from ultraedit.errors import ConfigError, UltraEditError, did_you_mean
 from ultraedit.types import Nobody, Observer
@@ -49,7 +58,9 @@ class Settings:
             ConfigError: If there is no task, or a number is too small.
         """
         if not self.tasks:
-            raise ConfigError(f"No task is named. Name some of {', '.join(LOCAL_TASKS)}.")
+            raise ConfigError(
+                f"No task is named. Name some of {', '.join((*LOCAL_TASKS, *READING))}."
+            )
         for name in ("limit", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -71,6 +82,8 @@ class TaskScore:
     """Whether the rows came from the data folder."""
     prompt: str | None
     """The first question as the model read it, with its examples."""
+    divergence: float | None = None
+    """Mean KL from the unedited model's distributions, in nats per token, where it is measured."""
 
 
 def require_harness() -> None:
@@ -85,8 +98,21 @@ def require_harness() -> None:
         raise ConfigError(f"General ability needs lm-eval. Install it with: {INSTALL}.")
 
 
+def require_tasks(names: Sequence[str]) -> None:
+    """Check that the harness is installed, if any task is one of its own.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    if any(name not in READING for name in names):
+        require_harness()
+
+
 def measure(
-    language_model: LanguageModel, settings: Settings, observer: Observer | None = None
+    language_model: LanguageModel,
+    settings: Settings,
+    observer: Observer | None = None,
+    unedited: Unedited | None = None,
 ) -> dict[str, TaskScore]:
     """Measure a model as it stands in memory.
 
@@ -97,6 +123,7 @@ def measure(
         language_model: The model.
         settings: What to measure.
         observer: Told of each task.
+        unedited: Holds the model as it was before any edit, for what is measured against that.
 
     Returns:
         The scores by task.
@@ -105,8 +132,45 @@ def measure(
         ConfigError: If the harness is not installed, or knows no such task.
         DataError: If the rows of a local task cannot be read.
     """
-    require_harness()
     observer = observer or Nobody()
+    found = {}
+    for name in settings.tasks:
+        if name in READING:
+            observer.stage(f"Measuring {name}")
+            found[name] = _read_text(language_model, name, settings, unedited)
+    if len(found) < len(settings.tasks):
+        found |= _ask(language_model, settings, observer)
+    return {name: found[name] for name in settings.tasks}
+
+
+def _read_text(
+    language_model: LanguageModel, name: str, settings: Settings, unedited: Unedited | None
+) -> TaskScore:
+    """How the model reads ordinary text."""
+    if settings.root is None:
+        raise ConfigError(f"The task {name} needs --data-root, a data folder with {TEXT}.")
+    passages = read_passages(settings.root)
+    if name == NEXT_TOKEN:
+        read = next_token(language_model, passages, unedited)
+    else:
+        read = last_word(language_model, passages)
+    return TaskScore(
+        score=read.score,
+        stderr=read.stderr,
+        metric=METRIC,
+        questions=read.questions,
+        shots=0,
+        local=True,
+        prompt=None,
+        divergence=read.divergence,
+    )
+
+
+def _ask(
+    language_model: LanguageModel, settings: Settings, observer: Observer
+) -> dict[str, TaskScore]:
+    """Let the harness ask its tasks."""
+    require_harness()
     with _quiet(), _random_kept():
         from lm_eval.models.huggingface import HFLM
 
@@ -118,6 +182,8 @@ def measure(
         )
     found = {}
     for name in settings.tasks:
+        if name in READING:
+            continue
         observer.stage(f"Measuring {name}")
         with _quiet(), _random_kept():
             found[name] = _measure(asked, name, settings)
@@ -136,7 +202,7 @@ def _measure(asked: Any, name: str, settings: Settings) -> TaskScore:
         task, manager = name, TaskManager()
         if name not in manager.all_tasks:
             raise ConfigError(
-                f"lm-eval has no task {name!r}. {did_you_mean(name, LOCAL_TASKS)} "
+                f"lm-eval has no task {name!r}. {did_you_mean(name, (*LOCAL_TASKS, *READING))} "
                 "Those with a local file need --data-root."
             )
     try:
@@ -218,7 +284,7 @@ def of_model(
     """
     from ultraedit import models
 
-    require_harness()
+    require_tasks(settings.tasks)
     observer = observer or Nobody()
     observer.stage("Loading the model")
     loaded = models.load(name, dtype=dtype, device=device)
@@ -238,14 +304,14 @@ def of_run(path: Path, settings: Settings, observer: Observer | None = None) -> 
     from ultraedit.runs.replay import restore
     from ultraedit.store import JOURNAL, Journal
 
-    require_harness()
+    require_tasks(settings.tasks)
     observer = observer or Nobody()
     journal = Journal.open(path / JOURNAL)
     try:
         host, found = open_host(journal, observer)
         progress = restore(host, found.editor, journal, observer=observer)
         with host.viewed(found.editor, progress.state):
-            scores = measure(host.language_model, settings, observer)
+            scores = measure(host.language_model, settings, observer, host.weights.unedited)
         return _object(scores, settings, model=path.name, turn=progress.turns)
     finally:
         journal.close()
@@ -257,7 +323,7 @@ def _object(
     return {
         "model": model,
         "turn": turn,
-        "harness": f"lm-eval {version('lm-eval')}",
+        "harness": f"lm-eval {version('lm-eval')}" if set(scores) - set(READING) else None,
         "limit": settings.limit,
         "tasks": {name: asdict(score) for name, score in scores.items()},
     }

@@ -31,7 +31,8 @@ Ids = Annotated[
     list[str],
     typer.Argument(
         metavar="ID...",
-        help="Tables and figures, such as table4 or figure1; all for every one.",
+        help="Tables and figures, such as table4 or figure1; all for every one of the paper, long "
+        "for the comparisons at length.",
         show_default=False,
     ),
 ]
@@ -129,9 +130,9 @@ def list_all(json: o.Json = False) -> None:
       ultraedit reproduce list
       ultraedit reproduce list --json
     """
-    from ultraedit.reproduce import ARTEFACTS
+    from ultraedit.reproduce import ARTEFACTS, LONG
 
-    rows = [_facts(each) for each in ARTEFACTS.values()]
+    rows = [_facts(each) for each in (*ARTEFACTS.values(), *LONG.values())]
     if json:
         _output.write_json(rows)
     else:
@@ -340,6 +341,7 @@ def _plan(
 
 
 def _facts(artefact: Artefact) -> dict[str, Any]:
+    from ultraedit.reproduce import LONG
     from ultraedit.reproduce.published import published
 
     runs: list[Wanted] = list(artefact.wanted())
@@ -350,7 +352,7 @@ def _facts(artefact: Artefact) -> dict[str, Any]:
         "models": list(dict.fromkeys(each.model for each in runs)),
         "methods": list(dict.fromkeys(each.method for each in runs)),
         "datasets": list(dict.fromkeys(each.dataset for each in runs)),
-        "published": published(artefact.id).source,
+        "published": None if artefact.id in LONG else published(artefact.id).source,
     }
 
 

@@ -49,7 +49,8 @@ class Ability:
         """By task what `ability.TaskScore` holds."""
         from ultraedit.ability import measure
 
-        found = measure(self._host.language_model, self._settings)
+        unedited = self._host.weights.unedited
+        found = measure(self._host.language_model, self._settings, unedited=unedited)
         return {name: asdict(score) for name, score in found.items()}
 
 
@@ -142,8 +143,8 @@ def make_watch(
 
 
 def _ability(config: RunConfig) -> Settings:
-    from ultraedit.ability import Settings, require_harness
+    from ultraedit.ability import Settings, require_tasks
 
-    require_harness()
+    require_tasks(config.ability)
     root = None if config.ability_data is None else Path(config.ability_data)
     return Settings(tasks=config.ability, root=root, limit=config.ability_limit)

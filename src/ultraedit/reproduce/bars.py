@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ultraedit.report.figures import BEFORE, COLOURS, draw
+from ultraedit.report.figures import BEFORE, COLOURS, INK, draw
 from ultraedit.reproduce.bench import Bench, Unavailable
 from ultraedit.reproduce.book import Book, Value
-from ultraedit.reproduce.measuring import Measure
+from ultraedit.reproduce.measuring import Measure, Tasks
 from ultraedit.reproduce.names import Wanted, label, row_label
 from ultraedit.reproduce.published import published
 from ultraedit.reproduce.rendering import Rendered, notes
@@ -17,6 +17,9 @@ from ultraedit.reproduce.sheet import Cell, Rows, Sheet, cell
 from ultraedit.reproduce.steps import Step
 
 TASKS = ("sst2", "mmlu", "mrpc", "nli")
+
+CHANCE = {"sst2": 50.0, "mmlu": 25.0, "mrpc": 50.0, "nli": 50.0}
+"""Percent that guessing gets. Nobody guesses a word of ordinary text."""
 
 
 @dataclass(frozen=True)
@@ -41,32 +44,38 @@ class Bars:
                     run = bench.run(wanted)
                 except Unavailable:
                     continue
-                yield self._vanilla(bench)
-                yield Measure(bench.ability(), run=run)
+                for tasks in _measured(bench):
+                    yield Measure(tasks, model=bench.model(self.model))
+                    yield Measure(tasks, run=run)
 
     def render(self, book: Book) -> Rendered:
         """The figure and its numbers."""
         paper = published(self.id)
+        groups = _measured(book.bench)
+        names = [name for tasks in groups for name in tasks.names]
         rows: list[tuple[str, list[tuple[Value | None, Value | None]]]] = []
-        rows.append(("Vanilla", self._scores(book, self._vanilla(book.bench), "Vanilla")))
+        model = book.bench.model(self.model)
+        vanilla = [Measure(tasks, model=model) for tasks in groups]
+        rows.append(("Vanilla", self._scores(book, vanilla, "Vanilla")))
         for wanted in self.wanted():
             run = book.run(wanted)
             if run is None:
-                found: list[tuple[Value | None, Value | None]] = [(None, None)] * len(TASKS)
+                found: list[tuple[Value | None, Value | None]] = [(None, None)] * len(names)
             else:
-                found = self._scores(book, Measure(book.bench.ability(), run=run), str(wanted))
+                measures = [Measure(tasks, run=run) for tasks in groups]
+                found = self._scores(book, measures, str(wanted))
             untrained = book.bench.untrained(wanted.method)
             rows.append((row_label(wanted.method, untrained=untrained), found))
         sheet = Sheet(
             self.id,
             self.title,
             "Method",
-            tuple((label(task), ("accuracy", "s.e.")) for task in TASKS),
+            tuple((label(task), ("accuracy", "s.e.")) for task in names),
             (("", _cells(rows)),),
             paper.source,
-            (*paper.notes, *self._asked(book), *notes(book, list(self.wanted()))),
+            (*paper.notes, *self._asked(book), _chance(), *notes(book, list(self.wanted()))),
         )
-        return Rendered(sheet, _picture(rows))
+        return Rendered(sheet, _picture(names, rows))
 
     def _vanilla(self, bench: Bench) -> Measure:
         return Measure(bench.ability(), model=bench.model(self.model))
@@ -83,19 +92,29 @@ class Bars:
         yield f"Questions of {found['harness']}: {', '.join(told)}."
 
     def _scores(
-        self, book: Book, measure: Measure, name: str
+        self, book: Book, measures: Sequence[Measure], name: str
     ) -> list[tuple[Value | None, Value | None]]:
         """Score and standard error of each task, in percent."""
-        if measure.status(book.bench.out) != "done":
-            book.missing[f"general ability, {name}"] = "not measured yet"
-        folder, _, file = measure.place.rpartition("/")
-        return [
-            (
-                book.number(folder, file, f"tasks.{task}.score", 100),
-                book.number(folder, file, f"tasks.{task}.stderr", 100),
-            )
-            for task in TASKS
-        ]
+        found = []
+        for measure in measures:
+            if measure.status(book.bench.out) != "done":
+                book.missing[f"general ability, {name}"] = "not measured yet"
+            folder, _, file = measure.place.rpartition("/")
+            for task in measure.tasks.names:
+                score = book.number(folder, file, f"tasks.{task}.score", 100)
+                found.append((score, book.number(folder, file, f"tasks.{task}.stderr", 100)))
+        return found
+
+
+def _measured(bench: Bench) -> list[Tasks]:
+    """The paper's tasks, and where they are measured those of ordinary text."""
+    reading = bench.reading()
+    return [bench.ability(), *([] if reading is None else [reading])]
+
+
+def _chance() -> str:
+    told = (f"{label(task)} {chance:g}" for task, chance in CHANCE.items())
+    return f"Guessing gets {', '.join(told)} %; the short lines are drawn there."
 
 
 def _cells(rows: Sequence[tuple[str, list[tuple[Value | None, Value | None]]]]) -> Rows:
@@ -106,12 +125,14 @@ def _cells(rows: Sequence[tuple[str, list[tuple[Value | None, Value | None]]]]) 
     return tuple(found)
 
 
-def _picture(rows: Sequence[tuple[str, list[tuple[Value | None, Value | None]]]]) -> bytes:
+def _picture(
+    names: Sequence[str], rows: Sequence[tuple[str, list[tuple[Value | None, Value | None]]]]
+) -> bytes:
     def paint(figure: Any) -> None:
         place = figure.subplots()
         width = 0.85 / len(rows)
         for number, (name, scores) in enumerate(rows):
-            at = [task + (number - (len(rows) - 1) / 2) * width for task in range(len(TASKS))]
+            at = [task + (number - (len(rows) - 1) / 2) * width for task in range(len(names))]
             heights = [value.number if value else 0.0 for value, _ in scores]
             errors = [error.number if error else 0.0 for _, error in scores]
             colour = BEFORE if number == 0 else COLOURS[(number - 1) % len(COLOURS)]
@@ -126,7 +147,11 @@ def _picture(rows: Sequence[tuple[str, list[tuple[Value | None, Value | None]]]]
                 hatch=hatch,
                 ecolor="#555555",
             )
-        place.set_xticks(range(len(TASKS)), [label(task) for task in TASKS])
+        for at_task, task in enumerate(names):
+            if task in CHANCE:
+                ends = (at_task - 0.46, at_task + 0.46)
+                place.hlines(CHANCE[task], *ends, color=INK, linestyle="--", linewidth=1)
+        place.set_xticks(range(len(names)), [label(task) for task in names])
         place.tick_params(axis="x", length=0)
         place.set_ylim(0, 105)
         place.set_title("Accuracy and standard error, %")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ultraedit.ability.reading import READING, TEXT
 from ultraedit.editors import EDITORS, official_option
 from ultraedit.errors import ConfigError, DataError, did_you_mean
 from ultraedit.reproduce.facts import Facts, demo_facts, find_facts
@@ -162,6 +163,12 @@ class Bench:
             self.device,
             self.dtype,
         )
+
+    def reading(self) -> Tasks | None:
+        """The tasks that ordinary text is enough for; None where they are not measured here."""
+        if not self.scale.reading or self.root is None or not (self.root / TEXT).is_file():
+            return None
+        return Tasks(READING, self.root, None, self.device, self.dtype)
 
     def _facts(self, method: Method, dataset: str) -> Facts:
         if method.editor not in EDITORS:

@@ -13,6 +13,7 @@ from ultraedit.reproduce.book import Book
 from ultraedit.reproduce.cases_table import CasesTable
 from ultraedit.reproduce.curves import Curves, Panel
 from ultraedit.reproduce.kinds_table import KindsTable
+from ultraedit.reproduce.long import LONG
 from ultraedit.reproduce.modules_table import ModulesTable
 from ultraedit.reproduce.names import DATASETS, METHODS, MODELS, Wanted
 from ultraedit.reproduce.rendering import Rendered
@@ -200,22 +201,25 @@ ARTEFACTS: Mapping[str, Artefact] = MappingProxyType({each.id: each for each in 
 
 
 def find_artefacts(ids: tuple[str, ...]) -> list[Artefact]:
-    """Look plans up; ``all`` is every one.
+    """Look plans up; ``all`` is every one of the paper, ``long`` every comparison at length.
 
     Raises:
         ConfigError: If there is none of such an ID.
     """
     if ids == ("all",):
         return list(_ALL)
+    if ids == ("long",):
+        return list(LONG.values())
+    known = {**ARTEFACTS, **LONG}
     for id in ids:
         if id == "figure3":
             raise ConfigError("figure3 is the drawing docs/workflow.svg: there is nothing to run.")
-        if id not in ARTEFACTS:
+        if id not in known:
             raise ConfigError(
-                f"The paper has no {id!r} to run. {did_you_mean(id, ARTEFACTS)} "
+                f"The paper has no {id!r} to run. {did_you_mean(id, known)} "
                 "Run `ultraedit reproduce list`."
             )
-    return [ARTEFACTS[id] for id in ids]
+    return [known[id] for id in ids]
 
 
 def choose(artefact: Artefact, only: tuple[str, ...]) -> frozenset[Wanted]:

@@ -130,6 +130,8 @@ _OTHERS = {
     "mmlu": "MMLU",
     "mrpc": "MRPC",
     "nli": "NLI",
+    "next-token": "next token",
+    "last-word": "last word",
 }
 
 

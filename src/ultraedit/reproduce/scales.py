@@ -73,6 +73,10 @@ class Scale:
     read: str | None = None
     """Text whose perplexity is measured then, a file of the data folder."""
 
+    reading: bool = False
+    """Whether it is measured how the models read ordinary text, where small ones have an ability to
+    lose."""
+
     seeds: int = 1
     """Orders of the edits in which quick editors are run by the comparison at length."""
 
@@ -158,6 +162,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
                 model_limits={_GEMMA: 1_000},
                 free_answers=100,
                 read="text/wikitext2_valid.txt",
+                reading=True,
                 seeds=3,
             ),
             Scale(
@@ -174,6 +179,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
                 corpus="wikimedia/wikipedia:20231101.en/train-00000-of-00041.parquet",
                 corpus_samples=100_000,
                 score_sample=100_000,
+                reading=True,
             ),
         )
     }
