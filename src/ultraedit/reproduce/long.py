@@ -51,11 +51,12 @@ COLUMNS: Groups = (
     (
         "teacher-forced, %",
         (
-            *("efficacy", "95 %", "over seeds", "generalization", "95 %", "specificity"),
-            *("agreement", "95 %", "over seeds"),
+            *("efficacy", "efficacy 95 %", "efficacy over seeds"),
+            *("generalization", "generalization 95 %", "specificity"),
+            *("agreement", "agreement 95 %", "agreement over seeds"),
         ),
     ),
-    ("exact, free generation, %", ("plain", "95 %", "rephrased", "chat", "chat rephrased")),
+    ("exact, free generation, %", ("plain", "plain 95 %", "rephrased", "chat", "chat rephrased")),
     ("", ("perplexity", "s / 100 edits", "GiB")),
     ("ordinary text", ("next token, %", "KL, nats", "last word, %")),
 )
@@ -313,15 +314,20 @@ def _cost(book: Book, mark: Mark, edits: int) -> tuple[Value | None, Value | Non
 def _between(mark: Mark, name: str) -> Cell:
     """The interval of a score, as text."""
     found = mark.interval(name)
-    return Cell(None if found is None else f"{found[0]:.1f} to {found[1]:.1f}")
+    if found is None:
+        return Cell(None)
+    source = Source(mark.run.place, RECORDS, f"{mark.line}:intervals.{name}")
+    return Cell(f"{found[0]:.1f} to {found[1]:.1f}", None, (source,))
 
 
 def _over_seeds(found: Sequence[Mark], field: str) -> Cell:
     """Least and largest value over the orders of the facts, as text; of one order nothing."""
-    values = [value.number for each in found if (value := each.number(field)) is not None]
+    values = [value for each in found if (value := each.number(field)) is not None]
     if len(values) < 2:
         return Cell(None)
-    return Cell(f"{min(values):.1f} to {max(values):.1f} ({len(values)})")
+    numbers = [value.number for value in values]
+    sources = tuple(source for value in values for source in value.sources)
+    return Cell(f"{min(numbers):.1f} to {max(numbers):.1f} ({len(numbers)})", None, sources)
 
 
 def _reading_of(book: Book, run: Run, mark: int) -> tuple[Cell, ...]:
