@@ -12,7 +12,7 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._help import add, group
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError
+from ultraedit.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from ultraedit.reproduce import Artefact, Bench, Outcome, Step
@@ -160,6 +160,106 @@ def show(
     bench = _bench(scale, model, data_root, out, protocol=protocol, edits=edits)
     steps, left_out = _plan(bench, ids, only)
     _show(bench, steps, left_out, json=json)
+
+
+def tune(
+    ids: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ID...",
+            help="Comparisons at length, such as long-zsre; long for all of them.",
+            show_default=False,
+        ),
+    ],
+    scale: ScaleName = "long",
+    model: Models = None,
+    data_root: DataRoot = None,
+    editor: Annotated[
+        list[str] | None,
+        o._option(
+            "--editor",
+            o.WHAT,
+            "Search for this editor alone. May be repeated; all that have a space unless given.",
+            "NAME",
+        ),
+    ] = None,
+    dtype: o.Dtype = None,
+    device: o.Device = None,
+    workers: WorkersOption = None,
+    dry_run: o.DryRun = False,
+    out: Out = None,
+    json: o.Json = False,
+) -> None:
+    r"""Choose the settings of every editor by 12 trials each, on rows that no table scores.
+
+    Examples:
+      ultraedit reproduce tune long-zsre --dry-run
+      ultraedit reproduce tune long-zsre --editor lora --workers 2
+
+    The trials are drawn from a declared space and are runs like others, over rows 5,001 to 5,060 in
+    turns of 20. What is best by the harmonic mean of efficacy, generalization and agreement is what
+    `reproduce run` then takes at the scale long. All trials are in trials/ of the reproduction.
+    """
+    from ultraedit.reproduce import LONG, carry_out, find_artefacts, ordered
+    from ultraedit.reproduce.long import Long, trial_runs
+    from ultraedit.reproduce.search import FOLDER, SPACE, best, collect, name_of, write
+    from ultraedit.reproduce.workers import carry_out_together, read_workers
+
+    for name in editor or ():
+        if name not in SPACE:
+            raise ConfigError(f"There is no search for {name!r}. {did_you_mean(name, SPACE)}")
+    bench = _bench(scale, model, data_root, out, dtype or "auto", device or "auto")
+    together = None if workers is None else read_workers(workers)
+    plans = [each for each in find_artefacts(tuple(ids)) if isinstance(each, Long)]
+    if not plans:
+        raise ConfigError(
+            f"A search is of a comparison at length, got {', '.join(ids)}. Give one of "
+            f"{', '.join(LONG)}."
+        )
+    trials = {
+        plan.id: {n: t for n, t in trial_runs(plan, bench).items() if not editor or n in editor}
+        for plan in plans
+    }
+    every = [run for of in trials.values() for runs in of.values() for _, run in runs]
+    steps: list[Step] = list(ordered(every))
+    if dry_run:
+        _show(bench, steps, {}, json=json)
+        return
+    _announce(bench, steps)
+    if together is not None:
+        outcome = carry_out_together(steps, bench.out, together)
+    else:
+        with progress() as observer:
+            outcome = carry_out(steps, bench.out, observer)
+    result: dict[str, Any] = {}
+    for plan in plans:
+        found = {n: collect(runs, bench.out) for n, runs in trials[plan.id].items()}
+        path = bench.out / FOLDER / name_of(bench.model(plan.model), plan.dataset)
+        write(found, path)
+        result[plan.id] = {"file": str(path), "best": {n: best(rows) for n, rows in found.items()}}
+    if json:
+        _output.write_json(result)
+    else:
+        _show_best(result)
+    for place, why in outcome.failed.items():
+        _output.message(f"{place} could not be made: {why}")
+
+
+def _show_best(result: dict[str, Any]) -> None:
+    """Print what was chosen for each editor."""
+    for id, each in result.items():
+        rows = [
+            (
+                name,
+                "-" if row is None else f"{100 * row['objective']:.1f}",
+                "-"
+                if row is None
+                else ", ".join(f"{n}={v}" for n, v in row["options"].items()) or "as it is",
+            )
+            for name, row in each["best"].items()
+        ]
+        _output.table(("editor", "mean, %", f"settings, {id}"), rows, right=["mean, %"])
+        _output.line(each["file"])
 
 
 def _show(bench: Bench, steps: list[Step], left_out: dict[str, str], *, json: bool) -> None:
@@ -374,3 +474,4 @@ def _step(step: Step, out: Path) -> dict[str, Any]:
 add(app, "list", list_all)
 add(app, "show", show)
 add(app, "run", run)
+add(app, "tune", tune)

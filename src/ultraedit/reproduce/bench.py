@@ -15,6 +15,7 @@ from ultraedit.reproduce.facts import Facts, demo_facts, find_facts
 from ultraedit.reproduce.measuring import Tasks
 from ultraedit.reproduce.names import METHODS, MODELS, Method, Wanted
 from ultraedit.reproduce.scales import Scale
+from ultraedit.reproduce.search import chosen
 from ultraedit.reproduce.steps import Build, Cases, Run, Shuffled, Step, Train
 
 
@@ -91,6 +92,7 @@ class Bench:
         facts = self._facts(method, wanted.dataset)
         edits = self.edits_of(wanted)
         settings = self._settings(wanted.model, method, edits)
+        settings["options"] = {**settings["options"], **self.searched(wanted)}
         build = self._build(facts) if facts.to_build else None
         made: list[str] = []
         needs: list[Step] = []
@@ -120,6 +122,18 @@ class Bench:
             model=self.model(wanted.model),
         )
         return min(each for each in (most, self.edits, wanted.edits) if each is not None)
+
+    def searched(self, wanted: Wanted) -> Mapping[str, Any]:
+        """What the search chose for the editor of a row; nothing where that is not for this row.
+
+        A row that is defined by a value which was searched keeps its own.
+        """
+        if not self.scale.searched:
+            return {}
+        method = METHODS[wanted.method]
+        found = chosen(method.editor, self.model(wanted.model), wanted.dataset, self.out) or {}
+        own = method.options.keys() - {"protocol"}
+        return {} if own & found.keys() else found
 
     def marks(self, edits: int) -> list[int]:
         """Numbers of edits after which a run of some length is scored, its end the last."""

@@ -7,7 +7,7 @@ each number of edits, and a plot of what was written against what was kept.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ultraedit.report.figures import COLOURS, MUTED, RULE, draw
@@ -17,6 +17,7 @@ from ultraedit.reproduce.estimates import seconds
 from ultraedit.reproduce.measuring import Measure
 from ultraedit.reproduce.names import METHODS, Wanted, label, row_label
 from ultraedit.reproduce.rendering import Rendered, notes
+from ultraedit.reproduce.search import SPACE, chosen, trial, trials_of
 from ultraedit.reproduce.sheet import Cell, Groups, Rows, Sheet, cell
 from ultraedit.reproduce.steps import Run, Step
 
@@ -176,7 +177,11 @@ class Long:
             COLUMNS,
             tuple(blocks),
             NO_PAPER,
-            (*self._told(), *notes(book, wanted, lambda each: self._finished(book, each))),
+            (
+                *self._told(),
+                *self._searched(book.bench),
+                *notes(book, wanted, lambda each: self._finished(book, each)),
+            ),
         )
         return Rendered(sheet, _picture(_ends(plots)))
 
@@ -265,6 +270,22 @@ class Long:
                     book.missing[label(each.method)] = so_far
             except Unavailable as error:
                 book.missing[label(each.method)] = str(error)
+
+    def _searched(self, bench: Bench) -> Iterator[str]:
+        """Whose settings the search chose, and whose are those out of the box."""
+        model, editors = bench.model(self.model), {METHODS[m].editor: m for m in self.methods}
+        known = {
+            editor: chosen(editor, model, self.dataset, bench.out) is not None
+            for editor in editors
+            if editor in SPACE
+        }
+        for found, text in (
+            (True, "Settings chosen by the search of `reproduce tune`, 12 trials each"),
+            (False, "Not searched yet, settings as they are out of the box"),
+        ):
+            names = [editor for editor, searched in known.items() if searched == found]
+            if names and bench.scale.searched:
+                yield f"{text}: {', '.join(names)}."
 
     @staticmethod
     def _told() -> Iterator[str]:
@@ -441,6 +462,28 @@ def _error(value: Value, between: tuple[float, float] | None) -> list[list[float
         return None
     below, above = value.number - between[0], between[1] - value.number
     return [[max(0.0, below)], [max(0.0, above)]]
+
+
+def trial_runs(plan: Long, bench: Bench) -> dict[str, list[tuple[dict[str, Any], Run]]]:
+    """Options and run of each trial of every editor of a comparison, as far as it can be made.
+
+    Args:
+        plan: The comparison.
+        bench: The scale; what an earlier search chose is left aside.
+    """
+    plain = replace(bench, scale=replace(bench.scale, searched=False))
+    found: dict[str, list[tuple[dict[str, Any], Run]]] = {}
+    for wanted in plan.wanted():
+        editor = METHODS[wanted.method].editor
+        if editor in SPACE and editor not in found:
+            try:
+                run, facts = plain.run(wanted), plain.facts(wanted.dataset)
+            except Unavailable:
+                continue
+            found[editor] = [
+                (options, trial(run, facts.path, options)) for options in trials_of(editor)
+            ]
+    return found
 
 
 LONG: dict[str, Long] = {

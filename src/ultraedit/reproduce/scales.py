@@ -77,6 +77,9 @@ class Scale:
     """Whether it is measured how the models read ordinary text, where small ones have an ability to
     lose."""
 
+    searched: bool = False
+    """Whether editors have the settings that `reproduce tune` chose for them, where it did."""
+
     seeds: int = 1
     """Orders of the edits in which quick editors are run by the comparison at length."""
 
@@ -163,6 +166,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
                 free_answers=100,
                 read="text/wikitext2_valid.txt",
                 reading=True,
+                searched=True,
                 seeds=3,
             ),
             Scale(
