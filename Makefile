@@ -34,10 +34,11 @@ test-all: $(STAMP) ## the suite with its slow parts
 test-sweep: $(STAMP) ## a fault between any two statements of a run: an hour
 	$(BIN)/python -m pytest -m sweep
 
-check: $(STAMP) ## formatting, lint, types
+check: $(STAMP) ## formatting, lint, types, and who imports whom
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 fmt: $(STAMP) ## format and mend what can be mended
 	$(BIN)/ruff format .

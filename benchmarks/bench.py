@@ -165,11 +165,11 @@ def _measure(program: str, model: str, dtype: str, file: str, turns: int) -> dic
 def _run_ours(
     language_model: Any, modules: dict[str, Any], eta: float, file: str, turns: int
 ) -> dict[str, Any]:
+    from ultraedit.core.types import turns as cut
     from ultraedit.data import read
     from ultraedit.editors.ultraedit import UltraEdit
-    from ultraedit.host import ModelHost
-    from ultraedit.lifelong import MemoryRecorder, keep_freed_memory, run_turns
-    from ultraedit.types import turns as cut
+    from ultraedit.host.host import ModelHost
+    from ultraedit.lifelong.loop import MemoryRecorder, keep_freed_memory, run_turns
 
     keep_freed_memory()
     edits = read(f"zsre:{file}", limit=(turns + 1) * EDITS_PER_TURN)
@@ -193,8 +193,8 @@ def _bound(host: Any, pairs: list[tuple[str, str]]) -> float:
     """Seconds of one forward pass, and of the backward pass down to the lowest edited layer."""
     import torch
 
-    from ultraedit import trace
-    from ultraedit.lifelong import synchronize
+    from ultraedit.host import trace
+    from ultraedit.lifelong.loop import synchronize
 
     model = host.language_model.model
     lowest = model.get_submodule(next(iter(host.modules)))

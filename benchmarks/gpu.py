@@ -230,14 +230,14 @@ def _weights_bytes(language_model: Any) -> int:
 
 def run_ours(shape: str, file: str, edits: int) -> dict[str, Any]:
     """Edit as the program does: a stream of facts, tokenised ahead, a few of them scored."""
-    from ultraedit.checkpoints import Schedule
     from ultraedit.data import read
+    from ultraedit.data.streams import InMemory
     from ultraedit.editors.ultraedit import UltraEdit
-    from ultraedit.host import ModelHost
-    from ultraedit.lifelong import MemoryRecorder, keep_freed_memory
+    from ultraedit.host.host import ModelHost
+    from ultraedit.lifelong.loop import MemoryRecorder, keep_freed_memory
+    from ultraedit.lifelong.session import LifelongJob
+    from ultraedit.lifelong.settings import JobSettings
     from ultraedit.models import find_preset
-    from ultraedit.session import carry_out
-    from ultraedit.stream import InMemory
 
     keep_freed_memory()
     language_model = make_model(shape)
@@ -245,12 +245,14 @@ def run_ours(shape: str, file: str, edits: int) -> dict[str, Any]:
     facts = list(islice(cycle(read(f"zsre:{file}", limit=edits)), edits))
     host = ModelHost(language_model, preset.modules)
     editor, recorder = UltraEdit(eta=preset.eta or 1e-6), MemoryRecorder()
-    schedule = Schedule(edits_per_turn=EDITS_PER_TURN, free_answers=0)
+    settings = JobSettings(edits_per_turn=EDITS_PER_TURN, free_answers=0, control_questions=0)
     warm = InMemory(facts[: 2 * EDITS_PER_TURN], sample=1)
-    carry_out(host, editor, warm, schedule)  # kernels are chosen and loaded in the first turns
+    # Kernels are chosen and loaded in the first turns.
+    LifelongJob(host, editor, warm, settings).run()
     host.weights.reset()
     machine.reset_peak()
-    result = carry_out(host, editor, InMemory(facts, sample=1), schedule, recorder=recorder)
+    source = InMemory(facts, sample=1)
+    result = LifelongJob(host, editor, source, settings, recorder=recorder).run()
     return {
         "edits": edits,
         "edit_seconds": result.progress.seconds,

@@ -182,13 +182,13 @@ def _edit(folder: str, file: str, edits: int, turns: int, streamed: bool) -> dic
 
     import torch
 
+    from ultraedit.core.types import turns as cut
     from ultraedit.data import read
     from ultraedit.editors.ultraedit import UltraEdit
-    from ultraedit.evaluate import evaluate
-    from ultraedit.host import ModelHost
-    from ultraedit.lifelong import MemoryRecorder, run_turns
+    from ultraedit.evaluation.scoring import evaluate
+    from ultraedit.host.host import ModelHost
+    from ultraedit.lifelong.loop import MemoryRecorder, run_turns
     from ultraedit.models import find_preset, load, load_config, load_streamed
-    from ultraedit.types import turns as cut
 
     start = time.perf_counter()
     patterns = find_preset(load_config(folder), "zsre").modules

@@ -65,7 +65,7 @@ def peak_bytes() -> int:
     """Peak memory since `reset_peak`: of the GPU where there is one, else resident."""
     import torch
 
-    from ultraedit.lifelong import peak_memory
+    from ultraedit.lifelong.loop import peak_memory
 
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())

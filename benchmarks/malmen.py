@@ -87,7 +87,7 @@ def measure(form: str) -> dict[str, Any]:
 
 
 def _kernel(keys: Any, pseudo: Any, inputs: Any, outputs: Any) -> tuple[Any, Any, Any]:
-    from ultraedit.editors._hypernet import Pulled
+    from ultraedit.editors.families.hypernetwork import Pulled
     from ultraedit.editors.malmen import MALMEN
 
     editor = MALMEN()

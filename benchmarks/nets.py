@@ -61,7 +61,7 @@ def _train(net: Path, file: Path) -> None:
 
 def _about(net: Path) -> str:
     """What the net says of its training, but where its data lay."""
-    from ultraedit.nets import read_about
+    from ultraedit.core.nets import read_about
 
     training = read_about(net)["training"]
     return json.dumps({key: value for key, value in training.items() if key != "data"})
@@ -69,13 +69,14 @@ def _about(net: Path) -> str:
 
 def _compare(editors: dict[str, dict[str, Any]], file: Path) -> dict[str, dict[str, float]]:
     """Scores by editor, over all edits, each scored right after its own batch."""
+    from ultraedit.core.types import turns
     from ultraedit.data import read
     from ultraedit.editors import make_editor
-    from ultraedit.evaluate import Reference, evaluate
-    from ultraedit.host import ModelHost
-    from ultraedit.lifelong import MemoryRecorder, run_turns
+    from ultraedit.evaluation.outcome import Reference
+    from ultraedit.evaluation.scoring import evaluate
+    from ultraedit.host.host import ModelHost
+    from ultraedit.lifelong.loop import MemoryRecorder, run_turns
     from ultraedit.models import find_preset, load
-    from ultraedit.types import turns
 
     model = load("smollm2")
     host = ModelHost(model, find_preset(model, "zsre").modules)

@@ -55,9 +55,9 @@ def main() -> None:
 
 def _measure(edits: Sequence[Any], size: int, *, subjects: bool) -> dict[str, Any]:
     """Sets of so many facts, asked their own questions until there are enough of these."""
-    from ultraedit.data.general import controls
-    from ultraedit.editors._wise_texts import TEXTS
-    from ultraedit.recall import Facts
+    from ultraedit.data.general_questions import controls
+    from ultraedit.editors.families.unrelated_texts import TEXTS
+    from ultraedit.models.overlays.facts import FactLookup
 
     strangers = [control.prompt for control in controls()]
     counts: dict[str, dict[float, list[bool]]] = {
@@ -70,13 +70,13 @@ def _measure(edits: Sequence[Any], size: int, *, subjects: bool) -> dict[str, An
         some = edits[start : start + size]
         begun = time.perf_counter()
         given = [fact.subject for fact in some] if subjects else ()
-        facts = Facts([fact.prompt for fact in some], TEXTS, given)
+        facts = FactLookup([fact.prompt for fact in some], TEXTS, given)
         indexing = time.perf_counter() - begun
         begun = time.perf_counter()
         for threshold in THRESHOLDS:
 
             def best(
-                question: str, facts: Facts = facts, threshold: float = threshold
+                question: str, facts: FactLookup = facts, threshold: float = threshold
             ) -> list[int]:
                 return [match.fact for match in facts.find(question, k=1, threshold=threshold)]
 

@@ -148,9 +148,9 @@ def _config(place: Path, edits: int, model: str) -> dict[str, Any]:
 
 def _carry_out(config: dict[str, Any], out: Path, watch: Any) -> None:
     """Do a run, or what is left of it."""
-    from ultraedit.config import make_config
     from ultraedit.runs import workflow
-    from ultraedit.store.schema import JOURNAL, is_blank
+    from ultraedit.runs.config import make_config
+    from ultraedit.runs.store.schema import JOURNAL, is_blank
 
     if (out / JOURNAL).exists() and not is_blank(out / JOURNAL):
         workflow.resume(out, watch)
@@ -191,7 +191,7 @@ class _Watch:
             self._begun = (self._made, *_clocks())
 
     def _note(self, mark: int, begun: tuple[int, float, float]) -> None:
-        from ultraedit.lifelong import peak_memory
+        from ultraedit.lifelong.loop import peak_memory
 
         turns = (self._made - begun[0]) / EDITS_PER_TURN
         wall, cpu = _clocks()

@@ -46,15 +46,15 @@ def main() -> None:
 
 def measure(file: Path, dtype: str) -> dict[str, Any]:
     """Run the turns with a journal, then go back."""
+    from ultraedit.core.types import Carried, turns
     from ultraedit.data import read
     from ultraedit.editors.ultraedit import UltraEdit
-    from ultraedit.host import ModelHost
-    from ultraedit.lifelong import keep_freed_memory, run_turns
+    from ultraedit.host.host import ModelHost
+    from ultraedit.lifelong.loop import keep_freed_memory, run_turns
     from ultraedit.models import load
     from ultraedit.runs.replay import restore
-    from ultraedit.store import RunFolder
-    from ultraedit.store.randomness import random_state
-    from ultraedit.types import Carried, turns
+    from ultraedit.runs.store import RunFolder
+    from ultraedit.runs.store.random_state import random_state
 
     keep_freed_memory()
     edits = read(f"zsre:{file}", limit=TURNS * EDITS_PER_TURN)

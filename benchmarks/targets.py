@@ -72,9 +72,9 @@ def search_both_ways(
     """
     import torch
 
+    from ultraedit.core.types import OffsetSearch
     from ultraedit.editors.memit import MEMIT
-    from ultraedit.host import ModelHost
-    from ultraedit.types import OffsetSearch
+    from ultraedit.host.host import ModelHost
 
     host = ModelHost(language_model, [modules])
     editor = MEMIT()
@@ -171,7 +171,7 @@ def _padded(sequences: Sequence[tuple[int, ...]], device: Any) -> tuple[Any, Any
 
 
 def _synchronize() -> None:
-    from ultraedit.lifelong import synchronize
+    from ultraedit.lifelong.loop import synchronize
 
     synchronize()
 

@@ -111,13 +111,13 @@ def _measure(
     trunk: bool,
 ) -> dict[str, Any]:
     """One run. The model is loaded before the clock starts."""
+    from ultraedit.core.types import turns as cut
     from ultraedit.data import read
     from ultraedit.editors.ultraedit import UltraEdit
-    from ultraedit.evaluate import evaluate
-    from ultraedit.host import ModelHost
-    from ultraedit.lifelong import MemoryRecorder, keep_freed_memory, run_turns
+    from ultraedit.evaluation.scoring import evaluate
+    from ultraedit.host.host import ModelHost
+    from ultraedit.lifelong.loop import MemoryRecorder, keep_freed_memory, run_turns
     from ultraedit.models import find_preset, load
-    from ultraedit.types import turns as cut
 
     keep_freed_memory()
     language_model = load(model)

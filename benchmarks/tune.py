@@ -7,7 +7,7 @@
 
 All scores are on the first 500 rows of the data, the same for all three, with the grid's best
 picked on these rows themselves: it is a bound, not something that anyone could have chosen. `tune`
-sees the last rows alone. The grid: all windows of layers of `ultraedit.tune.space`, with the
+sees the last rows alone. The grid: all windows of layers of `ultraedit.tools.tune.space`, with the
 modules of the preset, times `GRID` multiples of the geometric mean of the steps that auto finds
 there in one pass, one step for all modules, as the paper has it, and `FINER` multiples in the
 `CLOSER` sets of modules that came out best. Last, several passes: in the best of these sets and in
@@ -69,20 +69,20 @@ def main() -> None:
 def _bench(options: argparse.Namespace, data: str, *, trunk: bool = True) -> Any:
     from ultraedit.data import read
     from ultraedit.models import load
-    from ultraedit.tune import Bench
+    from ultraedit.tools.tune import TrialRunner
 
     edits = read(data, limit=options.edits)
-    return Bench(load(options.model, dtype=options.dtype), edits, trunk=trunk)
+    return TrialRunner(load(options.model, dtype=options.dtype), edits, trunk=trunk)
 
 
 def _preset(model: Any, facts: str) -> tuple[str, ...]:
-    from ultraedit.session import choose_preset
+    from ultraedit.models import choose_preset
 
     return choose_preset(model, facts, None).modules
 
 
 def _grid(options: argparse.Namespace, data: str, row: dict[str, Any], save: Any) -> None:
-    from ultraedit.tune import module_sets
+    from ultraedit.tools.tune import module_sets
 
     bench = _bench(options, data)
     sets = [_preset(bench.model, options.facts), *module_sets(bench.model.model)]
@@ -104,10 +104,10 @@ def _trials(
     save: Any,
 ) -> None:
     """The trials of a set of modules that are not done yet."""
+    from ultraedit.core.errors import NumericalError
+    from ultraedit.core.types import Nobody
     from ultraedit.editors.ultraedit import UltraEdit
-    from ultraedit.errors import NumericalError
-    from ultraedit.tune import Candidate
-    from ultraedit.types import Nobody
+    from ultraedit.tools.tune import Candidate
 
     rows = len(bench.edits)
     candidate = Candidate(modules)
@@ -136,9 +136,9 @@ def _trials(
 
 def _several(bench: Any, modules: tuple[str, ...], row: dict[str, Any], save: Any) -> None:
     """The trials of a set of modules with several passes that are not done yet."""
+    from ultraedit.core.types import Nobody
     from ultraedit.editors.ultraedit import UltraEdit
-    from ultraedit.tune import Candidate
-    from ultraedit.types import Nobody
+    from ultraedit.tools.tune import Candidate
 
     rows = len(bench.edits)
     for step in STEPS:
@@ -172,14 +172,14 @@ def _known(row: dict[str, Any], modules: tuple[str, ...], multiple: Any) -> Any:
 
 
 def _auto(options: argparse.Namespace, data: str, row: dict[str, Any], save: Any) -> None:
-    from ultraedit.tune import Candidate
+    from ultraedit.tools.tune import Candidate
 
     bench = _bench(options, data)
     row["auto"] = _facts(bench.trial(Candidate(_preset(bench.model, options.facts)), options.edits))
 
 
 def _tune(options: argparse.Namespace, data: str, row: dict[str, Any], save: Any) -> None:
-    from ultraedit.tune import TuneConfig, tune
+    from ultraedit.tools.tune import TuneConfig, tune
 
     config = TuneConfig(model=options.model, data=data, budget=options.budget, dtype=options.dtype)
     with tempfile.TemporaryDirectory() as folder:
@@ -195,7 +195,7 @@ def _tune(options: argparse.Namespace, data: str, row: dict[str, Any], save: Any
 
 def _speed(options: argparse.Namespace, data: str, row: dict[str, Any], save: Any) -> None:
     """Seconds of a trial whose states are at hand, and of the same without a trunk."""
-    from ultraedit.tune import Candidate
+    from ultraedit.tools.tune import Candidate
 
     cached, plain = _bench(options, data), _bench(options, data, trunk=False)
     layers = cached.model.layers

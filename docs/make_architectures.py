@@ -20,12 +20,12 @@ from tests.checkpoints import fp8, logits, mxfp4, other_files, reload, same, ten
 from tests.tiny import toy_tokenizer
 
 from ultraedit import models
-from ultraedit.cli.doctor import examine as examine_model
+from ultraedit.core.errors import UltraEditError
+from ultraedit.core.types import Edit, Nobody
 from ultraedit.editors.ultraedit import UltraEdit
-from ultraedit.errors import UltraEditError
-from ultraedit.models.quiet import quiet
-from ultraedit.session import edit
-from ultraedit.types import Edit, Nobody
+from ultraedit.lifelong.session import edit
+from ultraedit.models.transformers_output import quiet
+from ultraedit.tools.doctor import examine as examine_model
 
 PAGE = Path(__file__).with_name("architectures.md")
 

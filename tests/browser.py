@@ -97,10 +97,14 @@ class Browser:
         os.close(self._from)
 
     def open(self, page: Path, width: int, theme: str, height: int = 900) -> None:
+        """Show an HTML file; see `visit`."""
+        self.visit(page.resolve().as_uri(), width, theme, height)
+
+    def visit(self, address: str, width: int, theme: str, height: int = 900) -> None:
         """Show a page.
 
         Args:
-            page: An HTML file.
+            address: Its address.
             width: Of the window in pixels.
             theme: ``light`` or ``dark``: what the reader's system prefers.
             height: Of the window in pixels.
@@ -115,12 +119,14 @@ class Browser:
         )
         prefers = [{"name": "prefers-color-scheme", "value": theme}]
         self._ask("Emulation.setEmulatedMedia", features=prefers)
-        self._ask("Page.navigate", url=page.resolve().as_uri())
+        self._ask("Page.navigate", url=address)
         self._wait_for("Page.loadEventFired")
 
     def evaluate(self, script: str) -> Any:
-        """What a JavaScript expression comes to."""
-        found = self._ask("Runtime.evaluate", expression=script, returnByValue=True)
+        """What a JavaScript expression comes to, a promise once it is kept."""
+        found = self._ask(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 

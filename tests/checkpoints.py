@@ -147,7 +147,7 @@ def reload(folder: Path, dtype: torch.dtype) -> Any:
     """Load a folder by the class that it names itself, with plain transformers."""
     import transformers
 
-    from ultraedit.models.quiet import quiet
+    from ultraedit.models.transformers_output import quiet
 
     name = json.loads((folder / "config.json").read_text())["architectures"][0]
     with quiet():

@@ -10,7 +10,7 @@ from docs import make_architectures as table
 
 from tests.conftest import ROOT
 from ultraedit.models.aliases import ALIASES
-from ultraedit.models.quiet import quiet
+from ultraedit.models.transformers_output import quiet
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from ultraedit import lifelong
+from ultraedit.core.types import Carried
 from ultraedit.editors import EDITORS
-from ultraedit.store import snapshots
-from ultraedit.store.snapshots import read_snapshot, write_snapshot
-from ultraedit.types import Carried
+from ultraedit.runs.store import snapshots
+from ultraedit.runs.store.snapshots import read_snapshot, write_snapshot
 
 ROOT = Path(__file__).parent.parent
 

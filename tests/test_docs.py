@@ -17,9 +17,9 @@ import ultraedit as ue
 from tests.editors import test_contract as contract
 from tests.editors.cases import CASES
 from tests.tiny import ARCHITECTURES, tiny_model
+from ultraedit.core.errors import ConfigError
 from ultraedit.editors import EDITORS, EditorRow, make_editor
-from ultraedit.errors import ConfigError
-from ultraedit.metrics import begins, exact_match, stops
+from ultraedit.evaluation.metrics import begins, exact_match, stops
 from ultraedit.models import save
 
 ROOT = Path(__file__).parent.parent

@@ -11,8 +11,8 @@ import pytest
 from benchmarks import gpu, scale, stream_facts
 
 from ultraedit import data, report
-from ultraedit.encoding import encode, locate
-from ultraedit.types import Lookup
+from ultraedit.core.encoding import encode, locate
+from ultraedit.core.types import Lookup
 
 
 def test_synthetic_facts_are_new_but_for_a_few_and_the_same_every_time(tmp_path):

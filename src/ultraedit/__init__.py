@@ -16,37 +16,41 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ultraedit.core.old_names import find_old_names
+
 if TYPE_CHECKING:
-    from ultraedit.data import read
-    from ultraedit.editors.anchored import Anchored
-    from ultraedit.editors.ultraedit import UltraEdit
-    from ultraedit.errors import (
+    from ultraedit.core.errors import (
         ConfigError,
         DataError,
         NumericalError,
         StorageError,
         UltraEditError,
     )
+    from ultraedit.core.types import Edit, Editor, Question, Scores
+    from ultraedit.data import read
+    from ultraedit.editors.anchored import Anchored
+    from ultraedit.editors.ultraedit import UltraEdit
+    from ultraedit.lifelong.session import EditResult, ask, edit
     from ultraedit.models import LanguageModel, load, load_wise
-    from ultraedit.session import EditResult, ask, edit
-    from ultraedit.types import Edit, Editor, Question, Scores
+    from ultraedit.serve.studio import Studio
 
 _HOMES = {
     "Anchored": "ultraedit.editors.anchored",
-    "ConfigError": "ultraedit.errors",
-    "DataError": "ultraedit.errors",
-    "Edit": "ultraedit.types",
-    "EditResult": "ultraedit.session",
-    "Editor": "ultraedit.types",
+    "ConfigError": "ultraedit.core.errors",
+    "DataError": "ultraedit.core.errors",
+    "Edit": "ultraedit.core.types",
+    "EditResult": "ultraedit.lifelong.session",
+    "Editor": "ultraedit.core.types",
     "LanguageModel": "ultraedit.models",
-    "NumericalError": "ultraedit.errors",
-    "Question": "ultraedit.types",
-    "Scores": "ultraedit.types",
-    "StorageError": "ultraedit.errors",
+    "NumericalError": "ultraedit.core.errors",
+    "Question": "ultraedit.core.types",
+    "Scores": "ultraedit.core.types",
+    "StorageError": "ultraedit.core.errors",
+    "Studio": "ultraedit.serve.studio",
     "UltraEdit": "ultraedit.editors.ultraedit",
-    "UltraEditError": "ultraedit.errors",
-    "ask": "ultraedit.session",
-    "edit": "ultraedit.session",
+    "UltraEditError": "ultraedit.core.errors",
+    "ask": "ultraedit.lifelong.session",
+    "edit": "ultraedit.lifelong.session",
     "load": "ultraedit.models",
     "load_wise": "ultraedit.models",
     "read": "ultraedit.data",
@@ -64,6 +68,7 @@ __all__ = [
     "Question",
     "Scores",
     "StorageError",
+    "Studio",
     "UltraEdit",
     "UltraEditError",
     "ask",
@@ -72,6 +77,9 @@ __all__ = [
     "load_wise",
     "read",
 ]
+
+
+find_old_names()
 
 
 def __getattr__(name: str) -> Any:

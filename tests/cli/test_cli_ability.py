@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ability.test_tasks import claims, write
+from tests.evaluation.ability.test_tasks import claims, write
 
 
 def test_without_the_harness_one_sentence_says_how_to_get_it(refused, monkeypatch):

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.store.changes import make_delta, random_change
+from tests.changes import make_delta, random_change
 from ultraedit.models import load, save
+from ultraedit.models.delta import save_delta
 from ultraedit.models.fingerprint import fingerprint
-from ultraedit.patch import weight_view
-from ultraedit.store.delta import save_delta
+from ultraedit.models.weights import weight_view
 
 
 @pytest.fixture

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 import pytest
 
 from tests.tiny import tiny_model
 from ultraedit import data
-from ultraedit.evaluate import evaluate
-from ultraedit.host import ModelHost
+from ultraedit.core.symbols import visible
+from ultraedit.core.types import to_json
+from ultraedit.evaluation.scoring import evaluate
+from ultraedit.host.host import ModelHost
+from ultraedit.lifelong.session import ask
 from ultraedit.models import load, save
-from ultraedit.session import ask
-from ultraedit.symbols import visible
 
 QUESTION = "Which river flows through Vienna?"
 
@@ -46,14 +46,16 @@ def test_another_model_is_asked_beside_it(cli, tiny, other):
 
 
 def test_brackets_in_answers_are_no_markup(cli, tiny, monkeypatch):
-    monkeypatch.setattr("ultraedit.session.ask", lambda *args, **options: "[bold]x[/bold] :+1:")
+    monkeypatch.setattr(
+        "ultraedit.lifelong.session.ask", lambda *args, **options: "[bold]x[/bold] :+1:"
+    )
     assert cli("ask", tiny, QUESTION).stdout == "[bold]x[/bold] :+1:\n"
     assert "[bold]x[/bold] :+1:" in cli("ask", tiny, QUESTION, "--beside", tiny).stdout
 
 
 def test_a_model_is_scored_as_it_stands(cli, tiny):
     shown = json.loads(cli("eval", tiny, "--data", "facts.jsonl", "--json").stdout)
-    expected = asdict(evaluate(ModelHost(load(tiny), None), data.read("facts.jsonl")).scores)
+    expected = to_json(evaluate(ModelHost(load(tiny), None), data.read("facts.jsonl")).scores)
     assert shown["scores"]["efficacy"] == expected["efficacy"]
     assert shown["scores"]["generation"]["efficacy"] == expected["generation"]["efficacy"]
     assert shown["scores"]["agreement"] is None

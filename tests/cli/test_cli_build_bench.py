@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.ultraeditbench.conftest import files_of, people, read_set, tsv
-from tests.ultraeditbench.fake import Answer, served
-from tests.ultraeditbench.test_bench_local import good
+from tests.tools.bench_builder.conftest import files_of, people, read_set, tsv
+from tests.tools.bench_builder.fake import Answer, served
+from tests.tools.bench_builder.test_bench_local import good
 from ultraedit.cli import build_bench
 from ultraedit.models import generation
 

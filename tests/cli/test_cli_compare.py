@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.conftest import FACTS, lines
 from tests.report.runs import write_run
-from ultraedit.store import JOURNAL, Journal
+from ultraedit.runs.store import JOURNAL, Journal
 
 
 @pytest.fixture

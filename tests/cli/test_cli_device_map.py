@@ -10,7 +10,7 @@ import torch
 
 from tests.tiny import tiny_model
 from ultraedit.models import load, save
-from ultraedit.runs import opening
+from ultraedit.runs import base_model as opening
 
 RUN = ("run", "--data", "facts.jsonl", "--edits-per-turn", "2", "--device", "cpu")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_doctor import mixture
 from tests.tiny import tiny_model
+from tests.tools.doctor.test_doctor import mixture
 from ultraedit.models import save
 
 

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 from tests.cli.conftest import FACTS, lines
 from ultraedit.cli.main import app
 from ultraedit.models import load, save
+from ultraedit.models.delta import load_delta
 from ultraedit.models.fingerprint import fingerprint
-from ultraedit.patch import weight_view
-from ultraedit.store import JOURNAL
-from ultraedit.store.delta import load_delta
+from ultraedit.models.weights import weight_view
+from ultraedit.runs.store import JOURNAL
 
 MODULES = "layers.[0-1].mlp.down_proj"
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ultraedit.cli import _progress
 from ultraedit.cli._output import show_log
-from ultraedit.cli._progress import AT_ONCE, Bars, Lines, progress
+from ultraedit.cli._progress import AT_ONCE, Lines, ProgressBars, progress
 
 
 def stages(observer):
@@ -34,7 +34,7 @@ def test_a_terminal_gets_a_bar_a_stage_and_each_ends_full(monkeypatch, capsys):
     terminal = Console(file=screen, force_terminal=True, width=100, color_system=None)
     monkeypatch.setattr(_progress, "console", lambda **_: terminal)
     with progress() as observer:
-        assert isinstance(observer, Bars)
+        assert isinstance(observer, ProgressBars)
         stages(observer)
     last = "".join(screen.getvalue().splitlines()[-4:])
     assert all(f"✓ {name}" in last for name in ("Loading", "Editing", "Saving"))

@@ -58,7 +58,7 @@ def test_ctrl_c_tells_how_to_go_on(cli, tiny, monkeypatch):
     def press(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ultraedit.reproduce.carry_out", press)
+    monkeypatch.setattr("ultraedit.tools.reproduce.carry_out", press)
     done = cli("reproduce", "run", "table4", "--model", tiny, "--out", "o", code=130)
     assert "What is finished stays in o. The same command goes on." in done.stderr
 

@@ -8,14 +8,14 @@ import numpy
 import pytest
 import torch
 
-from tests.second_moments.conftest import passages
+from tests.host.second_moments.conftest import passages
 from tests.tiny import tiny_model
+from ultraedit.core.types import Additive, Nobody
 from ultraedit.editors import EDITORS
 from ultraedit.models import save
-from ultraedit.runs.opening import open_host
+from ultraedit.runs.base_model import open_host
+from ultraedit.runs.store import RunFolder
 from ultraedit.runs.workflow import append
-from ultraedit.store import RunFolder
-from ultraedit.types import Additive, Nobody
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ def test_modules_are_those_given_or_those_of_the_editors_preset(cli, corpus, tmp
 
 
 def test_moments_are_imported_and_refused(cli, tiny, corpus, tmp_path):
-    from ultraedit.second_moments import find_entry
+    from ultraedit.host.second_moments import find_entry
 
     modules = "layers.[0-1].mlp.down_proj"
     options = ("--model", tiny, "--corpus", corpus, "--modules", modules, "--json")

@@ -146,7 +146,7 @@ def test_a_model_is_asked_what_it_knows_unless_its_tokenizer_will_do(cli, tiny, 
 @pytest.fixture
 def without_model(monkeypatch):
     """A model that cannot be loaded: what is refused must be refused before."""
-    from ultraedit.runs.opening import ModelSource
+    from ultraedit.runs.base_model import ModelSource
 
     def load(source):
         raise AssertionError("the model was loaded")

@@ -14,10 +14,10 @@ import torch
 
 from tests.cli.conftest import FACTS, lines
 from tests.tiny import tiny_model
-from ultraedit import training
-from ultraedit.errors import DataError
+from ultraedit.core.errors import DataError
+from ultraedit.core.nets import read_net
 from ultraedit.models import save
-from ultraedit.nets import read_net
+from ultraedit.runs import train as training
 
 SMALL = ("--set", "rank=4", "--set", "blocks=1", "--edits-per-turn", 2, "--dtype", "float32")
 SMALL += ("--validation", 4)
@@ -100,8 +100,8 @@ def test_a_training_that_is_killed_goes_on_to_the_same_net(train, tiny, monkeypa
     whole = Path("a.net").read_bytes()
     # Another process, so that it can be killed as hard as can be.
     code = (
-        "import sys; from ultraedit import training; training.KEEP_SECONDS = 0.0\n"
-        "from ultraedit.editors import _learner; import time\n"
+        "import sys; from ultraedit.runs import train as training; training.KEEP_SECONDS = 0.0\n"
+        "from ultraedit.editors.families import hypernetwork_training as _learner; import time\n"
         "learn = _learner.Learner.learn\n"
         "def slowly(*args):\n    time.sleep(0.3); return learn(*args)\n"
         "_learner.Learner.learn = slowly\n"
@@ -149,13 +149,13 @@ def _only_the_unfinished(real):
 
 
 def test_rows_are_the_papers_unless_told_otherwise():
-    from ultraedit.config import make_config
     from ultraedit.editors import make_editor
+    from ultraedit.runs.config import make_config
 
     def rows(editor, **plan):
         limit = plan.pop("limit", None)
         config = make_config({"model": "m", "data": "facts.jsonl", "limit": limit})
-        found = training.choose_rows(config, training.Plan(**plan), make_editor(editor, {}))
+        found = training.choose_rows(config, training.TrainingPlan(**plan), make_editor(editor, {}))
         return found.first, len(found.training), len(found.validation)
 
     assert rows("malmen", validation=4) == (21, 16, 4)  # half of the file is edited
@@ -167,11 +167,11 @@ def test_rows_are_the_papers_unless_told_otherwise():
 
 @pytest.mark.parametrize("rows", [10, 15, 20])
 def test_no_more_rows_than_are_for_validation_leave_nothing_to_train_on(rows):
-    from ultraedit.config import make_config
     from ultraedit.editors import make_editor
+    from ultraedit.runs.config import make_config
 
     config = make_config({"model": "m", "data": "facts.jsonl", "limit": rows})
-    plan, editor = training.Plan(edited=0, validation=20), make_editor("malmen", {})
+    plan, editor = training.TrainingPlan(edited=0, validation=20), make_editor("malmen", {})
     message = f"has {rows} rows behind the 0 that will be edited, of which 20 are for validation"
     with pytest.raises(DataError, match=message):
         training.choose_rows(config, plan, editor)
@@ -252,11 +252,11 @@ def test_a_net_of_something_else_is_refused_by_name(train, refused, tiny, tmp_pa
 
 def test_a_net_that_changes_under_a_run_is_noticed(train, tiny):
     from tests.editors.test_contract import EDITS
+    from ultraedit.core.errors import ConfigError
+    from ultraedit.core.types import Turn
     from ultraedit.editors import make_editor
-    from ultraedit.errors import ConfigError
-    from ultraedit.host import ModelHost
+    from ultraedit.host.host import ModelHost
     from ultraedit.models import load
-    from ultraedit.types import Turn
 
     train("--validation", 0, "--limit", 8)
     host = ModelHost(load(tiny, dtype="float32"), read_net(Path("a.net")).about["modules"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ultraeditbench.fake import Answer, served
+from tests.tools.bench_builder.fake import Answer, served
 from ultraedit.data import read
 
 
@@ -73,7 +73,7 @@ def test_an_endpoint_is_asked_once_for_each_fact(cli, monkeypatch):
 
 
 def test_a_document_is_drafted_by_a_model(cli, refused, tiny, monkeypatch):
-    from ultraedit.ultraeditbench.writers.local import LocalWriter
+    from ultraedit.tools.bench_builder.writers.local import LocalWriter
 
     passage = "The observatory on Mount Orrin was built in 1911 by Ines Okafor."
     Path("notes.md").write_text(f"{passage}\n\n{passage.replace('1911', '1912')}\n")

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
+from ultraedit.core.errors import ConfigError, DataError
 from ultraedit.data import check
 from ultraedit.data._check import appears
-from ultraedit.errors import ConfigError, DataError
 
 
 def _lines(*rows):

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
+from ultraedit.core.errors import ConfigError, DataError
 from ultraedit.data import read, stream
-from ultraedit.errors import ConfigError, DataError
 
 GOOD = '{"prompt": "p", "target": "t"}\n'
 ZSRE = {"src": "p", "rephrase": "r", "ans": "t", "loc": "l", "loc_ans": "a"}

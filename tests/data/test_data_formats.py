@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from ultraedit.core.errors import DataError
+from ultraedit.core.types import Edit, Question
 from ultraedit.data import FORMATS, list_formats, read
 from ultraedit.data._detect import SIGNATURES
-from ultraedit.errors import DataError
-from ultraedit.types import Edit, Question
 
 JSONL = {
     "id": "a1",

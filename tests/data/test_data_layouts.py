@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from ultraedit.core.errors import DataError
+from ultraedit.core.types import Edit, Question
 from ultraedit.data import FORMATS, parse_spec, read
 from ultraedit.data._detect import SIGNATURES, by_keys
-from ultraedit.errors import DataError
-from ultraedit.types import Edit, Question
 
 ZSRE = {
     "subject": "Veltra Hall",

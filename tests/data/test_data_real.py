@@ -4,8 +4,8 @@ import tracemalloc
 
 import pytest
 
+from ultraedit.core.types import Question
 from ultraedit.data import check, read, stream
-from ultraedit.types import Question
 
 FILES = [
     ("zsre", "zsre/zsre_10k.json", 10_000),

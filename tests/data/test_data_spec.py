@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from ultraedit.core.errors import ConfigError
 from ultraedit.data import DataSpec, parse_spec, read, stream
-from ultraedit.errors import ConfigError
 
 
 @pytest.mark.parametrize(

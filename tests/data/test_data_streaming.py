@@ -7,8 +7,8 @@ import tracemalloc
 
 import pytest
 
+from ultraedit.core.errors import DataError
 from ultraedit.data import check, read, stream
-from ultraedit.errors import DataError
 
 ROW = {"prompt": "Where was Ann born?", "rephrase_prompt": "r", "ans": "Ulm", "loc_ans": "Rome"}
 
@@ -101,7 +101,7 @@ def test_a_check_keeps_digests_and_no_texts(write):
 def test_importing_the_room_loads_no_reader_and_no_model_library():
     code = (
         "import sys, ultraedit.data;"
-        "assert 'ultraedit.data.zsre' not in sys.modules;"
+        "assert 'ultraedit.data.formats.zsre' not in sys.modules;"
         "assert 'transformers' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

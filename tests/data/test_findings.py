@@ -6,10 +6,10 @@ import json
 
 import pytest
 
+from ultraedit.core.types import Edit
 from ultraedit.data import KINDS, Findings, check, find
 from ultraedit.data._findings import is_mojibake
 from ultraedit.data._repeats import Repeats, fact, fold
-from ultraedit.types import Edit
 
 
 def _rows(findings, kind):

@@ -11,9 +11,9 @@ from importlib.resources import files
 
 import pytest
 
+from ultraedit.core.errors import DataError
 from ultraedit.data import read
-from ultraedit.data.general import KINDS, LANGUAGES, GeneralPrompt, anchors, controls
-from ultraedit.errors import DataError
+from ultraedit.data.general_questions import KINDS, LANGUAGES, GeneralPrompt, anchors, controls
 
 WORD = re.compile(r"[^\W_]+")
 

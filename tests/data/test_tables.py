@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 import ultraedit as ue
+from ultraedit.core.errors import ConfigError, DataError
+from ultraedit.core.types import Edit, Question
 from ultraedit.data import FORMATS, check, digest, is_there, located, parse_spec, read, stream
 from ultraedit.data._columns import NAMES, parse_columns, part_of
 from ultraedit.data._table import text_of, texts_of
-from ultraedit.data.huggingface import parse_name
-from ultraedit.errors import ConfigError, DataError
-from ultraedit.types import Edit, Question
+from ultraedit.data.formats.huggingface import parse_name
 
 GERMAN = (
     "Frage;Antwort;Umformulierung 1;Umformulierung 2;Nr.\r\n"
@@ -197,7 +197,7 @@ def test_rows_behind_a_bad_one_are_checked_too(write):
 
 
 def test_a_line_without_end_is_refused(write, monkeypatch):
-    monkeypatch.setattr("ultraedit.data.delimited.MAX_ROW", 2**10)
+    monkeypatch.setattr("ultraedit.data.formats.delimited.MAX_ROW", 2**10)
     path = write("facts.csv", "Question,Answer\nWho?,Bob\n" + "x" * 2**11)
     with pytest.raises(DataError, match="line 3: longer than"):
         read(path)

@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from ultraedit.data import Wording, check
+from ultraedit.core.types import Edit, Question
+from ultraedit.data import OddWordings, check
 from ultraedit.data._wording import oddities
-from ultraedit.stream import FromFile, InMemory
-from ultraedit.types import Edit, Question
+from ultraedit.data.streams import FromFile, InMemory
 
 PLAIN = Edit("Who wrote it?", "Ann", rephrases=("It is by",), locality=(Question("Where?", "Ulm"),))
 
@@ -47,12 +47,12 @@ def test_what_is_odd_about_an_edit_is_found_in_all_its_questions(edit, kinds):
 def test_sentences_name_the_rows():
     spaced, padded, open_ = Edit("It is ", "x"), Edit("It is", " x"), Edit("{} is", "x")
     edits = [PLAIN, spaced, padded, spaced, *[open_] * 7, PLAIN]
-    assert [sentence.split(". ")[0] for sentence in Wording.of(edits).sentences()] == [
+    assert [sentence.split(". ")[0] for sentence in OddWordings.of(edits).sentences()] == [
         "A prompt ends in a blank in rows 2 and 4",
         "A target begins or ends with white space in row 3",
         "A prompt still has {} in it in 7 rows (5, 6, 7, 8, 9, ...), and is read as it stands",
     ]
-    assert Wording.of([PLAIN] * 3).sentences() == []
+    assert OddWordings.of([PLAIN] * 3).sentences() == []
 
 
 @pytest.fixture

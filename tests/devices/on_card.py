@@ -21,14 +21,14 @@ from torch.utils._pytree import tree_map
 from tests.devices.card import cards
 from tests.editors.cases import CASES
 from tests.editors.test_contract import EDITS, host_of, make, run
-from ultraedit.doctor.smoke import smoke_test
+from ultraedit.core.types import Question
 from ultraedit.editors import EDITORS
-from ultraedit.evaluate import evaluate
-from ultraedit.host import ModelHost
-from ultraedit.lifelong import norms
+from ultraedit.evaluation.monitors.locality import Locality
+from ultraedit.evaluation.scoring import evaluate
+from ultraedit.host.host import ModelHost
+from ultraedit.lifelong.loop import norms
 from ultraedit.models import modules as module_checks
-from ultraedit.monitors.locality import Locality
-from ultraedit.types import Question
+from ultraedit.tools.doctor.smoke import smoke_test
 
 CARD = torch.device("card", 0)
 OWN = str(Path("src", "ultraedit"))

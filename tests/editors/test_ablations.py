@@ -7,11 +7,11 @@ import torch
 
 from tests.editors.test_contract import EDITS, host_of
 from tests.editors.test_ultraedit import SIZES, FakeHost, averaged, step
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.stats import EPS
+from ultraedit.core.types import Turn
 from ultraedit.editors import make_editor
 from ultraedit.editors.ultraedit import UltraEdit
-from ultraedit.errors import ConfigError
-from ultraedit.stats import EPS
-from ultraedit.types import Turn
 
 ETA, RIDGE = 0.3, 2.0
 

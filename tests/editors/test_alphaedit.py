@@ -9,11 +9,11 @@ import torch
 
 from tests.editors.test_contract import EDITS, host_of, make, run
 from tests.editors.test_memit import dense, random
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.linalg import weighted_ridge_update
+from ultraedit.core.types import Additive, ModuleShape, SecondMoment, Turn
 from ultraedit.editors import make_editor
 from ultraedit.editors.alphaedit import AlphaEdit, compacted
-from ultraedit.errors import ConfigError
-from ultraedit.linalg import weighted_ridge_update
-from ultraedit.types import Additive, ModuleShape, SecondMoment, Turn
 
 D_IN, D_OUT = 16, 6
 
@@ -138,7 +138,7 @@ def test_the_keys_of_a_turn_are_those_of_the_changed_model():
     patch, after = editor.step(host, turn, state)
     low, high = host.modules
     host.weights.apply(patch)
-    from ultraedit.editors._locate import mean_inputs
+    from ultraedit.editors.families.locate_then_edit import mean_inputs
 
     now = mean_inputs(host, [high], editor.prompts(turn.edits, state))[high]
     expected = editor._project(high, now, state)

@@ -11,13 +11,13 @@ import torch
 
 from tests.editors.test_contract import parameters, run
 from tests.tiny import tiny_model
+from ultraedit.core.encoding import encode
+from ultraedit.core.errors import ConfigError, DataError
+from ultraedit.core.types import Edit, Encoded, Question, Turn, dense
 from ultraedit.editors import make_editor
 from ultraedit.editors.anchored import ANCHOR_ROWS, Anchored
-from ultraedit.encoding import encode
-from ultraedit.errors import ConfigError, DataError
-from ultraedit.host import ModelHost
-from ultraedit.session import edit
-from ultraedit.types import Edit, Encoded, Question, Turn, dense
+from ultraedit.host.host import ModelHost
+from ultraedit.lifelong.session import edit
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}</s>{% endfor %}"

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from tests.editors.test_contract import EDITS, host_of, run
+from tests.host.trace.test_gradients import by_autograd
 from tests.naive.ft import naive_ft_l
 from tests.tiny import tiny_model, toy_tokenizer
-from tests.trace.test_gradients import by_autograd
+from ultraedit.core.encoding import released_targets
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.types import ModuleShape, Turn, WeightGradients
 from ultraedit.editors import EDITORS, make_editor, name_of
 from ultraedit.editors.ft import FT
-from ultraedit.encoding import released_targets
-from ultraedit.errors import ConfigError
-from ultraedit.host import ModelHost
-from ultraedit.session import edit
-from ultraedit.types import ModuleShape, Turn, WeightGradients
+from ultraedit.host.host import ModelHost
+from ultraedit.lifelong.session import edit
 
 TURN = Turn(1, tuple(EDITS[:6]))
 

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from tests.editors.test_contract import EDITS, host_of, parameters, run
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.types import Edit, Turn
 from ultraedit.editors import make_editor, name_of
 from ultraedit.editors.in_context import InContext
-from ultraedit.errors import ConfigError
-from ultraedit.evaluate import Reference, evaluate
-from ultraedit.types import Edit, Turn
+from ultraedit.evaluation.outcome import Reference
+from ultraedit.evaluation.scoring import evaluate
 
 
 def test_no_weight_changes_and_the_view_has_every_fact():

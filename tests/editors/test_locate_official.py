@@ -8,10 +8,10 @@ import torch
 from tests.editors.test_contract import EDITS, host_of
 from tests.editors.test_memit import dense
 from tests.naive.memit import alphaedit_solution, memit_solution, naive_turn
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.types import SecondMoment, Turn
 from ultraedit.editors import make_editor
-from ultraedit.editors._texts import unpack_texts
-from ultraedit.errors import ConfigError
-from ultraedit.types import SecondMoment, Turn
+from ultraedit.editors.families.remembered_texts import unpack_texts
 
 TURN = Turn(1, tuple(EDITS[:3]))
 SEARCH = {"steps": 6, "lr": 0.3, "clamp": 2.0, "contexts": 2, "kl": 3.0, "weight_decay": 0.1}

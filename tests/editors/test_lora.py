@@ -9,10 +9,10 @@ import torch
 
 from tests.editors.test_anchored import EDITS, host_of
 from tests.editors.test_contract import parameters, run
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.types import Edit, Turn, dense
 from ultraedit.editors import make_editor, name_of
 from ultraedit.editors.lora import Factors, LoRA
-from ultraedit.errors import ConfigError
-from ultraedit.types import Edit, Turn, dense
 
 RANK, ALPHA, LR = 4, 12.0, 3e-3
 

@@ -9,19 +9,26 @@ import torch
 
 from tests.editors.test_contract import EDITS, host_of
 from tests.tiny import tiny_model
-from ultraedit.editors._blocks import run_blocks
-from ultraedit.editors._hypernet import Pulled
-from ultraedit.editors._learner import Learner, _patch, fresh, rephrased, unrelated
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.nets import Net
+from ultraedit.core.stats import pack
+from ultraedit.core.types import Additive, LowRank, Question, Turn
+from ultraedit.editors import make_editor
+from ultraedit.editors.families.hypernetwork import Pulled
+from ultraedit.editors.families.hypernetwork_training import (
+    Learner,
+    _patch,
+    fresh,
+    rephrased,
+    unrelated,
+)
+from ultraedit.editors.families.residual_blocks import run_blocks
 from ultraedit.editors.malmen import MALMEN
 from ultraedit.editors.mend import MEND
 from ultraedit.editors.mend_original import MENDOriginal
 from ultraedit.editors.rledit import RLEdit
 from ultraedit.editors.ultraedit import UltraEdit
-from ultraedit.errors import ConfigError
-from ultraedit.host import ModelHost
-from ultraedit.nets import Net
-from ultraedit.stats import pack
-from ultraedit.types import Additive, LowRank, Question, Turn
+from ultraedit.host.host import ModelHost
 
 FACTS = [
     replace(
@@ -285,7 +292,7 @@ def test_a_trained_net_begins_with_the_statistics_of_its_training():
 )
 def test_options_that_cannot_be_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
-        MALMEN(**options)
+        make_editor("malmen", options)
 
 
 def test_a_patch_of_nothing_is_held_for_nothing():

@@ -7,14 +7,14 @@ import torch
 
 from tests.editors.test_contract import EDITS, host_of, make
 from tests.tiny import tiny_model
+from ultraedit.core.errors import ConfigError, DataError
+from ultraedit.core.linalg import weighted_ridge_update
+from ultraedit.core.types import Additive, Edit, Lookup, LowRank, SecondMoment, Turn
 from ultraedit.editors import make_editor
-from ultraedit.editors._locate import mean_inputs
+from ultraedit.editors.families.locate_then_edit import mean_inputs
 from ultraedit.editors.memit import MEMIT, smoothed
-from ultraedit.errors import ConfigError, DataError
-from ultraedit.host import ModelHost
-from ultraedit.linalg import weighted_ridge_update
-from ultraedit.second_moments import OfPrompts
-from ultraedit.types import Additive, Edit, Lookup, LowRank, SecondMoment, Turn
+from ultraedit.host.host import ModelHost
+from ultraedit.host.second_moments import OfPrompts
 
 
 def random(*shape, seed=0):
@@ -175,7 +175,7 @@ def test_the_source_of_the_statistics_is_remarked():
 @pytest.mark.slow
 def test_memit_writes_real_edits_into_a_real_model_as_its_preset_says(smollm2, shared_data):
     from ultraedit.data import read
-    from ultraedit.evaluate import evaluate
+    from ultraedit.evaluation.scoring import evaluate
     from ultraedit.models import find_preset
 
     edits = read(f"counterfact:{shared_data / 'counterfact' / 'counterfact_20k.json'}", limit=8)

@@ -7,14 +7,14 @@ import torch
 
 from tests.editors.test_contract import host_of
 from tests.editors.test_malmen import FACTS
-from ultraedit.editors._fit import Schedule, fit
-from ultraedit.editors._learner import Learner
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.nets import Net
+from ultraedit.core.stats import RunningMoments
+from ultraedit.core.types import LowRank, Turn
+from ultraedit.editors.families.fit import Schedule, fit
+from ultraedit.editors.families.hypernetwork_training import Learner
 from ultraedit.editors.mend import MEND
 from ultraedit.editors.mend_original import PROTOCOLS, MENDOriginal
-from ultraedit.errors import ConfigError
-from ultraedit.nets import Net
-from ultraedit.stats import RunningMoments
-from ultraedit.types import LowRank, Turn
 
 TURN = Turn(1, tuple(FACTS[:4]))
 

@@ -7,11 +7,11 @@ import torch
 
 from tests.editors.test_contract import host_of
 from tests.editors.test_malmen import FACTS
-from ultraedit.editors._fit import Schedule, fit
-from ultraedit.editors._learner import Learner
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.types import Additive, LossTerm, Turn
+from ultraedit.editors.families.fit import Schedule, fit
+from ultraedit.editors.families.hypernetwork_training import Learner
 from ultraedit.editors.rledit import PROTOCOLS, RLEdit
-from ultraedit.errors import ConfigError
-from ultraedit.types import Additive, LossTerm, Turn
 
 SMALL = {"rank": 4, "blocks": 1}
 TURNS = [Turn(n + 1, tuple(FACTS[4 * n : 4 * n + 4])) for n in range(4)]

@@ -11,11 +11,12 @@ import torch
 from tests.editors.cases import CASES
 from tests.editors.test_contract import EDITS, host_of, run
 from tests.editors.test_malmen import FACTS
-from ultraedit.config import make_config, option_source
+from ultraedit.core.sources import option_source
 from ultraedit.editors import EDITORS, make_editor
-from ultraedit.editors._fit import Schedule, fit
-from ultraedit.editors._seeds import derived
-from ultraedit.settings import SEEDED, resolve
+from ultraedit.editors.families.fit import Schedule, fit
+from ultraedit.editors.seeds import derived
+from ultraedit.runs.config import make_config
+from ultraedit.runs.resolution import SEEDED, resolve
 
 HALF = {"normalise": 0.5}
 DRAWING = {

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from tests.editors.test_contract import EDITS, host_of
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.types import LowRank, Turn
 from ultraedit.editors import make_editor
 from ultraedit.editors.simie import SimIE, updated_inverse
 from ultraedit.editors.ultraedit import UltraEdit
-from ultraedit.errors import ConfigError
-from ultraedit.types import LowRank, Turn
 
 TURNS = [Turn(n + 1, tuple(EDITS[4 * n : 4 * n + 4])) for n in range(3)]
 

@@ -7,14 +7,14 @@ import torch
 
 from tests.editors.test_contract import host_of
 from tests.editors.test_malmen import FACTS
-from ultraedit.editors._fit import Schedule, fit
-from ultraedit.editors._trained import about_net
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.nets import Net
+from ultraedit.core.stats import RunningCovariance, pack, unpack_covariances
+from ultraedit.core.types import LowRank, Turn
+from ultraedit.editors.families.fit import Schedule, fit
+from ultraedit.editors.families.trained import about_net
 from ultraedit.editors.stableedit import StableEdit
 from ultraedit.editors.ultraedit import UltraEdit
-from ultraedit.errors import ConfigError
-from ultraedit.nets import Net
-from ultraedit.stats import RunningCovariance, pack, unpack_covariances
-from ultraedit.types import LowRank, Turn
 
 
 def correlated(n=400, seed=0):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ultraedit.core.types import Edit
 from ultraedit.data import read
-from ultraedit.editors._subjects import find_subjects, longest_shared_span
-from ultraedit.types import Edit
+from ultraedit.editors.families.subjects import find_subjects, longest_shared_span
 
 
 def found(prompt, subject=None, rephrases=(), source="given"):

@@ -8,13 +8,9 @@ from benchmarks.naive import Record, naive_edit, naive_scores
 
 from tests.editors.test_contract import EDITS, host_of, parameters
 from tests.tiny import tiny_model
-from ultraedit.editors.ultraedit import AUTO_PASSES, PASS_SHARE, PROTOCOLS, UltraEdit
-from ultraedit.errors import ConfigError
-from ultraedit.evaluate import evaluate
-from ultraedit.host import ModelHost
-from ultraedit.lifelong import MemoryRecorder, run_turns
-from ultraedit.stats import EPS
-from ultraedit.types import (
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.stats import EPS
+from ultraedit.core.types import (
     Additive,
     Edit,
     Judgement,
@@ -25,6 +21,10 @@ from ultraedit.types import (
     Turn,
     turns,
 )
+from ultraedit.editors.ultraedit import AUTO_PASSES, PASS_SHARE, PROTOCOLS, UltraEdit
+from ultraedit.evaluation.scoring import evaluate
+from ultraedit.host.host import ModelHost
+from ultraedit.lifelong.loop import MemoryRecorder, run_turns
 
 SIZES = (3, 1, 2)  # supervised tokens of three edits
 

@@ -12,16 +12,22 @@ from tests.editors.cases import CASES
 from tests.editors.test_contract import EDITS, host_of, make, run
 from tests.naive.wise import batch_of, naive_wise
 from tests.tiny import toy_tokenizer
+from ultraedit.core.encoding import together
+from ultraedit.core.errors import ConfigError, DataError
+from ultraedit.core.files import read_lines
+from ultraedit.core.types import Edit, Turn
 from ultraedit.editors import make_editor
-from ultraedit.editors._texts import unpack_texts
-from ultraedit.editors._wise_loss import Margins, Side, activation_gradient, margin_loss
-from ultraedit.editors._wise_memory import Shelf, ties, trim
-from ultraedit.editors._wise_texts import TEXTS, read_texts, split_text
+from ultraedit.editors.families.activation_loss import (
+    Margins,
+    Side,
+    activation_gradient,
+    margin_loss,
+)
+from ultraedit.editors.families.memory_shards import Shelf, ties, trim
+from ultraedit.editors.families.remembered_texts import unpack_texts
+from ultraedit.editors.families.unrelated_texts import TEXTS, read_texts, split_text
 from ultraedit.editors.wise import WISE
-from ultraedit.encoding import together
-from ultraedit.errors import ConfigError, DataError
-from ultraedit.routing import router_of
-from ultraedit.types import Edit, Turn
+from ultraedit.models.overlays.routing import router_of
 
 OPTIONS = CASES["wise"]
 
@@ -310,6 +316,8 @@ def test_contexts_of_the_official_protocol_have_what_the_model_adds_and_a_blank(
             asked.append(list(zip(prompts, tokens, strict=True)))
             return ["more"] * len(prompts)
 
+        read_lines = staticmethod(read_lines)
+
     contexts = {
         protocol: unpack_texts(WISE(protocol=protocol, contexts=6).init(Host())["contexts"])
         for protocol in ("official", "paper")
@@ -334,7 +342,10 @@ def test_more_unrelated_texts_and_contexts_are_taken_where_asked_for():
 def test_unrelated_texts_come_from_a_file_and_are_remembered(tmp_path):
     file = tmp_path / "texts.txt"
     file.write_text("The sea is salty\n\nWhat is black and white? a zebra\n")
-    assert read_texts(str(file)) == ["The sea is salty", "What is black and white? a zebra"]
+    assert read_texts(str(file), read_lines) == [
+        "The sea is salty",
+        "What is black and white? a zebra",
+    ]
     host, editor = host_of("wise"), wise(locality=str(file))
     state = editor.init(host)
     file.unlink()

@@ -9,13 +9,13 @@ import torch
 
 from tests.editors.test_contract import EDITS, host_of, parameters, run
 from tests.editors.test_memit import dense, random
+from ultraedit.core.errors import ConfigError, DataError
+from ultraedit.core.linalg import singular_triplets_above
+from ultraedit.core.types import Edit, ModuleShape, Turn, ViewingEditor
 from ultraedit.editors import base_of, make_editor, name_of
 from ultraedit.editors.prune import PRUNE, largest_singular_value
 from ultraedit.editors.rect import RECT, largest_relative
 from ultraedit.editors.ultraedit import UltraEdit
-from ultraedit.errors import ConfigError, DataError
-from ultraedit.linalg import singular_triplets_above
-from ultraedit.types import Edit, ModuleShape, Turn, ViewingEditor
 
 STRONG = {"base": "ultraedit", "base_options": {"eta": "auto", "alpha": 2.0}}
 TURN = Turn(1, tuple(EDITS))

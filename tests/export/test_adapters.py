@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from tests.cli.test_cli_export import do_run
 from tests.export.test_llama_cpp import PAIRS, engine  # noqa: F401
+from ultraedit.export.peft_adapter import compress, merged, of_one_rank
 from ultraedit.models import load
-from ultraedit.store.lora import compress, merged, of_one_rank
 
 IDS = torch.arange(24).view(2, 12)
 

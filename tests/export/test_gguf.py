@@ -15,9 +15,9 @@ from tests.cli.conftest import FACTS, lines
 from tests.cli.test_cli_export import do_run
 from tests.export.conftest import DOWN
 from tests.tiny_gguf import gguf_model, write_gguf
-from ultraedit.errors import StorageError
+from ultraedit.core.errors import StorageError
+from ultraedit.core.files import sha256
 from ultraedit.export import gguf as export_gguf
-from ultraedit.files import sha256
 from ultraedit.models import find_modules, load, save
 from ultraedit.models.gguf_file import GgufFile, same_bytes
 

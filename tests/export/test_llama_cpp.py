@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tests.tiny_gguf import gguf_model, write_gguf
-from ultraedit.encoding import encode
-from ultraedit.errors import ConfigError, DataError
-from ultraedit.host import ModelHost
+from ultraedit.core.encoding import encode
+from ultraedit.core.errors import ConfigError, DataError
+from ultraedit.host.host import ModelHost
 from ultraedit.models import llama_cpp, load
 from ultraedit.models.gguf_file import GgufFile
 from ultraedit.models.llama_cpp import LlamaCpp
@@ -29,6 +29,26 @@ def engine():
     return LlamaCpp
 
 
+TIE = 0.02
+"""Logits nearer than this may change places between two machines and two engines."""
+
+
+def assert_same_tokens(engine, host, items) -> None:
+    """The engine predicts the host's tokens, wherever the host's first choice is no near tie."""
+    said = dict(zip(range(len(items)), engine.predict(items), strict=True))
+    clear = total = 0
+    for indices, logits in host.logits(items):
+        for index, rows in zip(indices, logits, strict=True):
+            first, second = rows.topk(2).values.T
+            for token, wanted, gap in zip(
+                said[index], rows.argmax(-1), first - second, strict=True
+            ):
+                assert gap <= TIE or token == wanted, (items[index], said[index])
+                clear += int(gap > TIE)
+                total += 1
+    assert clear >= 0.7 * total
+
+
 def printed(cli, *args):
     return json.loads(cli(*args, "--json").stdout)
 
@@ -38,7 +58,7 @@ def test_it_predicts_and_answers_as_transformers_does(engine, made):
     ours = engine(made / "base.gguf")
     items = encode(theirs.language_model.tokenizer, PAIRS)
     assert ours.encode(PAIRS) == items
-    assert ours.predict(items) == theirs.predict(items)
+    assert_same_tokens(ours, theirs, items)
     prompts, limits = [prompt for prompt, _ in PAIRS], [9, 5, 12]
     assert ours.answer(prompts, limits) == theirs.answer(prompts, limits)
 
@@ -92,9 +112,9 @@ def test_an_adapter_file_does_what_the_adapter_does(engine, cli, made, run, more
     theirs = ModelHost(base, None)
     ours = engine(made / "base.gguf", lora=Path("lora.gguf"))
     items = ours.encode(PAIRS)
-    expected = theirs.predict(items)
-    assert ours.predict(items) == expected
-    assert engine(made / "base.gguf").predict(items) != expected
+    assert_same_tokens(ours, theirs, items)
+    with pytest.raises(AssertionError):
+        assert_same_tokens(engine(made / "base.gguf"), theirs, items)
 
 
 def test_an_adapter_of_queries_and_keys_stands_in_the_order_of_llama_cpp(
@@ -109,9 +129,9 @@ def test_an_adapter_of_queries_and_keys_stands_in_the_order_of_llama_cpp(
     theirs = ModelHost(load(str(run / "model"), dtype="float32"), None)
     ours = engine(made / "base.gguf", lora=Path("lora.gguf"))
     items = ours.encode(PAIRS)
-    expected = theirs.predict(items)
-    assert ours.predict(items) == expected
-    assert engine(made / "base.gguf").predict(items) != expected
+    assert_same_tokens(ours, theirs, items)
+    with pytest.raises(AssertionError):
+        assert_same_tokens(engine(made / "base.gguf"), theirs, items)
 
 
 def test_what_it_cannot_run_is_refused(refused, monkeypatch, run, made):

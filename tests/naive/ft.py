@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ultraedit.types import Edit
+from ultraedit.core.types import Edit
 
 
 def naive_ft_l(

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from tests.naive.offsets import hidden, naive_offset
-from ultraedit.encoding import Encoded
-from ultraedit.trace import Goal, Row
-from ultraedit.types import Edit, OffsetSearch
+from ultraedit.core.encoding import Encoded
+from ultraedit.core.types import Edit, OffsetSearch
+from ultraedit.host.trace import Goal, PrefixedRow
 
 Solve = Callable[[int, Tensor, Tensor], Tensor]
 """From the number of a layer, K (d_in, u) and R (d_out, u) to the change (d_out, d_in)."""
@@ -74,9 +74,9 @@ def wanted(model, tokenizer, layer, edit: Edit, contexts, search: OffsetSearch) 
     rows = []
     for context in ("", *contexts):
         ids, at = place_of(tokenizer, context + edit.prompt, edit.subject)
-        rows.append(Row(Encoded(tuple(ids), answer), at))
+        rows.append(PrefixedRow(Encoded(tuple(ids), answer), at))
     ids, at = place_of(tokenizer, f"{edit.subject} is a", edit.subject)
-    essence = Row(Encoded(tuple(ids[: at + 1]), (0,)), at)
+    essence = PrefixedRow(Encoded(tuple(ids[: at + 1]), (0,)), at)
     offset, _, _ = naive_offset(model, layer, Goal(tuple(rows), essence), search)
     return at_subject(model, tokenizer, layer, edit, "", False) + offset
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import kl_div
 
-from ultraedit.encoding import Encoded
-from ultraedit.trace import Goal
-from ultraedit.types import OffsetSearch
+from ultraedit.core.encoding import Encoded
+from ultraedit.core.types import OffsetSearch
+from ultraedit.host.trace import Goal
 
 
 def hidden(output):

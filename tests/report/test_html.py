@@ -14,8 +14,8 @@ from ultraedit.report.blocks import Heading, Paragraph, Picture, Table, Warned
 from ultraedit.report.figures import INK, sketch
 from ultraedit.report.html import embedded, to_html
 from ultraedit.report.markdown import to_markdown
+from ultraedit.report.monitors import ABILITY
 from ultraedit.report.page import CURVES, PLOTS, RETENTION
-from ultraedit.report.watched import ABILITY
 
 VOID = {"meta", "br", "path", "use"}
 

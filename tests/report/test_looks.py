@@ -11,10 +11,10 @@ from PIL import Image
 
 from tests.browser import Browser, find_chromium
 from tests.report.runs import write_run
-from ultraedit.comparison import compare_runs, write_comparison
 from ultraedit.report import write
 from ultraedit.report.blocks import Table, Verdict
 from ultraedit.report.html import to_html
+from ultraedit.tools.comparison import compare_runs, write_comparison
 
 pytestmark = pytest.mark.skipif(
     find_chromium() is None,

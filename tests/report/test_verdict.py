@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import pytest
 
+from ultraedit.core.types import Answer, Changed, ControlScores, GenerationScores, Scores, to_json
 from ultraedit.report import judge
 from ultraedit.report.verdict import ENOUGH
-from ultraedit.types import Answer, Changed, ControlScores, GenerationScores, Scores
 
 
 def answers(kind, right, asked):
@@ -29,8 +27,8 @@ def unrelated(kept, asked):
 def summary(*, controls=None, perplexity=(None, None), **forced):
     after = Scores(**forced, perplexity=perplexity[1])
     before = Scores(perplexity=perplexity[0])
-    asked = {"before": None, "after": None if controls is None else asdict(controls)}
-    return {"before": asdict(before), "after": asdict(after), "controls": asked}
+    asked = {"before": None, "after": None if controls is None else to_json(controls)}
+    return {"before": to_json(before), "after": to_json(after), "controls": asked}
 
 
 WORST = Changed("What is a haiku?", "A haiku is a short poem", 'Velmora Velmora "Velmora"')
@@ -125,7 +123,7 @@ def test_what_was_not_asked_is_not_mentioned_and_asks_for_nothing():
 def test_records_of_an_older_program_are_judged_too():
     older = {
         "before": {"efficacy": 0.1},
-        "after": {"efficacy": 0.9, "generation": asdict(GenerationScores(efficacy=0.5))},
+        "after": {"efficacy": 0.9, "generation": to_json(GenerationScores(efficacy=0.5))},
     }
     found = judge(older, answers("efficacy", 1, 2))
     assert found.ready is False and found.counts["facts"] == (1, 2)

@@ -37,19 +37,19 @@ Out = Annotated[
 ]
 Size = Annotated[
     int | None,
-    _option("--size", SET, "Make N rows; as many as there are unless given.", "N"),
+    _option("--size", SET, "Make N rows. \\[default: as many as there are]", "N"),
 ]
 Seed = Annotated[
     int,
-    _option("--seed", SET, "Decides which triples are drawn, and all else; 0 unless given.", "N"),
+    _option("--seed", SET, "Seed of every random choice. \\[default: 0]", "N"),
 ]
 Patterns = Annotated[
     Path | None,
     _option(
         "--patterns",
         SET,
-        "JSON or TOML file from relations to lists of questions with [X] for the subject, used in "
-        "place of the program's; none unless given.",
+        "JSON or TOML file from relations to lists of questions with [X] for the subject, used "
+        "instead of the program's. \\[default: none]",
         "FILE",
     ),
 ]
@@ -59,12 +59,10 @@ Language = Annotated[
 ]
 License = Annotated[
     str | None,
-    _option(
-        "--license", SET, "What the data card says of the licence; not stated unless given.", "TEXT"
-    ),
+    _option("--license", SET, "License on the data card. \\[default: not stated]", "TEXT"),
 ]
 Sample = Annotated[
-    int, _option("--sample", SET, "Show N random rows at the end; 0 unless given.", "N")
+    int, _option("--sample", SET, "Show N random rows at the end. \\[default: 0]", "N")
 ]
 WriterName = Annotated[
     str,
@@ -87,7 +85,7 @@ Model = Annotated[
 ]
 BaseUrl = Annotated[
     str | None,
-    _option("--base-url", LLM, "Address of the endpoint; OpenAI's own unless given.", "URL"),
+    _option("--base-url", LLM, "Address of the endpoint. \\[default: OpenAI's]", "URL"),
 ]
 Concurrency = Annotated[int, _shown("--concurrency", LLM, "Most requests at once.", "N")]
 Timeout = Annotated[
@@ -100,12 +98,10 @@ Attempts = Annotated[
 ]
 PriceIn = Annotated[
     float | None,
-    _option("--price-in", LLM, "Price of a million tokens asked; unknown unless given.", "PRICE"),
+    _option("--price-in", LLM, "Price of a million input tokens. \\[default: unknown]", "PRICE"),
 ]
 PriceOut = Annotated[
     float | None,
-    _option(
-        "--price-out", LLM, "Price of a million tokens replied; unknown unless given.", "PRICE"
-    ),
+    _option("--price-out", LLM, "Price of a million output tokens. \\[default: unknown]", "PRICE"),
 ]
 Yes = Annotated[bool, _option("--yes", LLM, "Do not ask before the first request is paid for.", "")]

@@ -111,8 +111,8 @@ def require_none(findings: Mapping[str, Finding]) -> None:
     Raises:
         DataError: If there are any.
     """
+    from ultraedit.core.errors import DataError
     from ultraedit.data import KINDS
-    from ultraedit.errors import DataError
 
     if findings:
         said = "; ".join(f"{finding.count:,}: {KINDS[kind]}" for kind, finding in findings.items())

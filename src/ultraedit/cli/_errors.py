@@ -9,8 +9,8 @@ from typing import Any
 import typer
 
 from ultraedit.cli._help import Contents
-from ultraedit.errors import UltraEditError
-from ultraedit.symbols import visible
+from ultraedit.core.errors import UltraEditError
+from ultraedit.core.symbols import visible
 
 USER_ERROR = 2
 """Exit code of every mistake that the user can put right, the same as for a wrong option."""
@@ -19,7 +19,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 
-class Commands(Contents):
+class Guarded(Contents):
     """A group of commands whose expected errors end in a sentence, not in a traceback.
 
     What is not expected passes through with its traceback: it is a fault of the program.

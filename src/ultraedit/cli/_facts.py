@@ -11,12 +11,12 @@ import typer
 
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from ultraedit.core.types import Edit
     from ultraedit.data._report import Finding
     from ultraedit.models import LanguageModel
-    from ultraedit.types import Edit
 
 ByKind = Mapping[str, "Finding"]
 """Findings by their kind, a key of `ultraedit.data.KINDS`."""
@@ -57,12 +57,12 @@ def show_first_rows(data: str, *, ask: bool) -> None:
     """
     from ultraedit.data import stream
     from ultraedit.data._stream import resolve
-    from ultraedit.data._table import Table
+    from ultraedit.data._table import TableLayout
 
     spec, layout = resolve(data, SHOWN)
     if not layout.guesses:
         return
-    if isinstance(layout, Table) and (plan := layout.find_columns(spec.path)) is not None:
+    if isinstance(layout, TableLayout) and (plan := layout.find_columns(spec.path)) is not None:
         said = [f"{part} from {_listed(names)}" for part, names in plan.used.items()]
         unused = f"; not used: {_listed(plan.unused)}" if plan.unused else ""
         _output.message(f"{spec.path}: {', '.join(said)}{unused}.")
@@ -125,8 +125,8 @@ class Knowing:
 
     def __call__(self, edits: Sequence[Edit]) -> list[bool]:
         """Whether its own answer to each prompt is the target; no where the prompt is too long."""
-        from ultraedit.evaluate import MIN_TOKENS, SPARE_TOKENS
-        from ultraedit.metrics import exact_match
+        from ultraedit.evaluation.metrics import exact_match
+        from ultraedit.evaluation.scoring import MIN_TOKENS, SPARE_TOKENS
         from ultraedit.models.generation import generate
 
         tokenizer, longest = self._model.tokenizer, self._model.context_length
@@ -161,7 +161,7 @@ def facts_of_run(folder: Path | None) -> set[int]:
     if folder is None:
         return set()
     from ultraedit.data._repeats import fact
-    from ultraedit.store import JOURNAL, Journal
+    from ultraedit.runs.store import JOURNAL, Journal
 
     journal = Journal.open(folder / JOURNAL)
     try:

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any
 from ultraedit.cli import _output
 from ultraedit.cli._facts import look_at, show_first_rows
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError, ProcessError
+from ultraedit.cli._settings import EditorFlags
+from ultraedit.core.errors import ConfigError, ProcessError
+from ultraedit.runs.config import RunConfig, read_config
 
 if TYPE_CHECKING:
-    from ultraedit.config import RunConfig
     from ultraedit.runs.workflow import RunResult
-
-EDITOR_FLAGS = ("eta", "ridge", "protocol", "net", "form", "anchors")
-"""Options of editors that have a flag of their own. All others are given with ``--set``."""
 
 
 def settle(
@@ -36,15 +34,13 @@ def settle(
     Raises:
         ConfigError: If a setting is missing, unknown or of the wrong kind.
     """
-    from ultraedit.config import make_config, read_config
-
     values = {} if config is None else dict(_with_options(read_config(config)))
     chosen = dict(_with_options({key: value for key, value in given.items() if value is not None}))
     options = values.get("options", {})
     if not isinstance(options, dict):
         raise ConfigError(f"options in {config} must be a table such as {{eta = 1e-3}}.")
     options = options | chosen.get("options", {}) | dict(_assignment(text) for text in assignments)
-    return make_config(values | chosen | {"options": options})
+    return RunConfig(**{**values, **chosen, "options": options})
 
 
 def _with_options(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -52,7 +48,7 @@ def _with_options(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     options = values.get("options", {})
     for key, value in values.items():
         name = key.replace("-", "_")
-        if name in EDITOR_FLAGS and isinstance(options, dict):
+        if name in EditorFlags.model_fields and isinstance(options, dict):
             options = {name: value} | options
         elif name != "options":
             yield name, value
@@ -109,13 +105,12 @@ def go_on(folder: Path, *, json: bool) -> None:
 
 def add_to(folder: Path, changes: dict[str, Any], *, yes: bool, strict: bool, json: bool) -> None:
     """Add facts to a run in front of the user."""
-    from ultraedit.config import make_config
-    from ultraedit.store import JOURNAL, Journal
+    from ultraedit.runs.store import JOURNAL, Journal
 
     journal = Journal.open(folder / JOURNAL)
-    settings = dict(journal.jobs()[0].settings)
+    first = journal.jobs()[0]
     journal.close()
-    config = make_config(settings | {"limit": None, "turns": None} | changes)
+    config = RunConfig.of_added(first, changes)
     look_at_facts(config, folder, strict=strict, yes=yes, ask=not json)
     with progress() as observer, resumable(folder):
         observer.stage("Getting ready")
@@ -244,12 +239,16 @@ def _scored(done: RunResult) -> str | None:
 
 def _newest(summary: Mapping[str, Any]) -> str | None:
     """How the edits do that were made last, where that was asked."""
-    from ultraedit.report import METRICS, format_count, format_percent
+    from ultraedit.report import METRICS, format_count, format_percent, label
 
     if summary["newest"] is None:
         return None
     scores = summary["newest"]["scores"]
-    said = [f"{n} {format_percent(scores[n])}" for n in METRICS if scores[n] is not None]
+    said = [
+        f"{label(name)} {format_percent(scores[name])}"
+        for name in METRICS
+        if scores.get(name) is not None
+    ]
     return f"{format_count(summary['newest']['edits'], 'edit')}: {', '.join(said)}"
 
 

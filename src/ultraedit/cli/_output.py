@@ -10,12 +10,12 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ultraedit.symbols import visible, visible_json
+from ultraedit.core.symbols import visible, visible_json
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
 
-    from ultraedit.types import Answer
+    from ultraedit.core.types import Answer
 
 TICK, CROSS = "✓", "✗"
 
@@ -156,7 +156,7 @@ def answers(chosen: Iterable[Answer]) -> None:
     )
 
 
-class _Plain(logging.Handler):
+class _PlainHandler(logging.Handler):
     """Prints messages of the library as plain lines, wherever the standard error is now."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -167,4 +167,4 @@ def show_log() -> None:
     """Let the user see what the library has to say."""
     log = logging.getLogger("ultraedit")
     log.setLevel(logging.INFO)
-    log.handlers = [_Plain()]
+    log.handlers = [_PlainHandler()]

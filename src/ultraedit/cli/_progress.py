@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ultraedit.cli._output import console, message
-from ultraedit.symbols import visible
+from ultraedit.core.symbols import visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress, Task, TaskID
     from rich.text import Text
 
-    from ultraedit.types import Observer
+    from ultraedit.core.types import Observer
 
 
 AT_ONCE = 8
@@ -29,7 +29,7 @@ def progress() -> Iterator[Observer]:
         yield Lines()
         return
     with _bars() as drawn:
-        observer = Bars(drawn)
+        observer = ProgressBars(drawn)
         yield observer
         observer.finish()
 
@@ -37,7 +37,7 @@ def progress() -> Iterator[Observer]:
 @contextmanager
 def paused(observer: Observer) -> Iterator[None]:
     """Take the bars away while the user is asked something."""
-    if not isinstance(observer, Bars):
+    if not isinstance(observer, ProgressBars):
         yield
         return
     observer.stop()
@@ -58,7 +58,7 @@ class Lines:
         """Say nothing: a log has no use for a thousand lines."""
 
 
-class Bars:
+class ProgressBars:
     """An observer that draws a bar a stage."""
 
     def __init__(self, drawn: Progress) -> None:
@@ -126,7 +126,7 @@ def _bars() -> Progress:
     )
     from rich.text import Text
 
-    class Count(MofNCompleteColumn):
+    class CountColumn(MofNCompleteColumn):
         def render(self, task: Task) -> Text:
             return super().render(task) if task.fields["counted"] else Text()
 
@@ -134,7 +134,7 @@ def _bars() -> Progress:
         SpinnerColumn(finished_text="✓"),
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
-        Count(),
+        CountColumn(),
         TimeElapsedColumn(),
         console=console(stderr=True),
         redirect_stdout=False,

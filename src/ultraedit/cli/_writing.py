@@ -14,14 +14,14 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._facts import show_first_rows, with_columns
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError, did_you_mean
+from ultraedit.core.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from ultraedit.enrich.base import Writer
-    from ultraedit.enrich.draft import DraftWriter
-    from ultraedit.types import Observer
-    from ultraedit.ultraeditbench.writers.local import LocalWriter
-    from ultraedit.ultraeditbench.writers.openai import OpenAIWriter
+    from ultraedit.core.types import Observer
+    from ultraedit.data.enrichment.base import Writer
+    from ultraedit.tools.bench_builder.writers.local import LocalWriter
+    from ultraedit.tools.bench_builder.writers.openai import OpenAIWriter
+    from ultraedit.tools.drafting.document import DraftWriter
 
 REPLIES = ".replies.sqlite"
 """End of the name of the file in which the replies of an endpoint are kept, beside the facts."""
@@ -94,8 +94,8 @@ def enrich(
     """
     out = _new_file(out)
     from ultraedit.data import stream
-    from ultraedit.enrich import TemplateWriter, to_row
-    from ultraedit.enrich import enrich as complete
+    from ultraedit.data.enrichment import TemplateWriter, to_row
+    from ultraedit.data.enrichment import enrich as complete
 
     data = with_columns(facts, columns) or facts
     edits = list(stream(data, limit=limit))
@@ -167,8 +167,8 @@ def draft(
     passages, which stand beside them, before they are edited.
     """
     out = _new_file(out)
-    from ultraedit.enrich.draft import draft as propose
-    from ultraedit.enrich.draft import read_passages
+    from ultraedit.tools.drafting.document import draft as propose
+    from ultraedit.tools.drafting.document import read_passages
 
     passages = read_passages(document)
     if writer == "openai":
@@ -202,7 +202,7 @@ def draft(
         {
             "passages": f"{len(passages):,}",
             "facts": f"{kept:,}",
-            "dropped": f"{dropped:,} (the answer is not in the passage, or in the question)",
+            "dropped": f"{dropped:,} (no answer from the passage, or a question that needs it)",
             "written to": out if kept else None,
         }
     )
@@ -221,8 +221,8 @@ def _new_file(out: Path | None) -> Path:
 
 def _keep(rows: list[dict[str, Any]], out: Path, *, review: bool) -> int:
     """Write what the user accepts. Returns how many facts that are."""
-    from ultraedit.enrich.review import review as look_over
-    from ultraedit.enrich.rows import write_rows
+    from ultraedit.data.enrichment.rows import write_rows
+    from ultraedit.tools.drafting.review import review as look_over
 
     rows = look_over(rows) if review and rows else rows
     if rows:
@@ -231,7 +231,7 @@ def _keep(rows: list[dict[str, Any]], out: Path, *, review: bool) -> int:
 
 
 def _endpoint(model: str | None, base_url: str | None, concurrency: int, writer: str) -> Any:
-    from ultraedit.ultraeditbench.writers.openai import Endpoint
+    from ultraedit.tools.bench_builder.writers.openai import Endpoint
 
     if writer in ("local", "openai") and not model:
         raise ConfigError(f"--writer {writer} needs a language model. Name it with --model.")
@@ -239,7 +239,7 @@ def _endpoint(model: str | None, base_url: str | None, concurrency: int, writer:
 
 
 def _enriching(name: str, endpoint: Any, out: Path, observer: Observer) -> Writer:
-    from ultraedit.enrich.asking import AskingWriter, CompletingWriter
+    from ultraedit.tools.drafting.rephrasing import AskingWriter, CompletingWriter
 
     if name == "openai":
         return AskingWriter(_client(endpoint, out))
@@ -251,7 +251,7 @@ def _enriching(name: str, endpoint: Any, out: Path, observer: Observer) -> Write
 
 
 def _drafting(name: str, endpoint: Any, out: Path, observer: Observer) -> DraftWriter:
-    from ultraedit.enrich.draft import AskingDrafter, CompletingDrafter
+    from ultraedit.tools.drafting.document import AskingDrafter, CompletingDrafter
 
     if name == "openai":
         return AskingDrafter(_client(endpoint, out))
@@ -261,7 +261,7 @@ def _drafting(name: str, endpoint: Any, out: Path, observer: Observer) -> DraftW
 
 
 def _client(endpoint: Any, out: Path) -> OpenAIWriter:
-    from ultraedit.ultraeditbench.writers.openai import OpenAIWriter
+    from ultraedit.tools.bench_builder.writers.openai import OpenAIWriter
 
     return OpenAIWriter(endpoint, _replies(out))
 
@@ -282,6 +282,6 @@ def _confirm(requests: int, replies: Path, *, yes: bool) -> None:
 def _local(model: str, observer: Observer) -> LocalWriter:
     observer.stage(f"Loading {model}")
     from ultraedit.models import load
-    from ultraedit.ultraeditbench.writers.local import LocalWriter
+    from ultraedit.tools.bench_builder.writers.local import LocalWriter
 
     return LocalWriter(load(model))

@@ -12,9 +12,10 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._job import refuse_beside
 from ultraedit.cli._progress import progress
+from ultraedit.core.settings import FACTS, MACHINE, OUTPUT
 
 if TYPE_CHECKING:
-    from ultraedit.ability import Settings
+    from ultraedit.evaluation.ability import Settings
 
 Tasks = Annotated[
     str,
@@ -24,7 +25,7 @@ Tasks = Annotated[
         "data folder, any other of lm-eval's comes from the network; next-token and last-word read "
         "ordinary text of the data folder, where small models are above chance.",
         metavar="NAMES",
-        rich_help_panel=o.WHAT,
+        rich_help_panel=FACTS,
         show_envvar=False,
     ),
 ]
@@ -32,21 +33,19 @@ DataRoot = Annotated[
     Path | None,
     o._option(
         "--data-root",
-        o.WHAT,
-        "Folder of data with the tasks' files in its folder general. ULTRAEDIT_DATA, or "
-        "../shared/data, unless given; where there is none, tasks come from the network.",
+        FACTS,
+        "Folder of data with the tasks' files in its folder general; without "
+        "one, tasks come from the network. \\[default: ULTRAEDIT_DATA, or ../shared/data]",
         "DIR",
     ),
 ]
 Limit = Annotated[
     int | None,
-    o._option("--limit", o.WHAT, "The first N questions of each task; all unless given.", "N"),
+    o._option("--limit", FACTS, "First N questions of each task. \\[default: all]", "N"),
 ]
 Beside = Annotated[
     str | None,
-    o._option(
-        "--beside", o.WHAT, "Another model, to be measured first, such as the base.", "MODEL"
-    ),
+    o._option("--beside", FACTS, "Another model, to be measured first, such as the base.", "MODEL"),
 ]
 BatchSize = Annotated[
     int,
@@ -54,12 +53,12 @@ BatchSize = Annotated[
         "--batch-size",
         help="Questions at once.",
         metavar="N",
-        rich_help_panel=o.MACHINE,
+        rich_help_panel=MACHINE,
         show_envvar=False,
     ),
 ]
 Out = Annotated[
-    Path | None, o._option("--out", o.RESULT, "Also write the scores to this JSON file.", "FILE")
+    Path | None, o._option("--out", OUTPUT, "Also write the scores to this JSON file.", "FILE")
 ]
 
 
@@ -85,8 +84,9 @@ def ability(
     'ultraedit[ability]'. A run folder in the place of a model is measured where it stands, and
     next-token then also says how far its distributions are from the unedited model's.
     """
-    from ultraedit.ability import READING, Settings, of_model, of_run, require_tasks
     from ultraedit.data import find_root
+    from ultraedit.evaluation.ability import READING, Settings, of_model, require_tasks
+    from ultraedit.runs.ability import of_run
 
     names = tuple(name.strip() for name in tasks.split(",") if name.strip())
     require_tasks(names)
@@ -118,7 +118,7 @@ def ability(
 
 
 def _write(out: Path, result: Any) -> None:
-    from ultraedit.files import write_text
+    from ultraedit.core.files import write_text
 
     write_text(out, json_module.dumps(result, indent=2) + "\n")
 

@@ -11,7 +11,8 @@ import typer
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.settings import FACTS, OUTPUT
 
 Base = Annotated[
     str,
@@ -26,8 +27,8 @@ Subtract = Annotated[
     typer.Option(
         "--subtract",
         metavar="DELTA",
-        help="Take the change of this file away; none unless given. May be repeated.",
-        rich_help_panel=o.WHAT,
+        help="Subtract the change of this file. May be repeated. \\[default: none]",
+        rich_help_panel=FACTS,
         show_envvar=False,
     ),
 ]
@@ -37,7 +38,7 @@ Out = Annotated[
         "--out",
         metavar="DIR",
         help="Folder for the edited model, new or empty. Must be given.",
-        rich_help_panel=o.RESULT,
+        rich_help_panel=OUTPUT,
         show_envvar=False,
     ),
 ]
@@ -64,7 +65,7 @@ def apply(
         raise ConfigError("--out is missing. Give the name of a folder for the edited model.")
     with progress() as observer:
         observer.stage("Getting ready")
-        from ultraedit.apply import apply_to
+        from ultraedit.export.apply import apply_to
 
         done = apply_to(
             base, deltas or [], subtract or [], out, device=device or "auto", observer=observer

@@ -9,7 +9,7 @@ import typer
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 
 Question = Annotated[str, typer.Argument(metavar="QUESTION", help="What to ask, in quotes.")]
 Beside = Annotated[
@@ -80,9 +80,9 @@ def _in_transformers(
     name: str, question: str, limit: int, dtype: str | None, device: str | None, *, chat: bool
 ) -> str:
     """One model at a time is in memory: two large ones may not fit side by side."""
+    from ultraedit.evaluation.probes.contexts import Chat as Template
+    from ultraedit.lifelong.session import ask as answer
     from ultraedit.models import load
-    from ultraedit.probes.contexts import Chat as Template
-    from ultraedit.session import ask as answer
 
     model = load(name, dtype=dtype or "auto", device=device or "auto")
     if chat:

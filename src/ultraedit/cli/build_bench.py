@@ -14,12 +14,12 @@ from ultraedit.cli import _bench_options as b
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._progress import paused, progress
-from ultraedit.errors import ConfigError, did_you_mean
+from ultraedit.core.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from ultraedit.types import Observer
-    from ultraedit.ultraeditbench import Built, Estimate, Writer
-    from ultraedit.ultraeditbench.writers.openai import Endpoint
+    from ultraedit.core.types import Observer
+    from ultraedit.tools.bench_builder import Built, Estimate, QuestionWriter
+    from ultraedit.tools.bench_builder.writers.openai import Endpoint
 
 WRITERS = ("template", "openai", "local")
 
@@ -57,9 +57,9 @@ def build_bench(
     an endpoint is read from OPENAI_API_KEY alone; its replies stay in replies.sqlite, and the same
     command goes on after an interruption without asking again. docs/ultraeditbench.md says more.
     """
-    from ultraedit.ultraeditbench import BuildSettings, build
-    from ultraedit.ultraeditbench.settings import UNSTATED
-    from ultraedit.ultraeditbench.writers.openai import Endpoint
+    from ultraedit.tools.bench_builder import BuildSettings, build
+    from ultraedit.tools.bench_builder.settings import UNSTATED
+    from ultraedit.tools.bench_builder.writers.openai import Endpoint
 
     if out is None:
         raise ConfigError("--out is missing. Give it a folder for the set, such as --out bench.")
@@ -103,10 +103,10 @@ def build_bench(
 
 def _writer(
     name: str, endpoint: Endpoint, out: Path, machine: tuple[str, str], observer: Observer
-) -> Writer:
+) -> QuestionWriter:
     """Make the writer of a name, refusing what it cannot work with."""
-    from ultraedit.ultraeditbench import TemplateWriter
-    from ultraedit.ultraeditbench.output import REPLIES
+    from ultraedit.tools.bench_builder import TemplateQuestionWriter
+    from ultraedit.tools.bench_builder.output import REPLIES
 
     if name not in WRITERS:
         raise ConfigError(f"Unknown writer {name!r}. {did_you_mean(name, WRITERS)}")
@@ -116,15 +116,15 @@ def _writer(
                 f"--model {endpoint.model} has no meaning for --writer template. Add --writer "
                 f"openai or --writer local, or leave it out."
             )
-        return TemplateWriter()
+        return TemplateQuestionWriter()
     if not endpoint.model:
         raise ConfigError(f"--writer {name} needs a language model. Name it with --model.")
     if name == "openai":
-        from ultraedit.ultraeditbench.writers.openai import OpenAIWriter
+        from ultraedit.tools.bench_builder.writers.openai import OpenAIWriter
 
         return OpenAIWriter(endpoint, out / REPLIES)
     from ultraedit.models import load
-    from ultraedit.ultraeditbench.writers.local import LocalWriter
+    from ultraedit.tools.bench_builder.writers.local import LocalWriter
 
     observer.stage(f"Loading {endpoint.model}")
     dtype, device = machine
@@ -184,9 +184,9 @@ def _sample_lines(rows: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, ...]
         yield ("",) * 4
 
 
-def _show_use(writer: Writer) -> None:
+def _show_use(writer: QuestionWriter) -> None:
     """Say what a paid writer has used in this build."""
-    from ultraedit.ultraeditbench.writers.openai import OpenAIWriter
+    from ultraedit.tools.bench_builder.writers.openai import OpenAIWriter
 
     if isinstance(writer, OpenAIWriter):
         cost = writer.cost(writer.input_tokens, writer.output_tokens)

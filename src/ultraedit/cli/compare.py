@@ -12,7 +12,7 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 
 if TYPE_CHECKING:
-    from ultraedit.report.compared import Comparison
+    from ultraedit.report.comparison import Comparison
 
 Folders = Annotated[
     list[Path],
@@ -24,7 +24,7 @@ Out = Annotated[
         "--out",
         metavar="FILE",
         help="Also write a page: FILE.html, one file for a browser, or FILE.md with plots beside "
-        "it; none unless given.",
+        "it. \\[default: none]",
         show_default=False,
     ),
 ]
@@ -41,7 +41,7 @@ def compare(runs: Folders, out: Out = None, json: o.Json = False) -> None:
     the runs over each other. A run of other facts or of another unedited model than the first
     one's is left out, and it is said why. `ultraedit diff` compares what runs did to the weights.
     """
-    from ultraedit.comparison import check_out, compare_runs, write_comparison
+    from ultraedit.tools.comparison import check_out, compare_runs, write_comparison
 
     if out is not None:
         check_out(out)

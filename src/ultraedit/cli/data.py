@@ -143,8 +143,8 @@ def check(
     Ends with exit code 2 if a row cannot be used, with --strict also if there is a fact to look at.
     """
     from ultraedit.cli._check import require_none, show_report
+    from ultraedit.core.errors import DataError
     from ultraedit.data import check as check_file
-    from ultraedit.errors import DataError
 
     counting = {} if model is None else _counter(model, ask_first)
     report = check_file(
@@ -175,7 +175,7 @@ def _counter(model: str, ask_first: int) -> dict[str, Any]:
     """
     with progress() as observer:
         observer.stage(f"Loading {model}" if ask_first else f"Loading the tokenizer of {model}")
-        from ultraedit.encoding import about_appended, encode
+        from ultraedit.core.encoding import about_appended, encode
         from ultraedit.models import load, load_config, load_tokenizer
         from ultraedit.models.language_model import text_config
 

@@ -12,6 +12,7 @@ import typer
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._job import carry_out, settle, show_result
+from ultraedit.core.settings import FACTS, OUTPUT
 from ultraedit.editors import DEFAULT_EDITOR
 
 EDITS_PER_TURN = 61
@@ -24,7 +25,7 @@ EXAMPLES = 8
 """Answers shown at the end."""
 
 DemoModel = Annotated[
-    str, typer.Option("--model", metavar="MODEL", help=o.MODEL_HELP, rich_help_panel=o.WHAT)
+    str, typer.Option("--model", metavar="MODEL", help=o.MODEL_HELP, rich_help_panel=FACTS)
 ]
 DemoOut = Annotated[
     Path,
@@ -32,7 +33,7 @@ DemoOut = Annotated[
         "--out",
         metavar="DIR",
         help="Folder for the results; with the next free number if it is taken.",
-        rich_help_panel=o.RESULT,
+        rich_help_panel=OUTPUT,
     ),
 ]
 

@@ -12,7 +12,7 @@ from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
 
 if TYPE_CHECKING:
-    from ultraedit.compare import Difference
+    from ultraedit.export.difference import Difference
 
 SHOWN = 2
 """How many singular values the table has; --json has more."""
@@ -35,7 +35,7 @@ def diff(a: A, b: B, json: o.Json = False) -> None:
     """
     with progress() as observer:
         observer.stage("Getting ready")
-        from ultraedit.compare import compare
+        from ultraedit.export.difference import compare
 
         found = compare(a, b, observer)
     if not found.same_base:
@@ -50,7 +50,7 @@ def diff(a: A, b: B, json: o.Json = False) -> None:
 
 def _show(a: str, b: str, found: Difference) -> None:
     from ultraedit.report import format_number, format_percent
-    from ultraedit.report.labels import short_names
+    from ultraedit.report.module_names import short_names
 
     if not found.modules:
         _output.line(f"{a} and {b} have the same weights.")

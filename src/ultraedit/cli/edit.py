@@ -21,6 +21,8 @@ from ultraedit.cli._job import (
     start,
 )
 from ultraedit.cli._progress import progress
+from ultraedit.cli._settings import OF_APPEND, OF_EDIT, with_settings
+from ultraedit.core.settings import FACTS
 from ultraedit.editors import DEFAULT_EDITOR
 
 Facts = Annotated[
@@ -35,28 +37,26 @@ Append = Annotated[
         metavar="DIR",
         help="Add the facts to the run in this folder, with its model, editor and statistics, as "
         "further turns.",
-        rich_help_panel=o.WHAT,
+        rich_help_panel=FACTS,
         show_envvar=False,
     ),
 ]
 
 
+FIRST = (
+    *("model", "out", "append", "limit", "edits_per_turn", "editor", "form", "use_rephrases"),
+    *("device", "dry_run"),
+)
+"""The options of the main panel."""
+
+
+@with_settings(
+    OF_EDIT, first=FIRST, defaults={"editor": f"{DEFAULT_EDITOR}, or ultraedit with --eta"}
+)
 def edit(
     facts: Facts,
-    model: o.Model = None,
+    given: dict[str, Any],
     columns: o.Columns = None,
-    limit: o.Limit = None,
-    edits_per_turn: o.EditsPerTurn = None,
-    form: o.Form = None,
-    use_rephrases: o.UseRephrases = None,
-    anchors: o.Anchors = None,
-    editor: o.EditEditor = None,
-    modules: o.Modules = None,
-    eta: o.Eta = None,
-    dtype: o.Dtype = None,
-    device: o.Device = None,
-    free_answers: o.FreeAnswers = None,
-    control_questions: o.ControlQuestions = None,
     out: o.Out = None,
     append: Append = None,
     yes: o.Yes = False,
@@ -78,35 +78,16 @@ def edit(
     Facts are written by the editor anchored; `ultraedit run` takes the paper's editor, ultraedit,
     where none is named, and has more settings.
     """
-    given = {
-        "model": model,
-        "data": with_columns(facts, columns),
-        "limit": limit,
-        "edits_per_turn": edits_per_turn,
-        "form": form,
-        "use_rephrases": use_rephrases,
-        "anchors": anchors,
-        "editor": editor or (DEFAULT_EDITOR if eta is None else None),
-        "modules": modules,
-        "eta": eta,
-        "dtype": dtype,
-        "device": device,
-        "free_answers": free_answers,
-        "chat_answers": True,
-        "control_questions": control_questions,
-    }
+    given["data"] = with_columns(facts, columns)
     if append is not None:
-        given["editor"] = editor
-        taken = {
-            *("data", "limit", "edits_per_turn", "free_answers", "use_rephrases"),
-            "control_questions",
-        }
-        given.pop("chat_answers")  # That of the run holds.
-        others = {key: value for key, value in given.items() if key not in taken}
+        changes = {name: value for name, value in given.items() if name in OF_APPEND}
+        others = {name: value for name, value in given.items() if name not in changes}
         refuse_beside("--append", others | {"out": out, "dry_run": dry_run or None})
-        changes = {key: given[key] for key in taken if given[key] is not None}
         add_to(append, changes, yes=yes, strict=strict, json=json)
         return
+    given["chat_answers"] = True
+    if "editor" not in given and "eta" not in given:
+        given["editor"] = DEFAULT_EDITOR
     into_gguf = out is not None and out.suffix.lower() == ".gguf"
     if out is not None and into_gguf and not dry_run:
         _into_gguf(given, out, yes=yes, strict=strict, json=json)

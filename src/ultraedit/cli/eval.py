@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ultraedit.cli import _monitor_options as m
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._job import refuse_beside
 from ultraedit.cli._progress import Named, progress
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.settings import FACTS
+from ultraedit.core.types import to_json
 
 if TYPE_CHECKING:
-    from ultraedit.evaluate import Evaluation
-    from ultraedit.host import ModelHost
+    from ultraedit.evaluation.outcome import Evaluation
+    from ultraedit.host.host import ModelHost
 
 Beside = Annotated[
     str | None,
@@ -26,7 +27,7 @@ Beside = Annotated[
         "--beside",
         metavar="MODEL",
         help="The model before its edits: with it, agreement is scored too.",
-        rich_help_panel=o.WHAT,
+        rich_help_panel=FACTS,
         show_envvar=False,
     ),
 ]
@@ -42,7 +43,7 @@ def evaluate(
     device: o.Device = None,
     seed: o.Seed = None,
     free_answers: o.FreeAnswers = None,
-    probe: m.Probes = None,
+    probe: o.Probes = None,
     json: o.Json = False,
 ) -> None:
     r"""Score a model on a file of facts as it stands.
@@ -56,7 +57,7 @@ def evaluate(
     probes unless others are given.
     """
     from ultraedit.data import read
-    from ultraedit.probes import chosen
+    from ultraedit.evaluation.probes import chosen
 
     probes = None if probe is None else chosen(probe)
     in_engine = _in_engine(engine, dtype, device)
@@ -74,10 +75,13 @@ def evaluate(
     edits = read(data, limit=limit, seed=seed or 0)
     reference = None
     with progress() as observer:
-        from ultraedit.evaluate import evaluate as ask_all  # torch, once all else is checked
-        from ultraedit.probes import Probing
-        from ultraedit.session import CONTROL_QUESTIONS, asked_controls
-        from ultraedit.stream import InMemory, oddities
+        from ultraedit.data.streams import InMemory, oddities
+        from ultraedit.evaluation.probes import Probing
+        from ultraedit.evaluation.scoring import (
+            evaluate as ask_all,  # torch, once all else is checked
+        )
+        from ultraedit.lifelong.checkpoints import asked_controls
+        from ultraedit.lifelong.settings import CONTROL_QUESTIONS
 
         controls = () if beside is None else asked_controls(CONTROL_QUESTIONS)
         for name in [model] if beside is None else [beside, model]:
@@ -106,8 +110,8 @@ def evaluate(
         "engine": engine or "transformers",
         "edits": len(edits),
         "overruled": found.overruled,
-        "scores": asdict(found.scores),
-        "controls": None if found.controls is None else asdict(found.controls),
+        "scores": to_json(found.scores),
+        "controls": None if found.controls is None else to_json(found.controls),
         "remarks": probing.remarks,
     }
     _show(result, ("model", "beside", "data", "engine", "edits"), json=json)
@@ -119,7 +123,7 @@ def _score_run(
     """Score a run where it stands."""
     with progress() as observer:
         observer.stage("Getting ready")
-        from ultraedit.runs.scoring import score
+        from ultraedit.runs.scores import score
 
         scored = score(folder, free_answers, observer, probes)
     result = {
@@ -127,8 +131,8 @@ def _score_run(
         "turn": scored.turn,
         "edits": scored.edits,
         "overruled": scored.found.overruled,
-        "scores": asdict(scored.found.scores),
-        "controls": None if scored.found.controls is None else asdict(scored.found.controls),
+        "scores": to_json(scored.found.scores),
+        "controls": None if scored.found.controls is None else to_json(scored.found.controls),
         "remarks": scored.remarks,
     }
     _show(result, ("folder", "turn", "edits"), json=json)
@@ -146,7 +150,7 @@ def _show(result: dict[str, Any], named: Sequence[str], *, json: bool) -> None:
 
 def _host(name: str, dtype: str, device: str) -> ModelHost:
     """Load a model that is asked and not edited."""
-    from ultraedit.host import ModelHost
+    from ultraedit.host.host import ModelHost
     from ultraedit.models import load
 
     return ModelHost(load(name, dtype=dtype, device=device), None)
@@ -172,6 +176,13 @@ def _without_agreement(found: Evaluation) -> Evaluation:
     """Drop the agreement of a model with itself, which says nothing."""
     generation = found.scores.generation
     if generation is not None:
-        generation = replace(generation, agreement=None)
-    scores = replace(found.scores, agreement=None, generation=generation)
+        generation = replace(generation, metrics=_alone(generation.metrics))
+    scores = replace(found.scores, metrics=_alone(found.scores.metrics), generation=generation)
     return replace(found, scores=scores, controls=None)
+
+
+def _alone(metrics: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Values without those of metrics that compare with the unedited model."""
+    from ultraedit.evaluation.metrics import ALONE
+
+    return {name: value if name in ALONE else None for name, value in metrics.items()}

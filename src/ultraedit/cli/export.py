@@ -11,7 +11,8 @@ import typer
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError, did_you_mean
+from ultraedit.core.errors import ConfigError, did_you_mean
+from ultraedit.core.settings import OUTPUT
 from ultraedit.export.registry import FORMATS
 
 FORMS = tuple(FORMATS)
@@ -22,7 +23,7 @@ def _option(name: str, metavar: str, text: str) -> Any:
         name,
         metavar=metavar,
         help=text,
-        rich_help_panel=o.RESULT,
+        rich_help_panel=OUTPUT,
         show_envvar=False,
         show_default=False,
     )
@@ -33,9 +34,7 @@ Form = Annotated[
     _option(
         "--as",
         "|".join(FORMS),
-        "A whole model, its change alone as one file, a LoRA adapter, or one file for llama.cpp, "
-        "Ollama and LM Studio; for runs of wise and in-context, which change no weights, a model "
-        "with its memories or facts. Must be given.",
+        f"{'; '.join(f'{each.name}: {each.summary}' for each in FORMATS.values())}. Must be given.",
     ),
 ]
 Out = Annotated[
@@ -43,7 +42,8 @@ Out = Annotated[
     _option(
         "--out",
         "PATH",
-        "File of the delta or the GGUF, or folder of anything else; new. Must be given.",
+        f"File of a {' or '.join(each.name for each in FORMATS.values() if each.suffix)}, or "
+        "folder of anything else; new. Must be given.",
     ),
 ]
 Type = Annotated[

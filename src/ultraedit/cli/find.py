@@ -12,7 +12,7 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 
 if TYPE_CHECKING:
-    from ultraedit.store import Journal, StoredEdit
+    from ultraedit.runs.store import Journal, StoredEdit
 
 Text = Annotated[
     str,
@@ -30,7 +30,7 @@ First = Annotated[
         "--first",
         metavar="N",
         min=1,
-        help="Show the N edits that were made first; all unless given.",
+        help="Show the N earliest edits. \\[default: all]",
         show_envvar=False,
         show_default=False,
     ),
@@ -44,7 +44,7 @@ def find(folder: o.RunArgument, text: Text, first: First = None, json: o.Json = 
       ultraedit find edited "native language"
       ultraedit find edited Paris --json
     """
-    from ultraedit.store import JOURNAL, Journal
+    from ultraedit.runs.store import JOURNAL, Journal
 
     journal = Journal.open(folder / JOURNAL)
     found = [(each, _fate(journal, each)) for each in islice(journal.find(text), first)]

@@ -10,7 +10,7 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 
 if TYPE_CHECKING:
-    from ultraedit.store import Entry, Journal
+    from ultraedit.runs.store import Entry, Journal
 
 
 Last = Annotated[
@@ -19,7 +19,7 @@ Last = Annotated[
         "--last",
         metavar="N",
         min=1,
-        help="Show the last N turns; all unless given.",
+        help="Show the last N turns. \\[default: all]",
         show_envvar=False,
         show_default=False,
     ),
@@ -34,7 +34,7 @@ def history(folder: o.RunArgument, last: Last = None, json: o.Json = False) -> N
       ultraedit history edited --last 20
       ultraedit history edited --json
     """
-    from ultraedit.store import JOURNAL, Journal
+    from ultraedit.runs.store import JOURNAL, Journal
 
     journal = Journal.open(folder / JOURNAL)
     checkpoints = {c.record["turn"]: c.record["scores"] for c in journal.checkpoints()}

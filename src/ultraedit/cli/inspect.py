@@ -53,8 +53,8 @@ def inspect(file: File, run: Run = None, base: Base = None, json: o.Json = False
     """
     with progress() as observer:
         observer.stage("Getting ready")
-        from ultraedit.export.inspecting import inspect as read
-        from ultraedit.export.inspecting import scores_line
+        from ultraedit.export.inspection import inspect as read
+        from ultraedit.export.inspection import scores_line
 
         found = read(file, run, base, observer)
     if json:

@@ -8,50 +8,12 @@ from typing import Annotated
 
 import typer
 
-from ultraedit import ranks
-from ultraedit.cli import (
-    ability,
-    apply,
-    ask,
-    build_bench,
-    compare,
-    data,
-    demo,
-    diff,
-    doctor,
-    edit,
-    editors,
-    eval,
-    export,
-    find,
-    history,
-    inspect,
-    models,
-    plan,
-    prune,
-    push,
-    report,
-    reproduce,
-    revert,
-    rollback,
-    run,
-    show,
-    stats,
-    train,
-    tune,
-    verify,
-)
-from ultraedit.cli._errors import Commands, drop_output
-from ultraedit.cli._help import add, page
+from ultraedit.cli._errors import drop_output
+from ultraedit.cli._help import page
 from ultraedit.cli._output import message, show_log
-from ultraedit.errors import ProcessError
-
-WRITE = "Write facts into a model"
-RUNS = "Look into a run, and take edits back"
-ASK = "See what a model says"
-CARRY = "Carry the edits away"
-LOOK_UP = "See what there is"
-BUILD = "Make data"
+from ultraedit.cli._table import Commands
+from ultraedit.core.errors import ProcessError
+from ultraedit.host import distributed as ranks
 
 app = typer.Typer(
     cls=Commands,
@@ -64,37 +26,6 @@ app = typer.Typer(
         "help_option_names": ["-h", "--help"],
     },
 )
-
-add(app, "demo", demo.demo, WRITE)
-add(app, "edit", edit.edit, WRITE)
-add(app, "run", run.run, WRITE)
-add(app, "train", train.train, WRITE)
-add(app, "tune", tune.tune, WRITE)
-add(app, "ask", ask.ask, ASK)
-add(app, "eval", eval.evaluate, ASK)
-add(app, "ability", ability.ability, ASK)
-add(app, "report", report.report, ASK)
-add(app, "compare", compare.compare, ASK)
-app.add_typer(reproduce.app, name="reproduce", rich_help_panel=ASK)
-add(app, "history", history.history, RUNS)
-add(app, "show", show.show, RUNS)
-add(app, "find", find.find, RUNS)
-add(app, "rollback", rollback.rollback, RUNS)
-add(app, "revert", revert.revert, RUNS)
-add(app, "prune", prune.prune, RUNS)
-add(app, "verify", verify.verify, RUNS)
-add(app, "export", export.export, CARRY)
-add(app, "apply", apply.apply, CARRY)
-add(app, "diff", diff.diff, CARRY)
-add(app, "inspect", inspect.inspect, CARRY)
-add(app, "push", push.push, CARRY)
-add(app, "build-bench", build_bench.build_bench, BUILD)
-add(app, "doctor", doctor.doctor, LOOK_UP)
-add(app, "plan", plan.plan, LOOK_UP)
-app.add_typer(editors.app, name="editors", rich_help_panel=LOOK_UP)
-app.add_typer(models.app, name="models", rich_help_panel=LOOK_UP)
-app.add_typer(stats.app, name="stats", rich_help_panel=LOOK_UP)
-app.add_typer(data.app, name="data", rich_help_panel=LOOK_UP)
 
 
 def _print_version(wanted: bool) -> None:

@@ -10,7 +10,7 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._help import add, group
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from ultraedit.models import LanguageModel, Preset
@@ -139,8 +139,8 @@ def check(name: o.ModelArgument, json: o.Json = False) -> None:
 
     Ends with exit code 2 if it cannot.
     """
-    from ultraedit.doctor.smoke import logits_fault, modules_fault, signals_fault
     from ultraedit.models import find_preset
+    from ultraedit.tools.doctor.smoke import logits_fault, modules_fault, signals_fault
 
     loaded = _load(name)
     preset = find_preset(loaded, None)

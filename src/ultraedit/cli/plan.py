@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError
-
-if TYPE_CHECKING:
-    from ultraedit.plan import Plan
+from ultraedit.core.errors import ConfigError
 
 Model = Annotated[
     str,
@@ -64,9 +60,10 @@ def plan(
         observer.stage("Getting ready")
         from ultraedit import models
         from ultraedit.editors import base_of, find_editor, make_editor
+        from ultraedit.models import choose_preset
         from ultraedit.models.hardware import choose_device, choose_dtype
-        from ultraedit.plan import Workload
-        from ultraedit.session import choose_preset
+        from ultraedit.tools.plan.estimate import Workload
+        from ultraedit.tools.plan.prediction import predict
 
         where = choose_device(device or "auto")
         precision = choose_dtype(dtype or "auto", where)
@@ -100,54 +97,6 @@ def plan(
     )
     _output.line()
     show(planned)
-
-
-def predict(
-    config: Any,
-    patterns: tuple[str, ...],
-    workload: Any,
-    dtype: Any,
-    device: Any,
-    *,
-    editor: Any = None,
-    device_map: str | None = None,
-    before: int | None = None,
-    name: str = "MODEL",
-    edits: int | None = None,
-) -> dict[str, Any]:
-    """Plan for a device and for graphics cards: what `plan` and ``--dry-run`` print.
-
-    For UltraEdit; for another `editor` with what it keeps besides, in a run of so many `edits`.
-    """
-    import torch
-
-    from ultraedit import plan as planning
-    from ultraedit.beyond import kept_beyond
-    from ultraedit.editors import make_editor, name_of
-
-    editor = make_editor("ultraedit", {}) if editor is None else editor
-    options = {
-        "dtype": dtype,
-        "master": getattr(editor, "master", "float32"),
-        "name": name,
-        "streamed": device_map == "stream",
-    }
-    here = planning.plan(config, patterns, workload, device=device, before=before, **options)
-    card = here
-    if device.type != "cuda":
-        # A card that need not be there: nothing is put on it.
-        cuda = torch.device("cuda")
-        card = planning.plan(config, patterns, workload, device=cuda, timed=False, **options)
-    return _facts(here) | {
-        "editor": name_of(editor),
-        "planned_for": "ultraedit",
-        "passes": getattr(editor, "passes", None) or 1,
-        "kept_beyond": kept_beyond(editor, here.shapes, edits=edits, itemsize=dtype.itemsize),
-        "device_map": device_map,
-        "card_peak_bytes": card.peak,
-        "fits": {f"{size} GB": there for size, there in planning.fits(card.peak).items()},
-        "cards": {f"{size} GB": count for size, count in planning.cards(card).items()},
-    }
 
 
 def show(planned: dict[str, Any]) -> None:
@@ -214,21 +163,3 @@ def _device_map(name: str | None) -> str | None:
     if name not in (None, "auto", "stream"):
         raise ConfigError(f"device-map must be 'auto' or 'stream', got {name!r}.")
     return name
-
-
-def _facts(plan: Plan) -> dict[str, Any]:
-    values = asdict(plan)
-    parts = (
-        *("weights", "streamed", "states", "copies", "rows"),
-        *("batch", "solve", "saving", "runtime", "loading"),
-    )
-    return {
-        "device": plan.device,
-        "dtype": plan.dtype,
-        "parameters": plan.parameters,
-        "edited_parameters": plan.edited_parameters,
-        "peak_bytes": plan.peak,
-        "memory": {part: values[part] for part in parts} | {"editing": plan.editing},
-        "flops_per_turn": plan.flops,
-        "seconds_per_turn": plan.seconds,
-    }

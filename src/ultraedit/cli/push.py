@@ -10,6 +10,7 @@ import typer
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
+from ultraedit.export.registry import FORMATS, PUSHED
 
 Repository = Annotated[
     str,
@@ -23,7 +24,7 @@ Form = Annotated[
     str,
     typer.Option(
         "--as",
-        metavar="model|lora|gguf",
+        metavar="|".join(PUSHED),
         help="What is sent.",
         show_envvar=False,
     ),
@@ -106,7 +107,7 @@ def push(
         observer.stage("Getting ready")
         from ultraedit.export.push import push as send
 
-        options = given | ({"score": False} if form == "lora" else {})
+        options = given | ({"score": False} if "score" in FORMATS[form].options else {})
         sent = send(
             folder,
             repository,

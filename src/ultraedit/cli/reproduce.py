@@ -12,11 +12,11 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._help import add, group
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError, did_you_mean
+from ultraedit.core.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from ultraedit.reproduce import Artefact, Bench, Outcome, Step
-    from ultraedit.reproduce.names import Wanted
+    from ultraedit.tools.reproduce import Artefact, Bench, Outcome, Step
+    from ultraedit.tools.reproduce.names import Wanted
 
 app = group(
     """Run the tables and figures of the paper again, and see ours beside the published numbers.
@@ -130,7 +130,7 @@ def list_all(json: o.Json = False) -> None:
       ultraedit reproduce list
       ultraedit reproduce list --json
     """
-    from ultraedit.reproduce import ARTEFACTS, LONG
+    from ultraedit.tools.reproduce import ARTEFACTS, LONG
 
     rows = [_facts(each) for each in (*ARTEFACTS.values(), *LONG.values())]
     if json:
@@ -200,10 +200,10 @@ def tune(
     turns of 20. What is best by the harmonic mean of efficacy, generalization and agreement is what
     `reproduce run` then takes at the scale long. All trials are in trials/ of the reproduction.
     """
-    from ultraedit.reproduce import LONG, carry_out, find_artefacts, ordered
-    from ultraedit.reproduce.long import Long, trial_runs
-    from ultraedit.reproduce.search import FOLDER, SPACE, best, collect, name_of, write
-    from ultraedit.reproduce.workers import carry_out_together, read_workers
+    from ultraedit.tools.reproduce import LONG, carry_out, find_artefacts, ordered
+    from ultraedit.tools.reproduce.long import Long, trial_runs
+    from ultraedit.tools.reproduce.search import FOLDER, SPACE, best, collect, name_of, write
+    from ultraedit.tools.reproduce.workers import carry_out_together, read_workers
 
     for name in editor or ():
         if name not in SPACE:
@@ -311,8 +311,8 @@ def run(
     page, CSV, LaTeX and JSON, which names the file and the field of every number; figures as a
     PNG too.
     """
-    from ultraedit.reproduce import Book, carry_out, find_artefacts
-    from ultraedit.reproduce.workers import carry_out_together, read_workers
+    from ultraedit.tools.reproduce import Book, carry_out, find_artefacts
+    from ultraedit.tools.reproduce.workers import carry_out_together, read_workers
 
     bench = _bench(scale, model, data_root, out, dtype or "auto", device or "auto", protocol, edits)
     together = None if workers is None else read_workers(workers)
@@ -343,7 +343,7 @@ def run(
 
 def _left(bench: Bench, steps: list[Step]) -> str:
     """About how long what is left of a plan takes, where anything is known of that."""
-    from ultraedit.reproduce.estimates import hours, seconds
+    from ultraedit.tools.reproduce.estimates import hours, seconds
 
     left = [step for step in steps if step.status(bench.out) != "done"]
     if not any(map(seconds, left)):
@@ -396,7 +396,7 @@ def _bench(
     edits: int | None = None,
 ) -> Bench:
     from ultraedit.data import find_root
-    from ultraedit.reproduce import Bench, choose_models, find_scale
+    from ultraedit.tools.reproduce import Bench, choose_models, find_scale
 
     out = out or Path("reproduction", scale)
     if out.exists() and not out.is_dir():
@@ -419,8 +419,8 @@ def _plan(
     bench: Bench, ids: list[str], only: list[str] | None
 ) -> tuple[list[Step], dict[str, str]]:
     """The pieces of plans, each once, and the runs that cannot be made here with why."""
-    from ultraedit.reproduce import choose, find_artefacts, ordered
-    from ultraedit.reproduce.bench import Unavailable
+    from ultraedit.tools.reproduce import choose, find_artefacts, ordered
+    from ultraedit.tools.reproduce.bench import Unavailable
 
     steps: list[Step] = []
     left_out: dict[str, str] = {}
@@ -441,8 +441,8 @@ def _plan(
 
 
 def _facts(artefact: Artefact) -> dict[str, Any]:
-    from ultraedit.reproduce import LONG
-    from ultraedit.reproduce.published import published
+    from ultraedit.tools.reproduce import LONG
+    from ultraedit.tools.reproduce.published import published
 
     runs: list[Wanted] = list(artefact.wanted())
     return {
@@ -457,9 +457,9 @@ def _facts(artefact: Artefact) -> dict[str, Any]:
 
 
 def _step(step: Step, out: Path) -> dict[str, Any]:
-    from ultraedit.reproduce import given_up
-    from ultraedit.reproduce.estimates import seconds
-    from ultraedit.reproduce.steps import Run
+    from ultraedit.tools.reproduce import given_up
+    from ultraedit.tools.reproduce.estimates import seconds
+    from ultraedit.tools.reproduce.steps import Run
 
     settings = dict(step.settings) if isinstance(step, Run) else {}
     words = [str(settings[name]) for name in ("editor", "model", "data") if name in settings]

@@ -10,6 +10,7 @@ import typer
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
+from ultraedit.core.types import to_json
 
 if TYPE_CHECKING:
     from ultraedit.runs.revert import BeforeAndAfter
@@ -65,10 +66,10 @@ def revert(folder: o.RunArgument, edit: Edits, turn: Turn = None, json: o.Json =
     for title, group in (("taken out", done.removed), ("remaining", done.remaining)):
         if group is not None:
             _output.line(f"{group.edits:,} {title}")
-            _output.scores({"before": asdict(group.before), "after": asdict(group.after)})
+            _output.scores({"before": to_json(group.before), "after": to_json(group.after)})
             _output.line()
     _output.line(f"Recorded as turn {done.turn}.")
 
 
 def _as_json(group: BeforeAndAfter) -> dict[str, object]:
-    return {"edits": group.edits, "before": asdict(group.before), "after": asdict(group.after)}
+    return {"edits": group.edits, "before": to_json(group.before), "after": to_json(group.after)}

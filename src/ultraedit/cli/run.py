@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ultraedit.cli import _monitor_options as m
 from ultraedit.cli import _options as o
 from ultraedit.cli._facts import with_columns
 from ultraedit.cli._job import go_on, refuse_beside, settle, start
+from ultraedit.cli._settings import OF_RUN, with_settings
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.settings import FACTS
 
 Resume = Annotated[
     Path | None,
@@ -19,58 +21,25 @@ Resume = Annotated[
         metavar="DIR",
         help="Go on with the run in this folder after its last whole turn. No other setting is "
         "needed, or taken.",
-        rich_help_panel=o.WHAT,
+        rich_help_panel=FACTS,
         show_envvar=False,
     ),
 ]
 
+FIRST = (
+    *("model", "data", "editor", "modules", "eta", "limit", "edits_per_turn"),
+    *("out", "dry_run", "resume"),
+)
+"""The options of the main panel."""
 
+
+@with_settings(OF_RUN, first=FIRST)
 def run(
-    model: o.Model = None,
-    data: o.Data = None,
+    given: dict[str, Any],
     columns: o.Columns = None,
-    limit: o.Limit = None,
-    turns: o.Turns = None,
-    edits_per_turn: o.EditsPerTurn = None,
-    editor: o.Editor = None,
-    modules: o.Modules = None,
-    eta: o.Eta = None,
-    ridge: o.Ridge = None,
-    protocol: o.Protocol = None,
-    net: o.Net = None,
-    form: o.Form = None,
-    anchors: o.Anchors = None,
-    use_rephrases: o.UseRephrases = None,
     set: o.Assignments = None,
-    preset: o.Preset = None,
-    corpus: o.Corpus = None,
-    corpus_samples: o.CorpusSamples = None,
     config: o.Config = None,
-    dtype: o.Dtype = None,
-    device: o.Device = None,
-    device_map: o.DeviceMap = None,
-    seed: o.Seed = None,
-    free_answers: o.FreeAnswers = None,
-    chat_answers: o.ChatAnswers = False,
-    free_always: o.FreeAlways = False,
-    control_questions: o.ControlQuestions = None,
-    evaluate_every: o.EvaluateEvery = None,
-    evaluate_at: o.EvaluateAt = None,
-    score_sample: o.ScoreSample = None,
-    score_newest: o.ScoreNewest = None,
-    perplexity: o.Perplexity = None,
-    trunk: o.Trunk = False,
-    monitor: m.Monitors = None,
-    control: m.Control = None,
-    ability: m.Ability = None,
-    ability_limit: m.AbilityLimit = None,
-    data_root: m.DataRoot = None,
-    probe: m.Probes = None,
-    guard: m.Thresholds = None,
-    guard_action: m.Action = None,
-    snapshot_every: o.SnapshotEvery = None,
     out: o.Out = None,
-    no_save_model: o.NoSaveModel = False,
     resume: Resume = None,
     yes: o.Yes = False,
     strict: o.Strict = False,
@@ -91,49 +60,10 @@ def run(
 
     torchrun --nproc-per-node N -m ultraedit run ... divides the work among N processes.
     """
-    given = {
-        "model": model,
-        "data": with_columns(data, columns),
-        "limit": limit,
-        "turns": turns,
-        "edits_per_turn": edits_per_turn,
-        "editor": editor,
-        "modules": modules,
-        "eta": eta,
-        "ridge": ridge,
-        "protocol": protocol,
-        "net": net,
-        "form": form,
-        "anchors": anchors,
-        "use_rephrases": use_rephrases,
-        "preset": preset,
-        "corpus": corpus,
-        "corpus_samples": corpus_samples,
-        "dtype": dtype,
-        "device": device,
-        "device_map": device_map,
-        "seed": seed,
-        "free_answers": free_answers,
-        "chat_answers": chat_answers or None,
-        "free_always": free_always or None,
-        "control_questions": control_questions,
-        "evaluate_every": evaluate_every,
-        "evaluate_at": evaluate_at,
-        "score_sample": score_sample,
-        "score_newest": score_newest,
-        "trunk": trunk or None,
-        "monitor": monitor,
-        "perplexity": perplexity,
-        "control": control,
-        "ability": ability,
-        "ability_limit": ability_limit,
-        "ability_data": m.ability_data(ability, data_root),
-        "probe": probe or None,
-        "guard": m.thresholds(guard or ()),
-        "guard_action": guard_action,
-        "snapshot_every": snapshot_every,
-        "save_model": False if no_save_model else None,
-    }
+    if columns is not None or "data" in given:
+        given["data"] = with_columns(given.get("data"), columns)
+    root = given.pop("ability_data", None)
+    given["ability_data"] = _ability_data(given.get("ability"), root)
     if resume is not None:
         others = given | {"config": config, "set": set, "out": out, "dry_run": dry_run or None}
         refuse_beside("--resume", others)
@@ -141,3 +71,22 @@ def run(
         return
     settings = settle(given, config=config, assignments=set or ())
     start(settings, out, dry_run=dry_run, yes=yes, strict=strict, json=json)
+
+
+def _ability_data(tasks: str | None, root: str | None) -> str | None:
+    """The data folder with the rows of tasks; None where there is none, or no task.
+
+    Raises:
+        ConfigError: If one is given without tasks.
+        DataError: If it is no folder.
+    """
+    from ultraedit.data import find_root
+
+    if tasks is None:
+        if root is not None:
+            raise ConfigError(
+                "--data-root is for the tasks of --ability. Add them, or leave it out."
+            )
+        return None
+    folder = find_root(None if root is None else Path(root))
+    return str(folder) if folder is not None and (folder / "general").is_dir() else None

@@ -37,7 +37,7 @@ def show(folder: o.RunArgument, turn: Turn, json: o.Json = False) -> None:
 
 def _show_edit(folder: Path, name: str, *, json: bool) -> None:
     from ultraedit.runs.revert import find_edits
-    from ultraedit.store import JOURNAL, Journal
+    from ultraedit.runs.store import JOURNAL, Journal
 
     journal = Journal.open(folder / JOURNAL)
     try:
@@ -70,7 +70,7 @@ def _show_edit(folder: Path, name: str, *, json: bool) -> None:
 
 def _show_turn(folder: Path, turn: int, *, json: bool) -> None:
     from ultraedit.report import format_number, format_seconds
-    from ultraedit.store import JOURNAL, Journal
+    from ultraedit.runs.store import JOURNAL, Journal
 
     journal = Journal.open(folder / JOURNAL)
     entry, edits = journal.turn(turn), journal.turn_edits(turn)

@@ -12,13 +12,15 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._help import add, group
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError
+from ultraedit.cli._settings import FIELDS
+from ultraedit.core.errors import ConfigError
+from ultraedit.lifelong.settings import CORPUS_HELP
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from ultraedit.host.second_moments import CachedMoment
     from ultraedit.models import LanguageModel
-    from ultraedit.second_moments import Entry
 
 app = group(
     """Compute, import and list the second moments that some editors need.
@@ -38,15 +40,15 @@ Of = Annotated[
     typer.Option("--model", metavar="MODEL", help=o.MODEL_HELP, show_envvar=False),
 ]
 Corpus = Annotated[
-    str, typer.Option("--corpus", metavar="CORPUS", help=o.CORPUS_HELP, show_envvar=False)
+    str, typer.Option("--corpus", metavar="CORPUS", help=CORPUS_HELP, show_envvar=False)
 ]
 Modules = Annotated[
     str | None,
     typer.Option(
         "--modules",
         metavar="PATTERNS",
-        help="Linear layers to measure, such as 'layers.[4-8].mlp.down_proj'. Those of the "
-        "editor's preset unless given.",
+        help="Linear layers to measure, such as 'layers.[4-8].mlp.down_proj'. "
+        "\\[default: those of the editor's preset]",
         show_envvar=False,
     ),
 ]
@@ -55,14 +57,19 @@ ForEditor = Annotated[
     typer.Option(
         "--editor",
         metavar="NAME",
-        help="Editor whose preset names the modules; ultraedit unless given.",
+        help="Editor whose preset names the modules. \\[default: ultraedit]",
         show_envvar=False,
     ),
 ]
 Samples = Annotated[
     int | None,
     typer.Option(
-        "--samples", metavar="N", help=o.SAMPLES_HELP, min=1, show_envvar=False, show_default=False
+        "--samples",
+        metavar="N",
+        help=f"{FIELDS['corpus_samples'].description} \\[default: 1000]",
+        min=1,
+        show_envvar=False,
+        show_default=False,
     ),
 ]
 Source = Annotated[
@@ -92,7 +99,7 @@ def compute(
     """
     import time
 
-    from ultraedit.second_moments import SAMPLES, OfCorpus, check_corpus, provider
+    from ultraedit.host.second_moments import SAMPLES, OfCorpus, check_corpus, provider
 
     with progress() as observer:
         observer.stage("Getting ready")
@@ -120,7 +127,7 @@ def import_files(path: Source, model: Of, json: o.Json = False) -> None:
     The files are named after their modules. Each is compared with what the model does on a few
     hundred tokens, and refused if it is of another model or module. Nothing is unpickled.
     """
-    from ultraedit.second_moments import import_moments
+    from ultraedit.host.second_moments import import_moments
 
     with progress() as observer:
         loaded = _load(model, None, None, observer)
@@ -135,7 +142,7 @@ def list_all(json: o.Json = False) -> None:
       ultraedit stats list
       ultraedit stats list --json
     """
-    from ultraedit.second_moments import entries
+    from ultraedit.host.second_moments import entries
 
     _show(list(entries()), json)
 
@@ -152,7 +159,7 @@ def show(id: Id, json: o.Json = False) -> None:
     """
     import torch
 
-    from ultraedit.second_moments import find_entry
+    from ultraedit.host.second_moments import find_entry
 
     entry = find_entry(id)
     values = torch.linalg.eigvalsh(entry.load().moment.double()).flip(0).clamp(min=0)
@@ -207,7 +214,7 @@ def _modules(
     return find_modules(loaded.model, chosen, name=loaded.name)
 
 
-def _show(found: Sequence[Entry], json: bool, *, seconds: float | None = None) -> None:
+def _show(found: Sequence[CachedMoment], json: bool, *, seconds: float | None = None) -> None:
     if json:
         rows = [_facts(entry) for entry in found]
         _output.write_json(rows if seconds is None else {"seconds": seconds, "moments": rows})
@@ -235,7 +242,7 @@ def _show(found: Sequence[Entry], json: bool, *, seconds: float | None = None) -
         _output.line(f"In {format_seconds(seconds)}.")
 
 
-def _facts(entry: Entry) -> dict[str, Any]:
+def _facts(entry: CachedMoment) -> dict[str, Any]:
     facts = {name: value for name, value in vars(entry).items() if name != "file"}
     return {"id": entry.id} | facts
 

@@ -11,98 +11,53 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._job import settle
 from ultraedit.cli._progress import progress
+from ultraedit.cli._settings import with_settings
+from ultraedit.core.settings import OUTPUT
+from ultraedit.runs.config import TrainingPlan
 
 if TYPE_CHECKING:
-    from ultraedit.editors._fit import Check
-    from ultraedit.training import TrainResult
-
-TRAINING = "How to train"
+    from ultraedit.editors.families.fit import ValidationCheck
+    from ultraedit.runs.train import TrainResult
 
 EditorArgument = Annotated[
     str, typer.Argument(metavar="EDITOR", help="Editor with a net, such as malmen.")
-]
-Edited = Annotated[
-    int | None,
-    o._option(
-        "--edited",
-        o.WHAT,
-        "Rows at the start of the file that will be edited, and are never trained on. As many as "
-        "the paper edits unless given (20,000; 17,000 of WikiBigEdit), or half of a shorter file.",
-        "N",
-    ),
-]
-Limit = Annotated[
-    int | None,
-    o._option(
-        "--limit",
-        o.WHAT,
-        "Train on N of the rows behind these at most. As the paper unless given: all of them, or "
-        "as many as are edited (rledit; WikiBigEdit and UltraEditBench).",
-        "N",
-    ),
-]
-Validation = Annotated[
-    int,
-    o._option(
-        "--validation",
-        TRAINING,
-        "Rows at the end of the training rows that are only looked at, turn after turn as in a "
-        "run: a net that is good for one turn may be bad for ten. 20 unless given, 0 for none.",
-        "N",
-    ),
-]
-Epochs = Annotated[
-    int, o._option("--epochs", TRAINING, "Passes over the training rows; 1 unless given.", "N")
-]
-CheckEvery = Annotated[
-    int,
-    o._option(
-        "--check-every",
-        TRAINING,
-        "Turns between two looks at the validation rows; 10 unless given.",
-        "N",
-    ),
-]
-Patience = Annotated[
-    int,
-    o._option(
-        "--patience",
-        TRAINING,
-        "End after N looks without a better net; 10 unless given.",
-        "N",
-    ),
 ]
 Out = Annotated[
     Path,
     typer.Option(
         "--out",
         help="File for the net. What is unfinished lies beside it, named FILE.training.",
-        rich_help_panel=o.RESULT,
+        rich_help_panel=OUTPUT,
         metavar="FILE",
         show_envvar=False,
     ),
 ]
 
 
+FIRST = (
+    *("model", "data", "out", "edited", "limit", "edits_per_turn", "modules", "epochs"),
+    *("validation", "device"),
+)
+"""The options of the main panel."""
+
+OF_RUN = (
+    *("model", "data", "limit", "edits_per_turn", "modules", "protocol", "preset", "dtype"),
+    *("device", "seed"),
+)
+OF_TRAINING = tuple(TrainingPlan.model_fields)
+
+
+@with_settings(
+    (*OF_RUN, *OF_TRAINING),
+    first=FIRST,
+    help={"limit": "Train on at most N of the rows after these."},
+    defaults={"limit": "as in the paper: all, or as many as are edited"},
+)
 def train(
     editor: EditorArgument,
     out: Out,
-    model: o.Model = None,
-    data: o.Data = None,
-    edited: Edited = None,
-    limit: Limit = None,
-    edits_per_turn: o.EditsPerTurn = None,
-    modules: o.Modules = None,
-    protocol: o.Protocol = None,
+    given: dict[str, Any],
     set: o.Assignments = None,
-    preset: o.Preset = None,
-    epochs: Epochs = 1,
-    validation: Validation = 20,
-    check_every: CheckEvery = 10,
-    patience: Patience = 10,
-    dtype: o.Dtype = None,
-    device: o.Device = None,
-    seed: o.Seed = None,
     json: o.Json = False,
 ) -> None:
     r"""Train the net of an editor that has one, for `ultraedit run --net`.
@@ -115,30 +70,10 @@ def train(
     model and these modules alone. The same command goes on with a training that was stopped or
     killed, to the same net.
     """
-    from ultraedit.training import Plan
-    from ultraedit.training import train as carry_out
+    from ultraedit.runs.train import train as carry_out
 
-    given = {
-        "editor": editor,
-        "model": model,
-        "data": data,
-        "limit": limit,
-        "edits_per_turn": edits_per_turn,
-        "modules": modules,
-        "protocol": protocol,
-        "preset": preset,
-        "dtype": dtype,
-        "device": device,
-        "seed": seed,
-    }
-    config = settle(given, assignments=set or ())
-    plan = Plan(
-        edited=edited,
-        validation=validation,
-        epochs=epochs,
-        check_every=check_every,
-        patience=patience,
-    )
+    plan = TrainingPlan(**{name: given.pop(name) for name in OF_TRAINING if name in given})
+    config = settle({"editor": editor, **given}, assignments=set or ())
     with progress() as observer:
         observer.stage("Getting ready")
         result = carry_out(config, plan, out, observer, _say)
@@ -148,7 +83,7 @@ def train(
         show_result(result)
 
 
-def _say(check: Check) -> None:
+def _say(check: ValidationCheck) -> None:
     _output.message(
         f"Validation after {check.turns:,} turns: loss {check.loss:.4f}, "
         f"efficacy {check.efficacy:.1%}, generalization {check.generalization:.1%}, "

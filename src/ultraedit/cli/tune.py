@@ -12,15 +12,16 @@ import typer
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
-from ultraedit.errors import ConfigError
+from ultraedit.cli._settings import with_settings
+from ultraedit.core.settings import EDITOR, OUTPUT
 
 if TYPE_CHECKING:
-    from ultraedit.tune import Outcome, Trial, TuneConfig
+    from ultraedit.tools.tune import Trial, TuneConfig, TuneOutcome
 
 
 def _number(name: str, text: str, metavar: str = "N", **more: Any) -> Any:
     return typer.Option(
-        name, metavar=metavar, help=text, rich_help_panel=o.HOW, show_envvar=False, **more
+        name, metavar=metavar, help=text, rich_help_panel=EDITOR, show_envvar=False, **more
     )
 
 
@@ -28,7 +29,7 @@ Budget = Annotated[
     float | None,
     _number(
         "--budget",
-        "Minutes that all of it may take; until nothing is left to try unless given.",
+        "Minutes that all of it may take. \\[default: until nothing is left to try]",
         "MINUTES",
     ),
 ]
@@ -40,8 +41,8 @@ Modules = Annotated[
     list[str] | None,
     _number(
         "--modules",
-        "A set of modules to try, patterns separated by commas. May be repeated. Windows of "
-        "layers of the MLP unless given.",
+        "A set of modules to try, patterns separated by commas. May be repeated. "
+        "\\[default: windows of layers of the MLP]",
         "PATTERNS",
     ),
 ]
@@ -50,26 +51,24 @@ Out = Annotated[
     typer.Option(
         "--out",
         metavar="PRESET.toml",
-        help="Where the preset goes, with a plot and the trials beside it; tuned.toml unless "
-        "given. The same search goes on from its trials.",
-        rich_help_panel=o.RESULT,
+        help="Where the preset goes, with a plot and the trials beside it. The same search goes on "
+        "from its trials. \\[default: tuned.toml]",
+        rich_help_panel=OUTPUT,
         show_envvar=False,
     ),
 ]
 
 
+@with_settings(
+    ("model", "data", "limit", "edits_per_turn", "dtype", "device", "seed"),
+    first=("model", "data", "limit", "budget", "rows", "held_out", "modules", "out", "device"),
+)
 def tune(
-    model: o.Model = None,
-    data: o.Data = None,
-    limit: o.Limit = None,
+    given: dict[str, Any],
     budget: Budget = None,
     rows: Rows = 300,
     held_out: HeldOut = 200,
     modules: Modules = None,
-    edits_per_turn: o.EditsPerTurn = None,
-    dtype: o.Dtype = None,
-    device: o.Device = None,
-    seed: o.Seed = None,
     out: Out = None,
     json: o.Json = False,
 ) -> None:
@@ -83,27 +82,19 @@ def tune(
     the harmonic mean of efficacy, generalization and agreement with the unedited model. Ctrl-C
     keeps the best so far, and the same command goes on.
     """
-    if model is None or data is None:
-        raise ConfigError(f"--{'model' if model is None else 'data'} is missing. Give it.")
     preset = out or Path("tuned.toml")
     with progress() as observer:
         observer.stage("Getting ready")
         from ultraedit.models import split_patterns
-        from ultraedit.tune import TuneConfig
-        from ultraedit.tune import tune as search
+        from ultraedit.tools.tune import TuneConfig
+        from ultraedit.tools.tune import tune as search
 
         config = TuneConfig(
-            model=model,
-            data=data,
             budget=budget,
             rows=rows,
             held_out=held_out,
-            limit=limit,
-            edits_per_turn=edits_per_turn or 100,
             modules=tuple(tuple(split_patterns(text)) for text in modules) if modules else None,
-            dtype=dtype or "auto",
-            device=device or "auto",
-            seed=seed or 0,
+            **given,
         )
         found = search(config, preset, observer)
     if json:
@@ -114,8 +105,8 @@ def tune(
         raise KeyboardInterrupt
 
 
-def _facts(found: Outcome, preset: Path) -> dict[str, Any]:
-    from ultraedit.tune.outcome import front, on_most_rows
+def _facts(found: TuneOutcome, preset: Path) -> dict[str, Any]:
+    from ultraedit.tools.tune.outcome import front, on_most_rows
 
     return {
         "preset": str(preset),
@@ -133,9 +124,9 @@ def _trial(trial: Trial) -> dict[str, Any]:
     return asdict(trial) | {"candidate": candidate, "written": trial.written, "score": trial.score}
 
 
-def _show(found: Outcome, preset: Path, config: TuneConfig) -> None:
+def _show(found: TuneOutcome, preset: Path, config: TuneConfig) -> None:
     from ultraedit.report import format_percent
-    from ultraedit.tune.outcome import front, on_most_rows
+    from ultraedit.tools.tune.outcome import front, on_most_rows
 
     last = on_most_rows(found.trials)
     scores = {"E": "efficacy", "G": "generalization", "agreement": "agreement", "mean": "score"}

@@ -9,7 +9,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 
-from ultraedit.data._findings import ANSWER_TOKENS, Cases, Findings, Place
+from ultraedit.core.errors import ConfigError, DataError
+from ultraedit.core.types import Edit
+from ultraedit.core.writing_systems import joined
+from ultraedit.data._findings import ANSWER_TOKENS, CountedEdits, EditLocation, Findings
 from ultraedit.data._layout import Layout
 from ultraedit.data._report import (
     EXAMPLES,
@@ -21,11 +24,8 @@ from ultraedit.data._report import (
 from ultraedit.data._rows import Row
 from ultraedit.data._spec import DataSpec
 from ultraedit.data._stream import no_rows, resolve
-from ultraedit.data._table import Table
-from ultraedit.data._wording import Oddity, Wording
-from ultraedit.errors import ConfigError, DataError
-from ultraedit.scripts import joined
-from ultraedit.types import Edit
+from ultraedit.data._table import TableLayout
+from ultraedit.data._wording import Oddity, OddWordings
 
 CountTokens = Callable[[str, str], int]
 """Number of tokens that a model sees for a prompt and its target."""
@@ -87,7 +87,10 @@ def check(
     rows = layout.rows(spec.path)
     error, columns = None, {}
     try:
-        if isinstance(layout, Table) and (places := layout.find_columns(spec.path)) is not None:
+        if (
+            isinstance(layout, TableLayout)
+            and (places := layout.find_columns(spec.path)) is not None
+        ):
             columns = places.used
         for row in islice(rows, limit):
             tally.add(row)
@@ -119,16 +122,16 @@ class _Tally:
         self._bad: list[BadRow] = []
         self._fields: dict[tuple[str, str], _Places] = {}
         self._findings = findings
-        self._duplicates = Cases()
-        self._conflicts = Cases()
-        self._leaks = Cases()
-        self._too_long = Cases()
-        self._wording = Wording()
-        self._odd: dict[Oddity, Cases] = defaultdict(Cases)
+        self._duplicates = CountedEdits()
+        self._conflicts = CountedEdits()
+        self._leaks = CountedEdits()
+        self._too_long = CountedEdits()
+        self._wording = OddWordings()
+        self._odd: dict[Oddity, CountedEdits] = defaultdict(CountedEdits)
         self._coverage: Counter[str] = Counter()
         self._lengths = array("L")
         self._ask_first = ask_first
-        self._known: list[tuple[Place, Edit]] = []
+        self._known: list[tuple[EditLocation, Edit]] = []
 
     def add(self, row: Row) -> None:
         """Take one more row into account."""
@@ -142,7 +145,7 @@ class _Tally:
             return
         edit = self._layout.edit_of(row, seed=0)
         self._coverage.update(_parts(edit))
-        place = Place(row.number, row.line)
+        place = EditLocation(row.number, row.line)
         self._compare(place, edit)
         if appears(edit.target, edit.prompt):
             self._leaks.add(place, edit)
@@ -192,7 +195,7 @@ class _Tally:
         if len(self._bad) < _BAD_ROWS_KEPT:
             self._bad.append(BadRow(row.number, row.line, reason))
 
-    def _compare(self, place: Place, edit: Edit) -> None:
+    def _compare(self, place: EditLocation, edit: Edit) -> None:
         """Look for the newest earlier row with this prompt, letter by letter and folded."""
         earlier = self._findings.add(place, edit).exact
         if earlier is None:
@@ -211,7 +214,7 @@ class _Tally:
             return
         self._lengths.append(length)
         if self._context_length is not None and length > self._context_length:
-            self._too_long.add(Place(row.number, row.line), edit)
+            self._too_long.add(EditLocation(row.number, row.line), edit)
 
     def _token_lengths(self) -> TokenLengths | None:
         if not self._lengths:

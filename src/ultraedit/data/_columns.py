@@ -12,8 +12,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from ultraedit.core.errors import ConfigError, DataError, did_you_mean
 from ultraedit.data._rows import shown
-from ultraedit.errors import ConfigError, DataError, did_you_mean
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "prompt": (
@@ -83,7 +83,7 @@ Columns = tuple[tuple[str, str], ...]
 """Pairs of a part of a fact and the name of its column, as the user gave them."""
 
 
-class Plan(NamedTuple):
+class ColumnPlan(NamedTuple):
     """Where the parts of a fact stand in a row."""
 
     places: tuple[tuple[str, int], ...]
@@ -148,7 +148,7 @@ def check_columns(pairs: Sequence[tuple[str, str]] | Mapping[str, str]) -> Colum
     return pairs
 
 
-def plan(header: Sequence[str], given: Columns, place: str) -> Plan:
+def plan(header: Sequence[str], given: Columns, place: str) -> ColumnPlan:
     """Find the columns of a table.
 
     Args:
@@ -188,7 +188,7 @@ def plan(header: Sequence[str], given: Columns, place: str) -> Plan:
                 f"Name it, such as --columns prompt=COLUMN,target=COLUMN; the first row must "
                 "hold the names of the columns."
             )
-    return Plan(tuple(places), len(names), names)
+    return ColumnPlan(tuple(places), len(names), names)
 
 
 def part_of(name: str) -> str | None:

@@ -6,11 +6,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ultraedit.core.errors import DataError
 from ultraedit.data._chat import KEYS
 from ultraedit.data._files import require_file
 from ultraedit.data._json import json_rows
-from ultraedit.data.jsonl import LAYOUT
-from ultraedit.errors import DataError
+from ultraedit.data.formats.jsonl import LAYOUT
 
 
 class Signature(NamedTuple):

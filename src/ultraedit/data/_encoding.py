@@ -7,9 +7,9 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
+from ultraedit.core.errors import DataError
 from ultraedit.data._files import not_utf8, opened
 from ultraedit.data._notes import note
-from ultraedit.errors import DataError
 
 _CHUNK = 2**20
 _MARKS = (

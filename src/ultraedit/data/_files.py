@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from ultraedit.errors import DataError
+from ultraedit.core.errors import DataError
 
 MAX_ROW = 16 * 2**20
 """Bytes that one row may take: a missing quote must not pull a whole file into memory."""
@@ -21,7 +21,7 @@ BOM = b"\xef\xbb\xbf"
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
-class Line(NamedTuple):
+class FileLine(NamedTuple):
     """One line of a file, its end included."""
 
     number: int
@@ -75,7 +75,7 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
         raise DataError(f"{path} cannot be read: {reason}. Check its permissions.") from error
 
 
-def lines(handle: io.BufferedReader, path: Path) -> Iterator[Line]:
+def lines(handle: io.BufferedReader, path: Path) -> Iterator[FileLine]:
     """Read line by line, without a byte order mark, in memory bounded by `MAX_ROW`.
 
     Raises:
@@ -89,7 +89,7 @@ def lines(handle: io.BufferedReader, path: Path) -> Iterator[Line]:
                 f"Write one row a line, or all rows as one JSON array."
             )
         mark = len(BOM) if number == 1 and data.startswith(BOM) else 0
-        yield Line(number, offset + mark, data[mark:])
+        yield FileLine(number, offset + mark, data[mark:])
         number, offset = number + 1, offset + len(data)
 
 
@@ -101,3 +101,18 @@ def not_utf8(byte: int, offset: int) -> str:
         offset: Where it stands, in bytes from the start of the (unpacked) file.
     """
     return f"not UTF-8: byte 0x{byte:02x} at offset {offset}. Save the file as UTF-8"
+
+
+def find_root(given: Path | None) -> Path | None:
+    """The data folder: the one given, ``$ULTRAEDIT_DATA``, or ``../shared/data`` if it is there.
+
+    Raises:
+        DataError: If the one given is no folder.
+    """
+    if given is None:
+        named = os.environ.get("ULTRAEDIT_DATA")
+        near = Path("..", "shared", "data")
+        given = Path(named) if named else near if near.is_dir() else None
+    if given is not None and not given.is_dir():
+        raise DataError(f"There is no data folder {given}. Name one with --data-root.")
+    return given

@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from ultraedit.core.types import Edit
 from ultraedit.data._repeats import Match, Repeats, fact
 from ultraedit.data._report import EXAMPLES, Example, Finding
 from ultraedit.data._rows import shown
-from ultraedit.types import Edit
 
 ANSWER_TOKENS = 32
 """Tokens of an answer above which it is named: a long one is written worse, and costs more."""
@@ -37,7 +37,7 @@ _WRONG = re.compile(
 )
 
 
-class Place(NamedTuple):
+class EditLocation(NamedTuple):
     """Where an edit stands."""
 
     row: int
@@ -65,9 +65,9 @@ class Findings:
         self._most = answer_tokens
         self._run = run
         self._repeats = Repeats()
-        self._cases: dict[str, Cases] = {}
+        self._cases: dict[str, CountedEdits] = {}
 
-    def add(self, place: Place, edit: Edit) -> Match:
+    def add(self, place: EditLocation, edit: Edit) -> Match:
         """Take one more edit into account.
 
         Returns:
@@ -89,23 +89,25 @@ class Findings:
             self.note("encoding", place, edit)
         return match
 
-    def note(self, kind: str, place: Place, edit: Edit, earlier_row: int | None = None) -> None:
+    def note(
+        self, kind: str, place: EditLocation, edit: Edit, earlier_row: int | None = None
+    ) -> None:
         """Note a finding of one of `KINDS`."""
-        self._cases.setdefault(kind, Cases()).add(place, edit, earlier_row)
+        self._cases.setdefault(kind, CountedEdits()).add(place, edit, earlier_row)
 
     def summed_up(self) -> dict[str, Finding]:
         """The findings by kind, in the order of `KINDS`; kinds of which there are none left out."""
         return {kind: self._cases[kind].finding() for kind in KINDS if kind in self._cases}
 
 
-class Cases:
+class CountedEdits:
     """How many edits, and what the first of them are."""
 
     def __init__(self) -> None:
         self.count = 0
         self._examples: list[Example] = []
 
-    def add(self, place: Place, edit: Edit, earlier_row: int | None = None) -> None:
+    def add(self, place: EditLocation, edit: Edit, earlier_row: int | None = None) -> None:
         """Count one more."""
         self.count += 1
         if len(self._examples) < EXAMPLES:
@@ -127,7 +129,7 @@ def find(edits: Iterable[Edit], findings: Findings) -> dict[str, Finding]:
         findings: What to look for, with nothing in it yet.
     """
     for number, edit in enumerate(edits, start=1):
-        findings.add(Place(number, number), edit)
+        findings.add(EditLocation(number, number), edit)
     return findings.summed_up()
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ultraedit.core.types import Question
 from ultraedit.data import _kinds as kinds
 from ultraedit.data._rows import Fault, described
-from ultraedit.types import Question
 
 _ANSWERS = ("ground_truth", "answer", "answers", "target")
 

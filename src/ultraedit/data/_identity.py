@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from ultraedit.core.files import sha256
 from ultraedit.data._spec import DataSpec
-from ultraedit.files import sha256
 
 
 def located(spec: DataSpec) -> DataSpec:

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ultraedit.core.errors import DataError
 from ultraedit.data._files import BOM, MAX_ROW, lines, not_utf8, opened
 from ultraedit.data._rows import Fault, Row, described
-from ultraedit.errors import DataError
 
 _CHUNK = 2**16
 _SPACE = re.compile(r"[ \t\r\n]*")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ultraedit.core.errors import did_you_mean
 from ultraedit.data._rows import Fault, described
-from ultraedit.errors import did_you_mean
 
 _QUESTION_KEYS = ("prompt", "target")
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ultraedit.core.errors import did_you_mean
+from ultraedit.core.types import Edit, Question
 from ultraedit.data import _kinds as kinds
 from ultraedit.data._columns import part_of
 from ultraedit.data._files import require_file
 from ultraedit.data._json import json_rows
 from ultraedit.data._rows import Fault, Row, shown
-from ultraedit.errors import did_you_mean
-from ultraedit.types import Edit, Question
 
 Values = dict[str, Any]
 """A row's values by key, nulls left out, each of the kind that its field asks for."""

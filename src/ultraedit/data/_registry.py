@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from ultraedit.core.errors import ConfigError, did_you_mean
 from ultraedit.data._layout import Layout
-from ultraedit.errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True)
-class Format:
+class DataFormat:
     """One way to lay out a file of edits."""
 
     name: str
@@ -55,165 +55,165 @@ class Format:
 
 
 _ROWS = (
-    Format(
+    DataFormat(
         "jsonl",
         "Your own facts, one JSON object a line",
         "this package, docs/data.md",
         "yours",
-        "ultraedit.data.jsonl:LAYOUT",
+        "ultraedit.data.formats.jsonl:LAYOUT",
         suffixes=(".jsonl", ".ndjson"),
     ),
-    Format(
+    DataFormat(
         "zsre",
         "ZsRE: questions on relations, with rephrases and unrelated questions",
         "Levy et al. 2017, in the layout of the UltraEdit paper's files",
         "MIT for the EasyEdit copy",
-        "ultraedit.data.zsre:LAYOUT",
+        "ultraedit.data.formats.zsre:LAYOUT",
     ),
-    Format(
+    DataFormat(
         "counterfact",
         "CounterFact in its flat layout: statements with made-up objects",
         "Meng et al. 2022 (ROME)",
         "MIT; flat copies also under Apache-2.0",
-        "ultraedit.data.counterfact:LAYOUT",
+        "ultraedit.data.formats.counterfact:LAYOUT",
     ),
-    Format(
+    DataFormat(
         "fever",
         "FEVER: claims and their labels; one of several rephrases is drawn with the seed",
         "Thorne et al. 2018, in the layout of the MEND and UltraEdit papers' files",
         "FEVER is CC BY-SA 3.0; the edit files state none, so do not pass them on",
-        "ultraedit.data.fever:LAYOUT",
+        "ultraedit.data.formats.fever:LAYOUT",
     ),
-    Format(
+    DataFormat(
         "wikibigedit",
         "WikiBigEdit: changes of Wikidata, with persona and two-hop questions",
         "Thede et al. 2025",
         "Apache-2.0 for its code; see its publisher for the data",
-        "ultraedit.data.wikibigedit:LAYOUT",
+        "ultraedit.data.formats.wikibigedit:LAYOUT",
     ),
-    Format(
+    DataFormat(
         "ultraeditbench",
         "UltraEditBench: 2,008,326 questions on Wikidata facts",
         "Gu et al. 2026 (UltraEdit)",
         "see its publisher; the paper's code states none",
-        "ultraedit.data.ultraeditbench:LAYOUT",
+        "ultraedit.data.formats.ultraeditbench:LAYOUT",
     ),
-    Format(
+    DataFormat(
         "hallueditbench",
         "HalluEditBench: facts that models get wrong, with two-hop questions",
         "Huang et al. 2025",
         "MIT",
-        "ultraedit.data.hallueditbench:LAYOUT",
+        "ultraedit.data.formats.hallueditbench:LAYOUT",
     ),
-    Format(
+    DataFormat(
         "entityquestions",
         "EntityQuestions as a table: one question and its answers for each Wikidata fact",
         "Sciavolino et al. 2021",
         "MIT",
-        "ultraedit.data.entityquestions:LAYOUT",
+        "ultraedit.data.formats.entityquestions:LAYOUT",
     ),
-    Format(
+    DataFormat(
         "csv",
         "A table as text: one fact a row, columns found by name; any separator, any encoding",
         "any spreadsheet",
         "yours",
-        "ultraedit.data.delimited:LAYOUT",
+        "ultraedit.data.formats.delimited:LAYOUT",
         suffixes=(".csv",),
     ),
-    Format(
+    DataFormat(
         "tsv",
         "The same with tabs between the columns",
         "any spreadsheet",
         "yours",
-        "ultraedit.data.delimited:TABS",
+        "ultraedit.data.formats.delimited:TABS",
         suffixes=(".tsv", ".tab"),
     ),
-    Format(
+    DataFormat(
         "xlsx",
         "The first sheet of a workbook, columns found by name",
         "Excel and others",
         "yours",
-        "ultraedit.data.xlsx:LAYOUT",
+        "ultraedit.data.formats.xlsx:LAYOUT",
         suffixes=(".xlsx", ".xlsm"),
     ),
-    Format(
+    DataFormat(
         "parquet",
         "A table of columns, found by name",
         "data frames",
         "yours",
-        "ultraedit.data.parquet:LAYOUT",
+        "ultraedit.data.formats.parquet:LAYOUT",
         suffixes=(".parquet",),
     ),
-    Format(
+    DataFormat(
         "json",
         "Objects with keys of any kind, found by name: Alpaca, chat messages, ShareGPT",
         "published instruction sets",
         "theirs",
-        "ultraedit.data.records:LAYOUT",
+        "ultraedit.data.formats.records:LAYOUT",
         also=("alpaca", "messages", "sharegpt", "chat"),
         suffixes=(".json",),
     ),
-    Format(
+    DataFormat(
         "hf",
         "A data set of the Hugging Face hub, or of a folder, columns found by name",
         "its publisher",
         "its publisher's",
-        "ultraedit.data.huggingface:LAYOUT",
+        "ultraedit.data.formats.huggingface:LAYOUT",
         also=("huggingface", "datasets"),
     ),
-    Format(
+    DataFormat(
         "zsre-easyedit",
         "ZsRE in EasyEdit's layout: the new answer is alt",
         "Levy et al. 2017, edits as in the MEND paper",
         "MIT for the EasyEdit copy",
-        "ultraedit.data.zsre_easyedit:LAYOUT",
+        "ultraedit.data.formats.zsre:EASYEDIT",
     ),
-    Format(
+    DataFormat(
         "knowedit",
         "KnowEdit and CKnowEdit: facts with groups of portability and locality questions",
         "Zhang et al. 2024; Fang et al. 2025",
         "see their publisher",
-        "ultraedit.data.knowedit:LAYOUT",
+        "ultraedit.data.formats.knowedit:LAYOUT",
         also=("cknowedit",),
     ),
-    Format(
+    DataFormat(
         "counterfact-rome",
         "CounterFact as published, with nested rewrites",
         "Meng et al. 2022 (ROME)",
         "MIT",
-        "ultraedit.data.counterfact_rome:LAYOUT",
+        "ultraedit.data.formats.counterfact:NESTED",
         also=("rome",),
     ),
-    Format(
+    DataFormat(
         "mquake",
         "MQuAKE: several rewrites a row, and questions over them",
         "Zhong et al. 2023",
         "MIT",
-        "ultraedit.data.mquake:LAYOUT",
+        "ultraedit.data.formats.mquake:LAYOUT",
     ),
-    Format(
+    DataFormat(
         "rippleedits",
         "RippleEdits: facts with six groups of questions about their consequences",
         "Cohen et al. 2024",
         "MIT",
-        "ultraedit.data.rippleedits:LAYOUT",
+        "ultraedit.data.formats.rippleedits:LAYOUT",
         also=("ripple",),
     ),
 )
 
-FORMATS: Mapping[str, Format] = MappingProxyType({row.name: row for row in _ROWS})
+FORMATS: Mapping[str, DataFormat] = MappingProxyType({row.name: row for row in _ROWS})
 """Every format by its name, in the order in which they are listed."""
 
 
 _ALSO = {other: row.name for row in _ROWS for other in row.also}
 
 
-def list_formats() -> tuple[Format, ...]:
+def list_formats() -> tuple[DataFormat, ...]:
     """List all formats, the package's own first."""
     return _ROWS
 
 
-def find_format(name: str) -> Format:
+def find_format(name: str) -> DataFormat:
     """Look a format up.
 
     Raises:

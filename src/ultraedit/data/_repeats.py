@@ -6,7 +6,7 @@ import re
 from hashlib import blake2b
 from typing import NamedTuple
 
-from ultraedit.types import Edit
+from ultraedit.core.types import Edit
 
 _PART = 32
 """Bits of a digest that tells apart texts with the same folded prompt: few, so short will do."""

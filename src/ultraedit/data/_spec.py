@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
+from ultraedit.core.errors import ConfigError
 from ultraedit.data._columns import Columns, check_columns
 from ultraedit.data._detect import detect
 from ultraedit.data._registry import FORMATS, find_format, list_formats
-from ultraedit.errors import ConfigError
 
 # Two letters at least, so that the drive of C:\facts.jsonl is none; no dot and no slash, so
 # that the folder of ./a:b/facts.jsonl is none.

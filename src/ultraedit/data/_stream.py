@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from os import PathLike
 
+from ultraedit.core.errors import ConfigError, DataError
+from ultraedit.core.types import Edit
 from ultraedit.data._columns import check_columns
 from ultraedit.data._layout import Layout
 from ultraedit.data._registry import find_format, list_formats
 from ultraedit.data._spec import DataSpec, parse_spec
-from ultraedit.data._table import Table
-from ultraedit.errors import ConfigError, DataError
-from ultraedit.types import Edit
+from ultraedit.data._table import TableLayout
 
 
 def stream(
@@ -80,8 +80,8 @@ def resolve(
 
 
 def _with_columns(layout: Layout, spec: DataSpec) -> Layout:
-    if not isinstance(layout, Table):
-        tables = [row.name for row in list_formats() if isinstance(row.layout, Table)]
+    if not isinstance(layout, TableLayout):
+        tables = [row.name for row in list_formats() if isinstance(row.layout, TableLayout)]
         raise ConfigError(
             f"{spec.format} has keys of its own, and --columns names those of a table. Leave it "
             f"out, or name one of {', '.join(tables)} before the file."

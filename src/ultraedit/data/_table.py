@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ultraedit.core.types import Edit, Question
 from ultraedit.data import _kinds as kinds
-from ultraedit.data._columns import LISTS, Columns, Plan, plan
+from ultraedit.data._columns import LISTS, ColumnPlan, Columns, plan
 from ultraedit.data._files import require_file
 from ultraedit.data._layout import Field, Layout, Values
 from ultraedit.data._rows import Fault, Row
-from ultraedit.types import Edit, Question
 
 
 class Cells(NamedTuple):
@@ -27,7 +27,7 @@ class Cells(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Table(Layout):
+class TableLayout(Layout):
     """The layout of a table, whose columns are found by their names."""
 
     cells: Callable[[Path], Iterator[Cells]] | None = None
@@ -36,12 +36,12 @@ class Table(Layout):
     columns: Columns = ()
     """Columns that the user named."""
 
-    def with_columns(self, columns: Columns) -> Table:
+    def with_columns(self, columns: Columns) -> TableLayout:
         """The same layout with some columns named by the user."""
         assert self.cells is not None
         return table(self.cells, columns, check_path=self.check_path)
 
-    def find_columns(self, path: Path) -> Plan | None:
+    def find_columns(self, path: Path) -> ColumnPlan | None:
         """Which columns of a file hold what; None if it has no header.
 
         Raises:
@@ -56,7 +56,7 @@ def table(
     columns: Columns = (),
     *,
     check_path: Callable[[Path], None] = require_file,
-) -> Table:
+) -> TableLayout:
     """Make the layout of a kind of table.
 
     Args:
@@ -70,7 +70,7 @@ def table(
         if (places := _plan_of(taken, columns, path)) is not None:
             yield from _rows(taken, places)
 
-    return Table(
+    return TableLayout(
         fields=FIELDS,
         edit=edit_of,
         rows=rows,
@@ -82,7 +82,7 @@ def table(
     )
 
 
-def _plan_of(cells: Iterator[Cells], columns: Columns, path: Path) -> Plan | None:
+def _plan_of(cells: Iterator[Cells], columns: Columns, path: Path) -> ColumnPlan | None:
     """Read the header of a table."""
     header = next(cells, None)
     if header is None:
@@ -92,7 +92,7 @@ def _plan_of(cells: Iterator[Cells], columns: Columns, path: Path) -> Plan | Non
     return plan(names, columns, f"{path}, line {header.line}")
 
 
-def _rows(cells: Iterator[Cells], places: Plan) -> Iterator[Row]:
+def _rows(cells: Iterator[Cells], places: ColumnPlan) -> Iterator[Row]:
     number = 0
     for line, values in cells:
         if isinstance(values, Fault):

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from ultraedit.scripts import BLANKS
-from ultraedit.types import Edit, Question
+from ultraedit.core.types import Edit, Question
+from ultraedit.core.writing_systems import BLANKS
 
 Oddity = Literal["blank_at_end", "blank_around_target", "placeholder"]
 """``blank_at_end``: a prompt ends in a blank. ``blank_around_target``: a target begins or ends with
@@ -40,7 +40,7 @@ def oddities(edit: Edit) -> list[Oddity]:
     return [kind for kind, is_so in seen.items() if is_so]
 
 
-class Wording:
+class OddWordings:
     """Which rows of a set of facts are written oddly."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Wording:
         self._rows: dict[Oddity, list[int]] = {kind: [] for kind in _SENTENCES}
 
     @classmethod
-    def of(cls, edits: Iterable[Edit]) -> Wording:
+    def of(cls, edits: Iterable[Edit]) -> OddWordings:
         """That of edits, numbered from 1."""
         wording = cls()
         for _ in wording.watched(edits):

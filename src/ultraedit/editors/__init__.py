@@ -1,6 +1,6 @@
 """The editors: one file each, and a table that names them."""
 
-from ultraedit.editors._registry import (
+from ultraedit.editors.registry import (
     DEFAULT_EDITOR,
     EDITORS,
     EditorRow,

@@ -1,8 +1,8 @@
 r"""AlphaEdit: null-space constrained knowledge editing.
 
-Fang et al. (2024), https://arxiv.org/abs/2410.02355. States and layers as in `_locate`. For each
-layer P projects onto the directions in which the second moment C of its inputs is small; with
-K_p the keys of earlier turns, equation 11 reads, a row per edit,
+Fang et al. (2024), https://arxiv.org/abs/2410.02355. States and layers as in `locate_then_edit`.
+For each layer P projects onto the directions in which the second moment C of its inputs is small;
+with K_p the keys of earlier turns, equation 11 reads, a row per edit,
 
     (P (K^T K + K_p^T K_p) + ridge I) Delta = P K^T R
 
@@ -13,9 +13,10 @@ Its solution lies in the range of P, so it is the ridge regression
 for which the projected keys of all turns, A, are enough. Once there are more of them than the
 layer has inputs, d_in rows with the same A^T A take their place.
 
-Differs from the released code: see `_locate`. P and the sum of K_p^T K_p are never formed, and
-`kept` may stand in for an absolute threshold, which depends on the scale of a model. A text of few
-tokens blocks few directions; with ``protocol="official"`` as many as are asked for.
+Differs from the released code: see `locate_then_edit`. P and the sum of K_p^T K_p are never
+formed, and `kept` may stand in for an absolute threshold, which depends on the scale of a
+model. A text of few tokens blocks few directions; with ``protocol="official"`` as many as are
+asked for.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ultraedit.editors._locate import Change, LocateThenEdit, mean_inputs
-from ultraedit.errors import ConfigError
-from ultraedit.linalg import ridge_update
-from ultraedit.types import Additive, Edit, Host, SecondMoment, State
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.linalg import ridge_update
+from ultraedit.core.types import Additive, Edit, Host, ModuleShape, SecondMoment, State
+from ultraedit.editors.families.locate_then_edit import Change, LocateThenEdit, mean_inputs
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class AlphaEdit(LocateThenEdit):
 
     threshold: float | None = None
     """Directions in which the second moment of a layer's inputs is below are free to write in, as
-    in the released code. It depends on the scale of the inputs; unless given, `kept` decides."""
+    in the released code. It depends on the scale of the inputs. None lets `kept` decide."""
 
     kept: float = 0.7
     """Share of the directions that are free to write in, where no threshold is given."""
@@ -128,6 +129,17 @@ class AlphaEdit(LocateThenEdit):
             rows = torch.cat([earlier, self._project(path, keys, state)])
             new[f"{path}/keys"] = compacted(rows)
         return state | new
+
+    def extra_memory(
+        self, shapes: Sequence[ModuleShape], edits: int | None = None, itemsize: int = 4
+    ) -> dict[str, int]:
+        """The second moments, what they block, and the keys of earlier turns."""
+        rows = [shape.d_in if edits is None else min(edits, shape.d_in) for shape in shapes]
+        keys = sum(n * shape.d_in for n, shape in zip(rows, shapes, strict=True))
+        return super().extra_memory(shapes, edits, itemsize) | {
+            "directions that must not be written in, at most": 4 * sum(s.d_in**2 for s in shapes),
+            "keys of earlier turns, at most": 4 * keys,
+        }
 
     def _project(self, path: str, keys: Tensor, state: State) -> Tensor:
         """``K P``. Shape (n, d_in)."""

@@ -26,17 +26,17 @@ same problem as all turns at once, as recursive least squares has it (RLSEdit, a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ultraedit.editors._normalised import require_positive
-from ultraedit.errors import ConfigError
-from ultraedit.linalg import damped_inverse
-from ultraedit.types import Additive, Form, Host, State, TracedRows, Turn
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.linalg import damped_inverse
+from ultraedit.core.types import Additive, Form, Host, ModuleShape, State, TracedRows, Turn
+from ultraedit.editors.families.normalized import require_positive
 
 FORMS: Mapping[str, tuple[Form, ...]] = {
     "plain": ("plain",),
@@ -109,6 +109,20 @@ class Anchored:
         if self.form not in FORMS:
             raise ConfigError(f"form must be one of {', '.join(FORMS)}, got {self.form!r}.")
 
+    def extra_memory(
+        self, shapes: Sequence[ModuleShape], edits: int | None = None, itemsize: int = 4
+    ) -> dict[str, int]:
+        """The moments of anchors and earlier turns, and what a turn needs of them."""
+        squares = [shape.d_in**2 for shape in shapes]
+        both = 4 * sum(shape.d_in**2 + shape.d_out**2 for shape in shapes)
+        kept = {
+            "second moments of inputs and gradients": both,
+            "their inverses, while a turn is made": both,
+            "one of them in float64": 4 * 8 * max(squares),
+            "changes of a turn": 2 * 4 * sum(shape.d_in * shape.d_out for shape in shapes),
+        }
+        return kept | ({"key moments of earlier turns": 4 * sum(squares)} if self.retention else {})
+
     def init(self, host: Host) -> State:
         """What the anchors say of every edited layer: C without earlier turns, and F.
 
@@ -175,7 +189,10 @@ class Anchored:
         for path, signal in traced.signals.items():
             gradient = signal.keys.T @ signal.grads / texts  # dL/dW, (d_in, d_out)
             left, right = (scale.to(gradient.device) for scale in scales[path])
-            units[path] = -(left @ gradient @ right)
+            if len(signal.keys) < min(gradient.shape):  # Few rows: their product is formed last.
+                units[path] = (left @ signal.keys.T) @ (signal.grads @ right) / -texts
+            else:
+                units[path] = -(left @ gradient @ right)
             slope += float((gradient * units[path]).sum())
         if slope >= 0:  # Only where every gradient is zero: both preconditioners are positive.
             return {path: torch.zeros_like(unit) for path, unit in units.items()}

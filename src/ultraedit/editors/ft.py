@@ -18,16 +18,16 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ultraedit.editors._seeds import derived
-from ultraedit.errors import ConfigError
-from ultraedit.types import Additive, Edit, Host, State, SupervisedAt, Turn
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.types import Additive, Edit, Host, ModuleShape, State, SupervisedAt, Turn
+from ultraedit.editors.seeds import derived
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +101,13 @@ class FT:
     def init(self, host: Host) -> State:
         """Nothing to remember."""
         return {}
+
+    def extra_memory(
+        self, shapes: Sequence[ModuleShape], edits: int | None = None, itemsize: int = 4
+    ) -> dict[str, int]:
+        """Where a turn begins, where it is, its gradient, two moments of Adam, and the change."""
+        size = sum(shape.d_in * shape.d_out for shape in shapes)
+        return {"float32 copies of the edited weights": 6 * 4 * size}
 
     def step(self, host: Host, turn: Turn, state: State) -> tuple[Additive, State]:
         """Fine-tune copies of the edited weights on a turn, and return how far they moved."""

@@ -1,8 +1,8 @@
 r"""In-context: no weight is edited; the facts that a question is about are read in front of it.
 
 The row that every editor of weights must beat. In front of a question x stand the at most k facts
-that it names or matches as a whole, the best one last (`recall.scope` has the rule,
-`recall.reading` the tokens):
+that it names or matches as a whole, the best one last (`facts.selection` has the rule,
+`facts.reader` the tokens):
 
     New Fact: P_k T_k
     ...
@@ -27,9 +27,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ultraedit.editors._wise_texts import TEXTS
-from ultraedit.errors import ConfigError
-from ultraedit.types import Additive, Edit, Host, Recalled, State, Turn
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.types import Additive, Edit, Host, Recalled, State, Turn
+from ultraedit.editors.families.unrelated_texts import TEXTS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,11 +31,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from ultraedit.editors._normalised import require_positive
-from ultraedit.editors._seeds import derived
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.types import Additive, Edit, Encoded, Host, LowRank, ModuleShape, State, Turn
 from ultraedit.editors.anchored import FORMS
-from ultraedit.errors import ConfigError
-from ultraedit.types import Additive, Edit, Encoded, Host, LowRank, State, Turn
+from ultraedit.editors.families.normalized import require_positive
+from ultraedit.editors.seeds import derived
 
 
 class Factors(NamedTuple):
@@ -112,6 +112,13 @@ class LoRA:
     def scale(self) -> float:
         """What the product of the factors is multiplied by."""
         return self.alpha / self.rank
+
+    def extra_memory(
+        self, shapes: Sequence[ModuleShape], edits: int | None = None, itemsize: int = 4
+    ) -> dict[str, int]:
+        """The factors where they begin and where they are, a gradient, and two moments of Adam."""
+        numbers = sum(shape.d_in + shape.d_out for shape in shapes) * self.rank
+        return {"copies of the low-rank factors": 6 * 4 * numbers}
 
     def init(self, host: Host) -> State:
         """No adapter and no facts."""

@@ -23,10 +23,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ultraedit.editors._hypernet import Gradient, Hypernetwork, Probe, Pulled, halves
-from ultraedit.editors._normalised import require_positive
-from ultraedit.linalg import ridge_gradient, ridge_update
-from ultraedit.types import LowRank
+from ultraedit.core.linalg import ridge_gradient, ridge_update
+from ultraedit.core.types import Host, LowRank
+from ultraedit.editors.families.hypernetwork import Gradient, Hypernetwork, Probe, Pulled, halves
+from ultraedit.editors.families.hypernetwork_training import Learner
+from ultraedit.editors.families.normalized import require_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +59,12 @@ class MALMEN(Hypernetwork):
 
     def ridge_of(self, path: str) -> float:
         """Penalty of a module: learned, or the option."""
-        learned = None if self.trained is None else self.trained.tensors
-        return self.ridge if learned is None else float(learned[f"modules/{path}/log_ridge"].exp())
+        net = self.learned.net
+        return self.ridge if net is None else float(net.tensors[f"modules/{path}/log_ridge"].exp())
+
+    def learner(self, host: Host, seed: int) -> Learner:
+        """Begin a training: of a fresh net, or of the one that there is."""
+        return Learner(self, host, seed)
 
     def probe(self, keys: Tensor, pseudo: Tensor) -> Probe:
         """The gradient at the change is seen through the raw keys."""

@@ -1,13 +1,14 @@
 r"""MEMIT: mass-editing memory in a transformer.
 
-Meng et al. (2022), https://arxiv.org/abs/2210.07229. States and layers as in `_locate`; the change
-of one layer, with C the second moment of its inputs over a text (equation 14):
+Meng et al. (2022), https://arxiv.org/abs/2210.07229. States and layers as in
+`locate_then_edit`; the change of one layer, with C the second moment of its inputs
+over a text (equation 14):
 
     Delta = argmin ||K Delta - R||^2 + ridge tr(Delta^T C Delta)
           = (ridge C + K^T K)^-1 K^T R
 
-Differs from the released code: see `_locate`. C is mixed with a little of the identity, since
-a small text leaves it singular; ``protocol="official"`` takes it as it is.
+Differs from the released code: see `locate_then_edit`. C is mixed with a little of the
+identity, since a small text leaves it singular; ``protocol="official"`` takes it as it is.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ultraedit.editors._locate import Change, LocateThenEdit
-from ultraedit.errors import ConfigError
-from ultraedit.linalg import weighted_ridge_update
-from ultraedit.types import Host, SecondMoment, State
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.linalg import weighted_ridge_update
+from ultraedit.core.types import Host, SecondMoment, State
+from ultraedit.editors.families.locate_then_edit import Change, LocateThenEdit
 
 
 @dataclass(frozen=True, kw_only=True)

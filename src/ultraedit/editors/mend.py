@@ -17,8 +17,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ultraedit.editors._hypernet import Gradient, Hypernetwork, Probe, Pulled, halves
-from ultraedit.types import LowRank, Tokens
+from ultraedit.core.types import Host, LowRank, Tokens
+from ultraedit.editors.families.hypernetwork import Gradient, Hypernetwork, Probe, Pulled, halves
+from ultraedit.editors.families.hypernetwork_training import Learner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,10 @@ class MEND(Hypernetwork):
     def direction(self) -> float:
         """Whether the products are taken away (-1) or added (1)."""
         return -1.0
+
+    def learner(self, host: Host, seed: int) -> Learner:
+        """Begin a training: of a fresh net, or of the one that there is."""
+        return Learner(self, host, seed)
 
     def probe(self, keys: Tensor, pseudo: Tensor) -> Probe:
         """The gradient at the change is seen through the pseudo keys and gradients."""

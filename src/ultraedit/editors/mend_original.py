@@ -18,13 +18,13 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from ultraedit.editors._hypernet import PROTOCOLS as SHARED
-from ultraedit.editors._hypernet import Recipe
-from ultraedit.editors._normalised import require_positive
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.stats import Variance
+from ultraedit.core.types import Host, LayerSignal, State, Turn
+from ultraedit.editors.families.hypernetwork import PROTOCOLS as SHARED
+from ultraedit.editors.families.hypernetwork import Recipe
+from ultraedit.editors.families.normalized import require_positive
 from ultraedit.editors.mend import MEND
-from ultraedit.errors import ConfigError
-from ultraedit.stats import Variance
-from ultraedit.types import Host, LayerSignal, State, Turn
 
 PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -90,7 +90,7 @@ class MENDOriginal(MEND):
 
     def observes(self, state: State) -> bool:
         """Statistics are those of the training; untrained, of the turn that sets the step."""
-        return self.trained is None and not any(name.startswith("eta/") for name in state)
+        return self.learned.net is None and not any(name.startswith("eta/") for name in state)
 
     def direction(self) -> float:
         """Whether the products are taken away (-1) or added (1)."""

@@ -23,10 +23,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ultraedit.editors._wrapping import Wrapper
-from ultraedit.errors import ConfigError
-from ultraedit.linalg import singular_triplets_above
-from ultraedit.types import Additive, Host, LowRank, Patch, State, Turn
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.linalg import singular_triplets_above
+from ultraedit.core.types import Additive, Host, LowRank, Patch, State, Turn
+from ultraedit.editors.families.wrapper import Wrapper
 
 
 @dataclass(frozen=True, kw_only=True)

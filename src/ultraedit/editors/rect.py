@@ -20,9 +20,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ultraedit.editors._wrapping import Wrapper
-from ultraedit.errors import ConfigError
-from ultraedit.types import Additive, Host, State, Turn, dense
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.types import Additive, Host, State, Turn, dense
+from ultraedit.editors.families.wrapper import Wrapper
 
 KEEP = {"paper": 0.2, "alphaedit-repo": 0.4}
 """What `keep` is by protocol."""

@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
-from ultraedit.editors._hypernet import PROTOCOLS as SHARED
-from ultraedit.editors._hypernet import Recipe
+from ultraedit.core.errors import ConfigError
+from ultraedit.editors.families.hypernetwork import PROTOCOLS as SHARED
+from ultraedit.editors.families.hypernetwork import Recipe
+from ultraedit.editors.families.trained import TrainingRows
 from ultraedit.editors.malmen import MALMEN
-from ultraedit.errors import ConfigError
 
 PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -57,7 +58,7 @@ class RLEdit(MALMEN):
     """
 
     name: ClassVar[str] = "rledit"
-    training_rows: ClassVar[Literal["rest", "matched"]] = "matched"
+    training_rows: ClassVar[TrainingRows] = "matched"
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = PROTOCOLS
 
     steps_per_epoch: Literal["trajectory", "turn"] | None = None

@@ -15,7 +15,7 @@ system (Woodbury).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -23,10 +23,20 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from ultraedit.editors._wrapping import Wrapper
-from ultraedit.errors import ConfigError
-from ultraedit.linalg import solve_positive_definite
-from ultraedit.types import Additive, Host, LayerSignal, LowRank, State, Tokens, Turn, View
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.linalg import solve_positive_definite
+from ultraedit.core.types import (
+    Additive,
+    Host,
+    LayerSignal,
+    LowRank,
+    ModuleShape,
+    State,
+    Tokens,
+    Turn,
+    View,
+)
+from ultraedit.editors.families.wrapper import Wrapper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +67,13 @@ class SimIE(Wrapper):
             for path, shape in host.modules.items()
         }
         return super().init(host) | inverses
+
+    def extra_memory(
+        self, shapes: Sequence[ModuleShape], edits: int | None = None, itemsize: int = 4
+    ) -> dict[str, int]:
+        """What the wrapped editor keeps, and A^-1 of every module."""
+        inverses = {"inverses in float64": 8 * sum(shape.d_in**2 for shape in shapes)}
+        return super().extra_memory(shapes, edits, itemsize) | inverses
 
     @torch.no_grad()
     def step(self, host: Host, turn: Turn, state: State) -> tuple[Additive, State]:

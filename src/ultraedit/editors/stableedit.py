@@ -16,23 +16,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from ultraedit.editors._fit import Schedule
-from ultraedit.editors._normalised import Moments, Normalised
-from ultraedit.editors._trained import Trained
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.nets import Net
+from ultraedit.core.stats import RunningCovariance, pack, unpack_covariances
+from ultraedit.core.types import Additive, Host, Judgement, ModuleShape, State, Turn
+from ultraedit.editors.families.fit import Schedule
+from ultraedit.editors.families.normalized import Moments, Normalised
+from ultraedit.editors.families.trained import E, Learned, TrainingRows, with_net
 from ultraedit.editors.ultraedit import UltraEdit
-from ultraedit.errors import ConfigError
-from ultraedit.nets import Net
-from ultraedit.stats import RunningCovariance, pack, unpack_covariances
-from ultraedit.types import Host, Judgement, ModuleShape, Turn
 
 
 @dataclass(frozen=True, kw_only=True)
-class StableEdit(Trained, UltraEdit):
+class StableEdit(UltraEdit):
     """The StableEdit editor.
 
     Raises:
@@ -40,6 +41,7 @@ class StableEdit(Trained, UltraEdit):
     """
 
     name: ClassVar[str] = "stableedit"
+    training_rows: ClassVar[TrainingRows] = "rest"
 
     eta: float | Literal["auto"] = "auto"
     """Scale of the targets, as for UltraEdit."""
@@ -62,7 +64,37 @@ class StableEdit(Trained, UltraEdit):
         super().__post_init__()
         if self.warm_up < 1:
             raise ConfigError(f"warm_up must be at least 1, got {self.warm_up}.")
-        self.require_net()
+
+    @cached_property
+    def learned(self) -> Learned:
+        """Its net: none, until `with_net` gives it one."""
+        return Learned(self.name, self.net)
+
+    def with_net(self: E, net: Net, where: str | None = None) -> E:
+        """The same editor with a net, from the file `where` or from memory."""
+        return with_net(self, net, where)
+
+    def init(self, host: Host) -> State:
+        """Empty statistics, or those of the warm-up."""
+        begun = self.learned.begun(host, self)
+        return super().init(host) if begun is None else begun
+
+    def step(self, host: Host, turn: Turn, state: State) -> tuple[Additive, State]:
+        """Do a turn, with the statistics that the run began with."""
+        self.learned.require_same(state)
+        return super().step(host, turn, state)
+
+    def remarks(self, host: Host, state: State) -> dict[str, str]:
+        """Which statistics it began with."""
+        return self.learned.remarks()
+
+    def extra_memory(
+        self, shapes: Sequence[ModuleShape], edits: int | None = None, itemsize: int = 4
+    ) -> dict[str, int]:
+        """The covariances of the gradients, and the warm-up's statistics."""
+        covariances = 8 * sum(shape.d_out**2 for shape in shapes)
+        kept = super().extra_memory(shapes, edits, itemsize)
+        return kept | {"covariances of gradients in float64": covariances} | self.learned.bytes()
 
     def no_rows(self, shape: ModuleShape) -> RunningCovariance:
         """Statistics of no rows at all, with the covariance of the gradients."""

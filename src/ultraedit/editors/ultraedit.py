@@ -32,7 +32,20 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ultraedit.editors._normalised import (
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.linalg import ridge_update, weighted_ridge_update
+from ultraedit.core.stats import Variance
+from ultraedit.core.types import (
+    Additive,
+    Host,
+    LayerSignal,
+    LossTerm,
+    Master,
+    ModuleShape,
+    State,
+    Turn,
+)
+from ultraedit.editors.families.normalized import (
     Change,
     Normalised,
     Solved,
@@ -41,11 +54,7 @@ from ultraedit.editors._normalised import (
     require_positive,
     scale,
 )
-from ultraedit.editors._seeds import STATES
-from ultraedit.errors import ConfigError
-from ultraedit.linalg import ridge_update, weighted_ridge_update
-from ultraedit.stats import Variance
-from ultraedit.types import Additive, Host, LayerSignal, LossTerm, Master, State, Turn
+from ultraedit.editors.seeds import STATES
 
 PROTOCOLS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -269,6 +278,14 @@ class UltraEdit(Normalised):
             earlier = carried.get(f"past/{path}")
             found[f"past/{path}"] = moment if earlier is None else earlier.to(moment) + moment
         return found
+
+    def extra_memory(
+        self, shapes: Sequence[ModuleShape], edits: int | None = None, itemsize: int = 4
+    ) -> dict[str, int]:
+        """The key moments of earlier turns, where some are kept."""
+        if not self.retention:
+            return {}
+        return {"key moments of earlier turns": 4 * sum(shape.d_in**2 for shape in shapes)}
 
     def targets(self, keys: Tensor, normalized: Tensor) -> Tensor:
         """Wanted changes of a module's outputs for eta = 1 (Eq. 5). Shape (n, d_out)."""

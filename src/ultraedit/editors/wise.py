@@ -4,7 +4,7 @@ Wang et al. (2024), https://arxiv.org/abs/2405.14768, sections 2.3 and 2.4. W is
 W' the side memory, a copy of it. For each edit, one after the other, with x its prompt after some
 contexts and u one unrelated text:
 
-    loss = mean_x -log p(target | x; W') + L_act(x, u)        L_act: `_wise_loss`
+    loss = mean_x -log p(target | x; W') + L_act(x, u)        L_act: `activation_loss`
     W'  <- W' - lr (mask * dloss/dW' + decay W'),  up to n_iter times
 
 The mask is random, and the same for all edits of a shard; every `save_freq` edits the shard is
@@ -25,20 +25,20 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ultraedit.editors._seeds import derived
-from ultraedit.editors._texts import pack_texts, unpack_texts, written
-from ultraedit.editors._wise_loss import Margins, Side, activation_gradient
-from ultraedit.editors._wise_memory import Shelf
-from ultraedit.editors._wise_texts import read_texts, split_text
-from ultraedit.errors import ConfigError
-from ultraedit.types import Additive, Edit, Host, Memory, Routed, State, Turn
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.types import Additive, Edit, Host, Memory, ModuleShape, Routed, State, Turn
+from ultraedit.editors.families.activation_loss import Margins, Side, activation_gradient
+from ultraedit.editors.families.memory_shards import Shelf, most_memories
+from ultraedit.editors.families.remembered_texts import pack_texts, unpack_texts, written
+from ultraedit.editors.families.unrelated_texts import read_texts, split_text
+from ultraedit.editors.seeds import derived
 
 STARTS = ("I", "You", "Because", "Yes", "Q:")
 """What the model is given to write the contexts from."""
@@ -157,7 +157,7 @@ class WISE:
         texts = written(host, [start for start, _ in begun], [length - own for _, length in begun])
         return Shelf().pack() | {
             "contexts": pack_texts([f"{text}{end}" for text in texts]),
-            "locality": pack_texts(read_texts(self.locality)),
+            "locality": pack_texts(read_texts(self.locality, host.read_lines)),
         }
 
     @torch.no_grad()
@@ -190,6 +190,21 @@ class WISE:
         closed = [Memory(s.change, self.act_ratio * s.least) for s in shelf.shards]
         per: Literal["sequence", "batch"] = "sequence" if self.protocol == "paper" else "batch"
         return Routed(path, (side, *closed), per)
+
+    def extra_memory(
+        self, shapes: Sequence[ModuleShape], edits: int | None = None, itemsize: int = 4
+    ) -> dict[str, int]:
+        """A float32 matrix per closed memory, and all of them while the model is asked."""
+        size = sum(shape.d_in * shape.d_out for shape in shapes)
+        # The unedited weight, the side memory, its gradient, the loss's own, and the mask.
+        kept = {"float32 copies while an edit is written": 4 * 4 * size + size}
+        if edits is None:
+            each = f"each closed memory, one per {self.merge_freq:,} edits"
+            return kept | {each: 4 * size, "its copy while the model is asked": itemsize * size}
+        closed = most_memories(edits, self.save_freq, self.merge_freq, retrieve=self.retrieve)
+        if closed:
+            kept[f"closed memories, at most {closed:,}"] = 4 * closed * size
+        return kept | {"all memories while the model is asked": itemsize * (closed + 1) * size}
 
     def remarks(self, host: Host, state: State) -> Mapping[str, str]:
         """How many memories there are, and how much they have to be moved to answer."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ultraedit.export.changes import read_delta
+from ultraedit.core.files import refuse_existing
+from ultraedit.core.types import Observer
+from ultraedit.export.change import read_delta
 from ultraedit.export.registry import Exported
-from ultraedit.files import refuse_existing
-from ultraedit.store.delta import Delta, save_delta
-from ultraedit.types import Observer
+from ultraedit.models.delta import Delta, save_delta
 
 
 def export(run: Path, out: Path, options: Mapping[str, Any], observer: Observer) -> Exported:

@@ -20,12 +20,15 @@ import numpy as np
 import torch
 from gguf import GGMLQuantizationType as Kind
 
-from ultraedit.errors import ConfigError, StorageError
-from ultraedit.export.changes import base_of, delta_of
+from ultraedit.core.errors import ConfigError, StorageError
+from ultraedit.core.files import refuse_existing, sha256, staged, write_text
+from ultraedit.core.types import Nobody, Observer, to_json
+from ultraedit.export.change import about, base_of, delta_of, provenance_of
+from ultraedit.export.model_card import gguf_card
 from ultraedit.export.ollama import modelfile
 from ultraedit.export.registry import Exported, Table
-from ultraedit.files import refuse_existing, sha256, staged, write_text
 from ultraedit.models import ALIASES, find_modules
+from ultraedit.models.delta import Delta
 from ultraedit.models.gguf_file import (
     GgufFile,
     Replacement,
@@ -36,14 +39,12 @@ from ultraedit.models.gguf_file import (
     write_like,
 )
 from ultraedit.models.llama_cpp import require_engine
-from ultraedit.patch import weight_view
-from ultraedit.store import JOURNAL, Journal
-from ultraedit.store.delta import Delta
-from ultraedit.types import Nobody, Observer
+from ultraedit.models.weights import weight_view
+from ultraedit.runs.store import JOURNAL, Journal
 
 if TYPE_CHECKING:
+    from ultraedit.core.types import Scores
     from ultraedit.models import LanguageModel
-    from ultraedit.types import Scores
 
 Array = np.ndarray[Any, Any]
 
@@ -125,6 +126,17 @@ class GgufExport:
     """Scores of the run in transformers and of the file in llama.cpp, where they were asked for."""
 
 
+def write_card(run: Path, out: Path, exported: Exported) -> None:
+    """Write the card of a file beside it, as the hub shows it."""
+    with closing(Journal.open(run / JOURNAL)) as journal:
+        source = provenance_of(journal, about(journal, exported.delta.changes))
+    rows = [
+        (each["module"], each["tensor"], each["type_before"], each["type"])
+        for each in exported.facts["tensors"]
+    ]
+    write_text(out.with_name("README.md"), gguf_card(source, out.name, rows))
+
+
 def export(run: Path, out: Path, options: Mapping[str, Any], observer: Observer) -> Exported:
     """As the command line asks for it."""
     delta, done = export_gguf(
@@ -138,7 +150,7 @@ def export(run: Path, out: Path, options: Mapping[str, Any], observer: Observer)
     )
     from ultraedit.export.scores import as_table
     from ultraedit.report import format_bytes
-    from ultraedit.report.labels import short_names
+    from ultraedit.report.module_names import short_names
 
     names = short_names([each.module for each in done.tensors])
     rows = [
@@ -158,7 +170,7 @@ def export(run: Path, out: Path, options: Mapping[str, Any], observer: Observer)
             "tensors": [asdict(each) for each in done.tensors],
             "scores": None
             if done.sides is None
-            else {side: asdict(each) for side, each in done.sides.items()},
+            else {side: to_json(each) for side, each in done.sides.items()},
         },
         tables=[written, *scored],
         pairs={

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,24 +14,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from ultraedit.errors import ConfigError, StorageError
-from ultraedit.evaluate import Evaluation, Reference, evaluate
-from ultraedit.export.changes import base_of, delta_of, provenance_of
+from ultraedit.core.errors import ConfigError, StorageError
+from ultraedit.core.files import refuse_existing, sha256, staged
+from ultraedit.core.types import LowRank, Nobody, Observer, Scores, to_json
+from ultraedit.data.streams import EditPanel, whole
+from ultraedit.evaluation.outcome import Evaluation, Reference
+from ultraedit.evaluation.scoring import evaluate
+from ultraedit.export.change import base_of, delta_of, provenance_of
 from ultraedit.export.gguf import find_base, find_places, run_weights
-from ultraedit.export.registry import Exported, Table
-from ultraedit.files import refuse_existing, sha256, staged
-from ultraedit.host import ModelHost
-from ultraedit.models import LanguageModel
-from ultraedit.models.gguf_file import GgufFile, write_new
-from ultraedit.models.modules import shape_of
-from ultraedit.report.formats import format_bytes, format_change, format_percent
-from ultraedit.report.labels import short_names
-from ultraedit.report.scores import METRICS
-from ultraedit.runs.scoring import standing
-from ultraedit.store import JOURNAL, Journal
-from ultraedit.store.card import adapter_card
-from ultraedit.store.delta import Delta
-from ultraedit.store.lora import (
+from ultraedit.export.model_card import adapter_card
+from ultraedit.export.peft_adapter import (
     KEPT,
     MARK,
     Compressed,
@@ -42,8 +34,17 @@ from ultraedit.store.lora import (
     save_lora,
     size_bytes,
 )
-from ultraedit.stream import Panel, whole
-from ultraedit.types import LowRank, Nobody, Observer, Scores
+from ultraedit.export.registry import Exported, Table
+from ultraedit.host.host import ModelHost
+from ultraedit.models import LanguageModel
+from ultraedit.models.delta import Delta
+from ultraedit.models.gguf_file import GgufFile, write_new
+from ultraedit.models.modules import shape_of
+from ultraedit.report.formats import format_bytes, format_change, format_percent
+from ultraedit.report.module_names import short_names
+from ultraedit.report.scores import METRICS
+from ultraedit.runs.scores import standing
+from ultraedit.runs.store import JOURNAL, Journal
 
 LAYOUTS = ("peft", "gguf")
 """A folder that PEFT and the servers built on it load, or one file that llama.cpp loads."""
@@ -105,8 +106,8 @@ def _facts(adapter: Adapter) -> dict[str, Any]:
             }
             for path, module in adapter.modules.items()
         },
-        "exact": None if adapter.exact is None else asdict(adapter.exact),
-        "adapter": None if adapter.adapted is None else asdict(adapter.adapted),
+        "exact": None if adapter.exact is None else to_json(adapter.exact),
+        "adapter": None if adapter.adapted is None else to_json(adapter.adapted),
     }
 
 
@@ -187,7 +188,7 @@ def export_lora(
         adapter = _scored(model, delta, edited, panel, observer) if scorable else Adapter(edited)
         adapter = replace(adapter, modules=modules)
         scores = [
-            None if each is None else asdict(each) for each in (adapter.exact, adapter.adapted)
+            None if each is None else to_json(each) for each in (adapter.exact, adapter.adapted)
         ]
         if template is not None and stored is not None:
             _write_gguf(out, template, delta, stored)
@@ -285,7 +286,7 @@ def _scored(
     model: LanguageModel,
     delta: Delta,
     modules: Mapping[str, Compressed],
-    panel: Panel,
+    panel: EditPanel,
     observer: Observer,
 ) -> Adapter:
     """Ask the unedited model, the exactly edited one, and the one with the adapter merged."""

@@ -7,14 +7,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ultraedit.export.changes import delta_of, edited_model_of, provenance_of
+from ultraedit.core.files import refuse_existing
+from ultraedit.core.types import Nobody, Observer
+from ultraedit.export.change import delta_of, edited_model_of, provenance_of
+from ultraedit.export.model_card import model_card
 from ultraedit.export.registry import Exported
-from ultraedit.files import refuse_existing
 from ultraedit.models import save
-from ultraedit.store import JOURNAL, Journal
-from ultraedit.store.card import model_card
-from ultraedit.store.delta import Delta
-from ultraedit.types import Nobody, Observer
+from ultraedit.models.delta import Delta
+from ultraedit.runs.store import JOURNAL, Journal
 
 
 def export(run: Path, out: Path, options: Mapping[str, Any], observer: Observer) -> Exported:

@@ -5,21 +5,14 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ultraedit.errors import ConfigError, StorageError
-from ultraedit.export.changes import about, provenance_of
-from ultraedit.export.registry import FORMATS
-from ultraedit.files import write_text
-from ultraedit.store import JOURNAL, Journal
-from ultraedit.store.card import gguf_card
-from ultraedit.types import Nobody, Observer
-
-FORMS = ("model", "lora", "gguf")
-"""What can be sent: what programs load from the hub by themselves."""
+from ultraedit.core.errors import ConfigError, StorageError
+from ultraedit.core.types import Nobody, Observer
+from ultraedit.export.registry import FORMATS, PUSHED, find
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,7 @@ def push(
     Args:
         run: The run folder.
         repository: ``ORG/NAME`` on the hub. It is made if there is none.
-        form: One of `FORMS`.
+        form: One of `registry.PUSHED`.
         private: Whether a repository that is made is seen by its owners alone.
         dry_run: Whether to export, and to send nothing.
         options: Further options of the format, as `registry.Exporter` takes them.
@@ -60,22 +53,17 @@ def push(
         StorageError: If the hub cannot be reached.
     """
     observer = observer or Nobody()
-    if form not in FORMS:
-        raise ConfigError(f"--as must be one of {', '.join(FORMS)}, got {form!r}.")
+    if form not in PUSHED:
+        raise ConfigError(f"--as must be one of {', '.join(PUSHED)}, got {form!r}.")
     _check_name(repository)
     with tempfile.TemporaryDirectory(prefix="ultraedit-push-") as place:
         folder = Path(place) / "files"
         name = repository.rpartition("/")[2]
-        out = folder / f"{name}.gguf" if form == "gguf" else folder
-        exported = FORMATS[form].load()(run, out, dict(options or {}), observer)
-        if form == "gguf":
-            with closing(Journal.open(run / JOURNAL)) as journal:
-                source = provenance_of(journal, about(journal, exported.delta.changes))
-            rows = [
-                (each["module"], each["tensor"], each["type_before"], each["type"])
-                for each in exported.facts["tensors"]
-            ]
-            write_text(folder / "README.md", gguf_card(source, out.name, rows))
+        row = FORMATS[form]
+        out = folder / f"{name}{row.suffix}" if row.suffix else folder
+        exported = row.load()(run, out, dict(options or {}), observer)
+        if row.card:
+            find(row.card)(run, out, exported)
         files = {
             path.relative_to(folder).as_posix(): path.stat().st_size
             for path in sorted(folder.rglob("*"))

@@ -1,16 +1,23 @@
-"""The table of export formats. A new one is a module of this package and a row here."""
+"""The export formats, as a table. A new one is a module of this package and a row here.
+
+``export`` and ``push`` choose from this table, ``inspect`` and ``diff`` ask its rows what a file
+is. Rows name functions as ``module:function``: most import torch, which help pages do without.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ultraedit.editors.registry import EDITORS
+
 if TYPE_CHECKING:
-    from ultraedit.store.delta import Delta
-    from ultraedit.types import Observer
+    from ultraedit.core.types import Observer
+    from ultraedit.models.delta import Delta
+    from ultraedit.runs.store import Journal
 
 
 class Table(NamedTuple):
@@ -42,8 +49,45 @@ class Exported:
     """What to type next."""
 
 
+class Check(NamedTuple):
+    """Something that was compared with a run."""
+
+    name: str
+    ok: bool
+    said: str
+
+
+Comparison = Callable[["Journal", "Delta"], Iterator[Check]]
+
+
+class Contents(NamedTuple):
+    """What an exported file says of itself."""
+
+    kind: str
+    """What it is, such as ``GGUF model``."""
+
+    about: Mapping[str, str]
+    """Where it comes from; empty in a file that was not made by this package."""
+
+    holds: Mapping[str, str]
+    """What is in it, in words."""
+
+    compare: Comparison
+    """Compares it with a run and the run's change."""
+
+
 Exporter = Callable[[Path, Path, Mapping[str, Any], "Observer"], Exported]
 """Takes the run folder, the path to write, the options that were given, and an observer."""
+
+Inspector = Callable[[Path, "Path | None"], "Contents | None"]
+"""Takes a path and the GGUF file of the base model, if one is given. None if the path is no file of
+this format."""
+
+ChangeReader = Callable[[Path], "Delta | None"]
+"""Takes a path. None if it is no file of this format."""
+
+CardWriter = Callable[[Path, Path, Exported], None]
+"""Takes the run folder, the file that was written, and what the exporter gave back."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +100,25 @@ class Format:
     """What it is, in a few words."""
 
     module: str
-    """Module whose function ``export`` is an `Exporter`. Imported when it is needed: most import
-    torch, which the help pages do without."""
+    """Module whose function ``export`` is an `Exporter`."""
 
     options: tuple[str, ...] = ()
     """Options of the command line that it takes beside ``--out``."""
+
+    suffix: str = ""
+    """End of the name of a format that is one file; empty for a folder."""
+
+    is_pushed: bool = False
+    """Whether ``push`` sends it: what programs load from the hub by themselves."""
+
+    card: str = ""
+    """The `CardWriter` of a format that is one file, for ``push``. Folders have cards already."""
+
+    inspector: str = ""
+    """The `Inspector` of its files; empty where ``inspect`` does not know them."""
+
+    reader: str = ""
+    """The `ChangeReader` of its files; empty where they hold no change that ``diff`` compares."""
 
     def load(self) -> Exporter:
         """The function that writes it."""
@@ -68,25 +126,73 @@ class Format:
         return export
 
 
+def find(target: str) -> Any:
+    """The function that a row names as ``module:function``."""
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
+
+
+_OVERLAYS = "ultraedit.export.overlays"
+
+_BESIDE = {
+    "memories": "a model with the memories of {title}",
+    "facts": "a model with the facts it reads, of {title}",
+}
+"""What is exported of editors that leave the weights alone, by `EditorRow.beside`."""
+
 FORMATS: Mapping[str, Format] = {
     each.name: each
     for each in (
-        Format("model", "a whole model folder", "ultraedit.export.model"),
-        Format("delta", "the change of the weights alone, as one file", "ultraedit.export.delta"),
+        Format("model", "a whole model folder", "ultraedit.export.model", is_pushed=True),
+        Format(
+            "delta",
+            "the change of the weights alone, as one file",
+            "ultraedit.export.delta",
+            suffix=".safetensors",
+            inspector="ultraedit.export.inspection:inspect_delta",
+            reader="ultraedit.export.difference:change_of_delta",
+        ),
         Format(
             "lora",
             "a PEFT adapter, or one of llama.cpp",
             "ultraedit.export.lora",
             ("rank", "energy", "score", "all_layers", "format", "base"),
+            is_pushed=True,
+            inspector="ultraedit.export.inspection:inspect_adapter",
+            reader="ultraedit.export.difference:change_of_adapter",
         ),
         Format(
             "gguf",
             "one file for llama.cpp, Ollama and LM Studio",
             "ultraedit.export.gguf",
             ("type", "base", "yes", "score"),
+            suffix=".gguf",
+            is_pushed=True,
+            card="ultraedit.export.gguf:write_card",
+            inspector="ultraedit.export.inspection:inspect_gguf",
         ),
-        Format("wise", "a model with the memories of WISE", "ultraedit.export.beside"),
-        Format("in-context", "a model with the facts it reads", "ultraedit.export.beside"),
+        *(
+            Format(row.name, _BESIDE[row.beside].format(title=row.title), _OVERLAYS)
+            for row in EDITORS.values()
+            if row.has_overlay and row.beside is not None
+        ),
     )
 }
-"""The formats by name."""
+"""The formats by name. Where a file is looked at, the last row is asked first: that of the deltas
+takes any safetensors file."""
+
+PUSHED: tuple[str, ...] = tuple(each.name for each in FORMATS.values() if each.is_pushed)
+"""Names of those that ``push`` sends."""
+
+
+def recognized(path: Path, ask: Callable[[Format], str], *arguments: Any) -> Any:
+    """What the first format that knows a file makes of it; None if none does.
+
+    Args:
+        path: The file or folder.
+        ask: Which function of a row to ask, `Format.inspector` or `Format.reader`.
+        arguments: Further arguments of that function.
+    """
+    targets = (ask(each) for each in reversed(list(FORMATS.values())))
+    answers = (find(target)(path, *arguments) for target in targets if target)
+    return next((answer for answer in answers if answer is not None), None)

@@ -6,20 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from ultraedit.config import make_config
-from ultraedit.evaluate import Evaluation, Reference, evaluate
+from ultraedit.core.types import Observer, Scores
+from ultraedit.evaluation.outcome import Evaluation, Reference
+from ultraedit.evaluation.scoring import evaluate
 from ultraedit.export.registry import Table
-from ultraedit.host import ModelHost
+from ultraedit.host.host import ModelHost
 from ultraedit.models.llama_cpp import LlamaCpp
 from ultraedit.report.formats import format_change, format_percent
 from ultraedit.report.scores import METRICS
-from ultraedit.runs.scoring import standing
-from ultraedit.types import Observer, Scores
+from ultraedit.runs.config import RunConfig
+from ultraedit.runs.scores import standing
 
 if TYPE_CHECKING:
     from ultraedit.models import LanguageModel
-    from ultraedit.store import Journal
-    from ultraedit.store.delta import Delta
+    from ultraedit.models.delta import Delta
+    from ultraedit.runs.store import Journal
 
 TRANSFORMERS, LLAMA_CPP = "transformers", "llama.cpp"
 
@@ -55,7 +56,7 @@ def both_sides(
         observer: Told of every question.
     """
     panel = standing(journal)
-    free = make_config(dict(journal.job().settings)).free_answers
+    free = RunConfig.of_job(journal.job()).free_answers
 
     def ask(host: ModelHost, reference: Reference | None) -> Evaluation:
         return evaluate(
@@ -87,9 +88,9 @@ def as_table(sides: Mapping[str, Scores]) -> Table:
     ours, theirs = (sides[name] for name in (TRANSFORMERS, LLAMA_CPP))
     rows: list[Sequence[str]] = []
     for name in METRICS:
-        rows.append(_row(f"{name}, forced", getattr(ours, name), getattr(theirs, name)))
+        rows.append(_row(f"{name}, forced", ours[name], theirs[name]))
         if ours.generation is not None and theirs.generation is not None:
-            pair = (getattr(each.generation, name) for each in (ours, theirs))
+            pair = (ours.generation[name], theirs.generation[name])
             rows.append(_row(f"{name}, free", *pair))
     rows = [row for row in rows if row]
     columns = ["metric", TRANSFORMERS, LLAMA_CPP, "change"]

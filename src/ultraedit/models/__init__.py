@@ -8,11 +8,18 @@ from ultraedit.models.aliases import ALIASES, Alias, list_models
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.models.language_model import LanguageModel, empty_model
 from ultraedit.models.loading import load, load_config, load_tokenizer
-from ultraedit.models.memories import load_wise
+from ultraedit.models.model_names import resolve
 from ultraedit.models.modules import ModuleGroup, describe_modules, find_modules
+from ultraedit.models.overlays.memory_folder import load_wise
 from ultraedit.models.patterns import split_patterns
-from ultraedit.models.preset import Preset, find_preset, has_presets, list_presets, load_preset
-from ultraedit.models.resolve import resolve
+from ultraedit.models.preset import (
+    Preset,
+    choose_preset,
+    find_preset,
+    has_presets,
+    list_presets,
+    load_preset,
+)
 from ultraedit.models.saving import save
 from ultraedit.models.streaming import load_streamed
 
@@ -22,6 +29,7 @@ __all__ = [
     "LanguageModel",
     "ModuleGroup",
     "Preset",
+    "choose_preset",
     "describe_modules",
     "empty_model",
     "find_modules",

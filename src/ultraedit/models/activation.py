@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

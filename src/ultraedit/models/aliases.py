@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ultraedit.errors import ConfigError
-from ultraedit.files import staged
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.files import staged
 from ultraedit.models.cache import cache_dir
 
 

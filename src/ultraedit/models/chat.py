@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from ultraedit.encoding import added_tokens
+from ultraedit.core.encoding import added_tokens
 
 OFF: Mapping[str, Any] = {"enable_thinking": False, "thinking": False, "thinking_budget": 0}
 """Variables by which templates let a caller turn thinking off, with the value that does so."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ultraedit.errors import ConfigError, StorageError
+from ultraedit.core.errors import ConfigError, StorageError
 from ultraedit.models.fingerprint import digest
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Header(NamedTuple):
     end: int
 
 
-class Checkpoint:
+class CheckpointFolder:
     """A folder with safetensors, and the weights as they were loaded from it."""
 
     def __init__(self, folder: Path, model: PreTrainedModel) -> None:

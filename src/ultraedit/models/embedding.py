@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ultraedit.models.quiet import quiet
-from ultraedit.models.reading import read_tokenizer, readable
+from ultraedit.models.transformers_output import quiet
+from ultraedit.models.transformers_reader import read_tokenizer, readable
 
 BATCH = 64
 """Texts per forward pass; prompts are short."""

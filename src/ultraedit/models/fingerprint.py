@@ -14,10 +14,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
+from ultraedit.models.attached import overlays_on
 from ultraedit.models.offload import offloaded_weight
-from ultraedit.recall import recall_of
-from ultraedit.routing import router_of
 
 SAMPLE = 65_536
 """Most elements of a weight that are hashed one by one; smaller weights are hashed whole."""
@@ -62,12 +61,8 @@ def fingerprint(model: nn.Module) -> str:
         if id(weight) not in known:
             known[id(weight)] = digest(read.detach())
         joined.update(name.encode() + b"\0" + known[id(weight)])
-    router = router_of(model)
-    for memory in () if router is None else router.memories:
-        joined.update(f"{memory.threshold!r}\0".encode() + digest(memory.weight))
-    recall = recall_of(model)
-    if recall is not None:
-        joined.update(repr(recall.view).encode())
+    for part in (part for overlay in overlays_on(model) for part in overlay.identity()):
+        joined.update(part if isinstance(part, bytes) else digest(part))
     return f"sha256:{joined.hexdigest()}"
 
 

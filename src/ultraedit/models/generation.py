@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ultraedit.encoding import prompt_ids
-from ultraedit.errors import DataError
-from ultraedit.metrics import answer_lines
-from ultraedit.recall import recall_of
-from ultraedit.types import Observer
+from ultraedit.core.encoding import prompt_ids
+from ultraedit.core.errors import DataError
+from ultraedit.core.types import Observer
+from ultraedit.core.writing_systems import answer_lines
+from ultraedit.models.overlays.facts import recall_of
 
 if TYPE_CHECKING:
     from ultraedit.models.language_model import LanguageModel
@@ -193,8 +193,11 @@ def _continue(
     tokenizer: Any = language_model.tokenizer
     model: Any = language_model.model
     length = max(len(row) for row in rows)
+    language_model.require_known(rows)
     first_end = end[0] if isinstance(end, list) else end
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else first_end or 0
+    if padding >= language_model.vocabulary:  # It is masked: any token does.
+        padding = 0
     input_ids = torch.full((len(rows), length), padding)
     attention_mask = torch.zeros(len(rows), length, dtype=torch.long)
     for index, row in enumerate(rows):

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ultraedit.errors import ConfigError
-from ultraedit.files import sha256, staged, write_text
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.files import sha256, staged, write_text
 from ultraedit.models.cache import cache_dir
-from ultraedit.models.quiet import quiet
-from ultraedit.models.reading import readable
+from ultraedit.models.transformers_output import quiet
+from ultraedit.models.transformers_reader import readable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

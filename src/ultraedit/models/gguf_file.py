@@ -17,7 +17,7 @@ import numpy as np
 from gguf import GGML_QUANT_SIZES, dequantize, quantize
 from gguf import GGMLQuantizationType as Kind
 
-from ultraedit.errors import ConfigError, StorageError
+from ultraedit.core.errors import ConfigError, StorageError
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 from ultraedit.models.checkpoint import CONFIG, OTHER_WEIGHTS
 
 _log = logging.getLogger("ultraedit")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import nn
 
-from ultraedit.models.language_model import text_config
 from ultraedit.models.modules import (
     decoder_path,
     is_linear,
@@ -19,7 +18,7 @@ from ultraedit.models.modules import (
 from ultraedit.models.patterns import format_numbers
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 FUSED: Mapping[str, str] = {
     "gate_up_proj": "gate and up",
@@ -38,7 +37,7 @@ PACKED = (
 )
 
 
-class Place(NamedTuple):
+class ModulePlace(NamedTuple):
     """Weights that stand at the same place in several decoder layers, or outside of them."""
 
     pattern: str
@@ -60,7 +59,7 @@ class Place(NamedTuple):
     """How many of them there are."""
 
 
-def inventory(model: PreTrainedModel) -> list[Place]:
+def inventory(model: PreTrainedModel) -> list[ModulePlace]:
     """List the linear layers and packed experts of a model, grouped by place and shape.
 
     Args:
@@ -71,7 +70,7 @@ def inventory(model: PreTrainedModel) -> list[Place]:
     """
     prefix = decoder_path(model)
     shared = shared_weights(model)
-    groups: dict[tuple[str, Place], list[tuple[int, int | None]]] = {}
+    groups: dict[tuple[str, ModulePlace], list[tuple[int, int | None]]] = {}
     for path, module in model.named_modules():
         for place in _places(path, module, shared):
             inside = path.startswith(f"{prefix}.")
@@ -79,22 +78,6 @@ def inventory(model: PreTrainedModel) -> list[Place]:
             key = (kind, place)
             groups.setdefault(key, []).append((layer, expert))
     return [_named(kind, place, numbers) for (kind, place), numbers in groups.items()]
-
-
-def quantisation(config: PretrainedConfig) -> str | None:
-    """How the weights of a model are quantised, such as ``gptq``; None if they are not."""
-    known = quantization_config(config)
-    if known is None:
-        return None
-    method = known.get("quant_method") if isinstance(known, dict) else known.quant_method
-    return str(getattr(method, "value", method))
-
-
-def quantization_config(config: PretrainedConfig) -> Any:
-    """What a config says of how its weights are quantized, as transformers looks for it."""
-    places = (config, text_config(config))
-    known = (getattr(place, "quantization_config", None) for place in places)
-    return next((each for each in known if each is not None), None)
 
 
 def _split(path: str, inside: bool) -> tuple[int, str, int | None]:
@@ -108,12 +91,12 @@ def _split(path: str, inside: bool) -> tuple[int, str, int | None]:
     return int(layer), f"{kind[: expert.start()]}{{}}{kind[expert.end() :]}", int(expert[0])
 
 
-def _places(path: str, module: nn.Module, shared: Mapping[str, str]) -> Iterator[Place]:
+def _places(path: str, module: nn.Module, shared: Mapping[str, str]) -> Iterator[ModulePlace]:
     """What a module holds that a reader would call a weight matrix; nothing for most modules."""
     if is_linear(module):
         shape = shape_of(module)
         traits = tuple(_traits(path, module, shared))
-        yield Place(
+        yield ModulePlace(
             "",
             shape.d_in,
             shape.d_out,
@@ -127,7 +110,7 @@ def _places(path: str, module: nn.Module, shared: Mapping[str, str]) -> Iterator
             made = (f"fused: {FUSED[name]}",) if name in FUSED else ()
             traits = (f"packed: {weight.shape[0]} experts, {name}", *made)
             _, d_out, d_in = weight.shape
-            yield Place("", d_in, d_out, type(module).__name__, traits, PACKED)
+            yield ModulePlace("", d_in, d_out, type(module).__name__, traits, PACKED)
 
 
 def _traits(path: str, module: nn.Module, shared: Mapping[str, str]) -> Iterator[str]:
@@ -146,7 +129,7 @@ def _traits(path: str, module: nn.Module, shared: Mapping[str, str]) -> Iterator
         yield "quantised"
 
 
-def _named(kind: str, place: Place, numbers: list[tuple[int, int | None]]) -> Place:
+def _named(kind: str, place: ModulePlace, numbers: list[tuple[int, int | None]]) -> ModulePlace:
     experts = sorted({expert for _, expert in numbers if expert is not None})
     if experts:
         kind = kind.format(f"[{format_numbers(experts)}]")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import torch
 
+from ultraedit.core.errors import DataError
+
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from ultraedit.models.checkpoint import Checkpoint
+    from ultraedit.models.checkpoint import CheckpointFolder
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +33,7 @@ class LanguageModel:
     sha256: str | None = None
     """Hash of the GGUF file, where `source` is one."""
 
-    checkpoint: Checkpoint | None = None
+    checkpoint: CheckpointFolder | None = None
     """The files that it was loaded from, which a saved model is a change of. None for one that was
     made in memory."""
 
@@ -43,6 +46,29 @@ class LanguageModel:
     def context_length(self) -> int | None:
         """Longest text that the model takes, in tokens. None where the config does not say."""
         return getattr(self.config, "max_position_embeddings", None)
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens that the model has an embedding for."""
+        return int(self.model.get_input_embeddings().weight.shape[0])
+
+    def require_known(self, rows: Iterable[Sequence[int]]) -> None:
+        """Refuse token ids that the model has no embedding for.
+
+        Args:
+            rows: Token ids.
+
+        Raises:
+            DataError: If there is one, naming its token.
+        """
+        last = max((max(row) for row in rows if row), default=0)
+        if last >= self.vocabulary:
+            token = self.tokenizer.convert_ids_to_tokens(last)
+            raise DataError(
+                f"The tokenizer writes {token!r} as token {last:,}, but {self.name} has embeddings "
+                f"for {self.vocabulary:,} tokens. The tokenizer is that of another model: put this "
+                "model's own tokenizer files into its folder."
+            )
 
     @property
     def family(self) -> str:

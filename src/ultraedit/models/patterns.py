@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 
 _RANGE = re.compile(r"(\d{1,4})(?:\s*[-\u2013]\s*(\d{1,4}))?")
 """A layer number or a range of them, with the hyphen of a keyboard or the dash of a paper."""

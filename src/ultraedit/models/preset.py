@@ -6,6 +6,7 @@ editor with values of its own in ``presets/editors``, with a row per family.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ultraedit.errors import ConfigError, did_you_mean
+from ultraedit.core.errors import ConfigError, did_you_mean
 from ultraedit.models.language_model import (
     LanguageModel,
     empty_model,
@@ -22,8 +23,7 @@ from ultraedit.models.language_model import (
     text_config,
 )
 from ultraedit.models.modules import describe_modules
-from ultraedit.models.patterns import format_numbers
-from ultraedit.models.preset_rows import check_row
+from ultraedit.models.patterns import format_numbers, parse_pattern, split_patterns
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -130,6 +130,31 @@ def find_preset(
     table = _families()[family]
     row = data_format if data_format is not None and data_format in table["presets"] else None
     return _shipped(family, row or table["default"])
+
+
+def choose_preset(
+    model: LanguageModel | PretrainedConfig,
+    data_format: str | None,
+    modules: Sequence[str] | None,
+    editor: str | None = None,
+) -> Preset:
+    """Find the preset of a model, which only has to know its modules where the user does not.
+
+    Args:
+        model: The model, or its config.
+        data_format: Name of the data format, such as ``zsre``; None for no particular one.
+        modules: Patterns that the user chose; None where the preset chooses.
+        editor: Name of the editor; None for UltraEdit.
+
+    Raises:
+        ConfigError: If nobody knows which modules to edit.
+    """
+    try:
+        return find_preset(model, data_format, editor)
+    except ConfigError:
+        if modules is None:
+            raise
+        return Preset(NO_PRESET, tuple(modules), None, 1.0, "no preset for this model")
 
 
 def list_presets() -> tuple[Preset, ...]:
@@ -280,3 +305,69 @@ def relative_depth(count: int, depth: Sequence[float] = DEPTH) -> range:
     end = max(0, min(round(last * count), count - 2))
     start = max(0, min(round(first * count), end - (first < last)))
     return range(start, end + 1)
+
+
+_KEYS = ("modules", "eta", "ridge", "protocol", "source", "options", "tuned")
+_PROTOCOLS = ("paper", "official")
+
+
+def check_row(row: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Turn a table of a preset file into the fields of a `Preset`.
+
+    Args:
+        row: The table.
+        where: What to call it in an error message.
+
+    Returns:
+        All fields but the name, those left out at their defaults.
+
+    Raises:
+        ConfigError: If a key is unknown or a value is of the wrong kind.
+    """
+    for key in row:
+        if key not in _KEYS:
+            raise ConfigError(f"{where}: unknown key {key!r}. {did_you_mean(key, _KEYS)}")
+    source, protocol = row.get("source", where), row.get("protocol")
+    if not isinstance(source, str):
+        raise ConfigError(f"{where}: source must be a text, got {source!r}.")
+    if protocol is not None and protocol not in _PROTOCOLS:
+        raise ConfigError(f'{where}: protocol must be "paper" or "official", got {protocol!r}.')
+    options = row.get("options", {})
+    if not isinstance(options, dict):
+        raise ConfigError(
+            f"{where}: options must be a table such as {{ lr = 5e-4 }}, got {options!r}."
+        )
+    tuned, eta = row.get("tuned", False), row.get("eta", "auto")
+    if not isinstance(tuned, bool):
+        raise ConfigError(f"{where}: tuned must be true or false, got {tuned!r}.")
+    return {
+        "modules": _modules(row.get("modules"), where),
+        "eta": None if eta == "auto" else _positive("eta", eta, where),
+        "ridge": _positive("ridge", row.get("ridge", 1.0), where),
+        "protocol": protocol,
+        "source": source,
+        "options": options,
+        "tuned": tuned,
+    }
+
+
+def _modules(value: Any, where: str) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ConfigError(
+            f"{where}: modules must be a pattern or a list of patterns such as "
+            f'"layers.[27-28].mlp.down_proj", got {value!r}.'
+        )
+    patterns = tuple(pattern for text in texts for pattern in split_patterns(text))
+    if not patterns:
+        raise ConfigError(f"{where}: modules names no module. Write at least one pattern.")
+    for pattern in patterns:
+        parse_pattern(pattern)
+    return patterns
+
+
+def _positive(name: str, value: Any, where: str) -> float:
+    usable = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not usable or not math.isfinite(value) or value <= 0:
+        raise ConfigError(f"{where}: {name} must be a positive number, got {value!r}.")
+    return float(value)

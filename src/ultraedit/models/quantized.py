@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ultraedit.errors import ConfigError
-from ultraedit.models.inventory import quantisation, quantization_config
+from ultraedit.core.errors import ConfigError
+from ultraedit.models.language_model import text_config
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -24,9 +24,25 @@ SKIPPED = ("modules_to_not_convert", "ignored_layers")
 """What configs call the list of modules that are not quantized; transformers prefers the first."""
 
 
+def quantization(config: PretrainedConfig) -> str | None:
+    """How the weights of a model are quantized, such as ``gptq``; None if they are not."""
+    known = quantization_config(config)
+    if known is None:
+        return None
+    method = known.get("quant_method") if isinstance(known, dict) else known.quant_method
+    return str(getattr(method, "value", method))
+
+
+def quantization_config(config: PretrainedConfig) -> Any:
+    """What a config says of how its weights are quantized, as transformers looks for it."""
+    places = (config, text_config(config))
+    known = (getattr(place, "quantization_config", None) for place in places)
+    return next((each for each in known if each is not None), None)
+
+
 def quantized_fault(config: PretrainedConfig) -> str | None:
     """Why a model cannot be edited, or not be saved again, for how it is quantized; else None."""
-    method = quantisation(config)
+    method = quantization(config)
     if method is None or method in DEQUANTIZED:
         return None
     return (
@@ -54,7 +70,7 @@ def dequantizing(config: PretrainedConfig) -> dict[str, Any]:
     """Options of `from_pretrained` that make ordinary weights of quantized ones, where it can."""
     import transformers
 
-    method = quantisation(config)
+    method = quantization(config)
     if method not in DEQUANTIZED:
         return {}
     known = quantization_config(config)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ultraedit.errors import ConfigError, StorageError
-from ultraedit.files import staged
-from ultraedit.models.beside import has_beside, is_more, write_beside
+from ultraedit.core.errors import ConfigError, StorageError
+from ultraedit.core.files import staged
 from ultraedit.models.checkpoint import read_header, read_tensor, weight_files
+from ultraedit.models.checkpoint_writer import changes_of, other_files, same_bytes, write_changed
 from ultraedit.models.language_model import LanguageModel
-from ultraedit.models.memories import BASE, CARD
+from ultraedit.models.overlays.fact_folder import FACTS
+from ultraedit.models.overlays.folders import has_beside, is_more, write_beside
+from ultraedit.models.overlays.memory_folder import BASE, CARD
 from ultraedit.models.quantized import refuse_quantized
-from ultraedit.models.quiet import quiet
-from ultraedit.models.recalled import FACTS
-from ultraedit.models.rewriting import changes_of, other_files, same_bytes, write_changed
+from ultraedit.models.transformers_output import quiet
 
 _MODEL_FILES = {".json", ".safetensors", ".jinja", ".model", ".txt"}
 """Endings of the files that a saved model consists of."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from ultraedit.errors import ConfigError
+from ultraedit.core.errors import ConfigError
 from ultraedit.models.hardware import choose_device
 from ultraedit.models.language_model import LanguageModel, empty_model
 from ultraedit.models.loading import load, load_config

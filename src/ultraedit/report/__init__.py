@@ -9,9 +9,9 @@ from ultraedit.report.formats import (
     format_percent,
     format_seconds,
 )
-from ultraedit.report.scores import METRICS, ScoreRow, perplexity_line, scores_table
+from ultraedit.report.scores import METRICS, ScoreRow, label, perplexity_line, scores_table
 from ultraedit.report.verdict import Verdict, judge
-from ultraedit.report.writing import write
+from ultraedit.report.writer import write
 
 __all__ = [
     "METRICS",
@@ -25,6 +25,7 @@ __all__ = [
     "format_percent",
     "format_seconds",
     "judge",
+    "label",
     "perplexity_line",
     "scores_table",
     "write",

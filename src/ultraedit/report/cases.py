@@ -8,8 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from ultraedit.core.types import Answer
 from ultraedit.report.reading import read_answers
-from ultraedit.types import Answer
 
 _OWN = "efficacy"
 """The kind of an edit's own question."""

@@ -17,7 +17,7 @@ from ultraedit.report.blocks import (
     Warned,
     plain,
 )
-from ultraedit.report.compared import Compared, Comparison, Figures
+from ultraedit.report.comparison import Compared, Comparison, Figures
 from ultraedit.report.comparison_plot import draw_costs, draw_overlay
 from ultraedit.report.formats import (
     MISSING,
@@ -28,7 +28,7 @@ from ultraedit.report.formats import (
     format_seconds,
 )
 from ultraedit.report.scores import METRICS, label
-from ultraedit.report.settled import value_of
+from ultraedit.report.settings import value_of
 
 _MEANINGS = {
     "free": "exact match of greedy answers",

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
-from ultraedit.report.compared import Compared
+from ultraedit.report.comparison import Compared
 from ultraedit.report.curve_plot import from_zero
 from ultraedit.report.figures import COLOURS, FEW_TURNS, Drawing, shorten, sketch
 from ultraedit.report.formats import byte_power, byte_unit
-from ultraedit.report.scores import METRICS
+from ultraedit.report.scores import METRICS, label
 
 _DASHES = ("-", "--", ":", "-.")
 """A second way to tell lines apart, and the only one where there are more lines than colours."""
@@ -36,7 +36,7 @@ def draw_overlay(runs: Sequence[Compared]) -> Drawing:
             spare.set_visible(False)
         for panel, name in zip(axes, metrics, strict=False):
             _lines(panel, [[(x, 100 * y) for x, y in _scores(each, name)] for each in runs])
-            panel.set_title(f"{name.capitalize()}, teacher-forced, %")
+            panel.set_title(f"{label(name).capitalize()}, teacher-forced, %")
             panel.set_ylim(0, 105)
         if read:
             lines = [_scores(each, "perplexity") for each in runs]

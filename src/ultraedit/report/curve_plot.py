@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 from ultraedit.report.figures import COLOURS, FEW_TURNS, Drawing, sketch
 from ultraedit.report.formats import format_count
 from ultraedit.report.reading import Point
-from ultraedit.report.scores import METRICS
+from ultraedit.report.scores import METRICS, label
 
 WIDE = 20
 """The axis is logarithmic if the last checkpoint has so many times the edits of the first."""
@@ -50,7 +51,7 @@ def whom(points: Sequence[Point]) -> str:
 
 def _panel(panel: Any, points: Sequence[Point], scores: Sequence[dict[str, Any]]) -> None:
     marker = "o" if len(points) <= FEW_TURNS else ""
-    for name, colour in zip(METRICS, COLOURS, strict=False):
+    for name, colour in zip(METRICS, cycle(COLOURS), strict=False):
         there = [
             (point.edits, 100 * found[name])
             for point, found in zip(points, scores, strict=True)
@@ -59,7 +60,13 @@ def _panel(panel: Any, points: Sequence[Point], scores: Sequence[dict[str, Any]]
         if there:
             edits, values = zip(*there, strict=True)
             panel.plot(
-                edits, values, color=colour, linewidth=1.4, marker=marker, markersize=3, label=name
+                edits,
+                values,
+                color=colour,
+                linewidth=1.4,
+                marker=marker,
+                markersize=3,
+                label=label(name),
             )
     over_edits(panel, [point.edits for point in points])
 

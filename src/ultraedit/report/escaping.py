@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ultraedit.core.symbols import visible
 from ultraedit.report.blocks import said
-from ultraedit.symbols import visible
 
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~&$])")
 

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from ultraedit.core.types import Answer
+from ultraedit.evaluation.question import QUESTIONS
 from ultraedit.report.reading import read_answers
-from ultraedit.types import Answer
 
 Group = tuple[str, int]
 """Kind of an answer, and how much it is wanted: a lower number comes first."""
 
-_KINDS = ("efficacy", "generalization", "specificity")
+_KINDS = tuple(QUESTIONS)
 
 
 def examples(folder: Path, count: int) -> list[Answer]:
@@ -59,7 +60,7 @@ def sample(folder: Path, count: int) -> list[Answer]:
 
 def _by_strength(answer: Answer) -> Group:
     changed = answer.after.strip() != answer.before.strip()
-    as_hoped = changed != (answer.kind == "specificity")
+    as_hoped = changed != (answer.kind in QUESTIONS and not QUESTIONS[answer.kind].of_fact)
     return answer.kind, 2 if not answer.correct else 0 if as_hoped else 1
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from io import BytesIO, StringIO
 from typing import Any, NamedTuple
 
-from ultraedit.symbols import visible
+from ultraedit.core.symbols import visible
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 """Okabe and Ito's palette without its yellow, which is too light for a line on white. All kinds

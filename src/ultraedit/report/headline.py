@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ultraedit.evaluation.metrics import METRICS
 from ultraedit.report.blocks import Block, Code, Heading, Number, Numbers, Paragraph, Warned, plain
 from ultraedit.report.formats import (
     MISSING,
@@ -14,11 +15,7 @@ from ultraedit.report.formats import (
     format_percent,
 )
 from ultraedit.report.reading import FinishedRun
-from ultraedit.report.scores import METRICS, ScoreRow, is_controls
-
-_IN_SENTENCE = 3
-"""So many metrics stand in the first sentences; agreement starts at 100 % and is no gain."""
-
+from ultraedit.report.scores import ScoreRow, is_controls, metric_of
 
 _GUARD = "guard"
 """The remark that nobody should miss."""
@@ -62,15 +59,18 @@ def title(run: FinishedRun) -> str:
 
 def _sentence(summary: dict[str, Any], rows: Sequence[ScoreRow]) -> str:
     """Free answers first: they are what a user of the model gets."""
+    # Agreement with the unedited model starts at 100 % and is no gain.
+    gains = {metric.title for metric in METRICS.values() if not metric.against_unedited}
+    shown = [row for row in rows if row.name in gains]
     free = [
         f"{row.name} {format_percent(row.generated_before)} to "
         f"{format_percent(row.generated_after)}"
-        for row in rows[:_IN_SENTENCE]
+        for row in shown
         if row.generated
     ]
     forced = [
         f"{row.name} {format_percent(row.forced_before)} to {format_percent(row.forced_after)}"
-        for row in rows[:_IN_SENTENCE]
+        for row in shown
         if row.forced
     ]
     said = f"Free answers, before and after: {', '.join(free)}. " if free else ""
@@ -82,7 +82,7 @@ def _sentence(summary: dict[str, Any], rows: Sequence[ScoreRow]) -> str:
 
 
 def _numbers(summary: dict[str, Any], rows: Sequence[ScoreRow]) -> Iterator[Number]:
-    shown = [row for row in rows if row.name in METRICS or is_controls(row.name)]
+    shown = [row for row in rows if metric_of(row.name) or is_controls(row.name)]
     for row in shown:
         if row.generated:
             yield _score(f"{row.name}, free answers", row.generated_before, row.generated_after)

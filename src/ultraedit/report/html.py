@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from ultraedit.core.symbols import visible
 from ultraedit.report.blocks import Block, Heading, pieces
 from ultraedit.report.figures import INK, MUTED, RULE, Drawing
-from ultraedit.symbols import visible
 
 if TYPE_CHECKING:
     from jinja2 import Template

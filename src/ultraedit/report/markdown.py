@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ultraedit.core.symbols import visible
 from ultraedit.report.blocks import (
     Block,
     Break,
@@ -23,7 +24,6 @@ from ultraedit.report.blocks import (
     pieces,
 )
 from ultraedit.report.escaping import code, literal, table
-from ultraedit.symbols import visible
 
 
 def to_markdown(blocks: Iterable[Block]) -> str:

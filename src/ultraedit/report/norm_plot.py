@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ultraedit.report.figures import COLOURS, FEW_TURNS, Drawing, mark_turns, shorten, sketch
 from ultraedit.report.formats import format_number
-from ultraedit.report.labels import kind_of, short_names
+from ultraedit.report.module_names import kind_of, short_names
 from ultraedit.report.reading import History
 
 LONGEST_LEGEND = 24

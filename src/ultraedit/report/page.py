@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ultraedit.metrics import forgetting_curve, retention
-from ultraedit.report.asked import cases_section, examples_section
+from ultraedit.core.types import Answer
+from ultraedit.evaluation.metrics import ALONE, forgetting_curve, retention
+from ultraedit.report.answers import cases_section, examples_section
 from ultraedit.report.blocks import Block, Bullets, Code, Heading, Line, Paragraph, Picture, Table
 from ultraedit.report.cases import Cases
 from ultraedit.report.curve_plot import draw_curves
@@ -18,15 +19,14 @@ from ultraedit.report.formats import (
     format_seconds,
 )
 from ultraedit.report.headline import headline
+from ultraedit.report.monitors import watched
 from ultraedit.report.norm_plot import draw_norms
 from ultraedit.report.plots import draw_metrics, draw_speed_and_memory
-from ultraedit.report.probed import endings, meanings, probes_over_the_run
+from ultraedit.report.probes import endings, meanings, probes_over_the_run
 from ultraedit.report.reading import FinishedRun, History
 from ultraedit.report.retention_plot import draw_retention
-from ultraedit.report.scores import METRICS, ScoreRow, controls_label, perplexity_line
-from ultraedit.report.settled import settled
-from ultraedit.report.watched import watched
-from ultraedit.types import Answer
+from ultraedit.report.scores import METRICS, ScoreRow, controls_label, label, perplexity_line
+from ultraedit.report.settings import settled
 
 PLOTS = ("metrics.png", "speed_memory.png", "norms.png")
 """File names of the plots that every run has."""
@@ -114,8 +114,8 @@ def _curves(run: FinishedRun) -> Iterator[Block]:
     newest = points[-1].newest is not None
     controls = [(point.controls or {}).get("agreement") for point in points]
     asked = max((point.controls or {}).get("questions", 0) for point in points)
-    header = ["edits made", "scored", *METRICS]
-    header += [f"newest {name}" for name in METRICS[:-1]] if newest else []
+    header = ["edits made", "scored", *map(label, METRICS)]
+    header += [f"newest {label(name)}" for name in ALONE] if newest else []
     read = points[-1].scores.get("perplexity") is not None
     header += ["perplexity"] if read else []
     header += [controls_label(asked)] if asked else []
@@ -123,7 +123,7 @@ def _curves(run: FinishedRun) -> Iterator[Block]:
     for point, control in zip(points, controls, strict=True):
         scores = [point.scores.get(name) for name in METRICS]
         if newest:
-            scores += [(point.newest or {}).get(name) for name in METRICS[:-1]]
+            scores += [(point.newest or {}).get(name) for name in ALONE]
         cells = [f"{point.edits:,}", f"{point.scored:,}"]
         cells += [format_percent(score) for score in scores]
         cells += [format_number(point.scores.get("perplexity"))] if read else []

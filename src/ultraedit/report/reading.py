@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ultraedit.errors import ConfigError, StorageError
-from ultraedit.metrics import Scored
-from ultraedit.types import Answer
+from ultraedit.core.errors import ConfigError, StorageError
+from ultraedit.core.types import Answer
+from ultraedit.evaluation.metrics import Scored
 
 _NEEDED = {
     "summary.json": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ultraedit.metrics.retention import Aged, Retention, forgetting_curve
+from ultraedit.evaluation.metrics.retention import Aged, Retention, forgetting_curve
 from ultraedit.report.figures import COLOURS, FEW_TURNS, Drawing, sketch
 
 MOST_ROWS = 200

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-METRICS = ("efficacy", "generalization", "specificity", "agreement")
-"""The metrics that every run has a row for, measured or not."""
+from ultraedit.evaluation.metrics import registry
 
+METRICS = tuple(registry.METRICS)
+"""Names of the metrics that every run has a row for, measured or not."""
 
-_LABELS = {"negated": "negated (lower is better)"}
-"""Names that would mislead by themselves."""
+_LABELS = {name: metric.title for name, metric in registry.METRICS.items()} | {
+    "negated": "negated (lower is better)"
+}
+"""What readers see in the place of a name."""
 
 
 class ScoreRow(NamedTuple):
@@ -44,8 +47,8 @@ def scores_table(summary: Mapping[str, Any]) -> list[ScoreRow]:
         summary: What ``summary.json`` holds; its ``before``, ``after`` and ``controls`` are read.
 
     Returns:
-        Efficacy, generalization, specificity and agreement, then, where they were asked, the
-        agreement on control questions and the probes in the order in which they were asked.
+        The metrics, then, where they were asked, the agreement on control questions and the probes
+        in the order in which they were asked.
     """
     before, after = summary["before"], summary["after"]
     sides = (before, after, before.get("generation") or {}, after.get("generation") or {})
@@ -83,6 +86,15 @@ def _control_rows(controls: Mapping[str, Any]) -> list[ScoreRow]:
 def label(name: str) -> str:
     """What a reader is shown as the name of a score."""
     return _LABELS.get(name, name)
+
+
+def metric_of(row: str) -> registry.Metric | None:
+    """The metric of a row; None if the row is of something else.
+
+    Args:
+        row: Its name, as a reader sees it.
+    """
+    return next((each for each in registry.METRICS.values() if each.title == row), None)
 
 
 def _row(name: str, scores: Sequence[float | None], said: Mapping[str, Any]) -> ScoreRow:

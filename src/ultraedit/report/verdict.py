@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ultraedit.core.types import Answer
+from ultraedit.evaluation.metrics import METRICS
 from ultraedit.report.formats import format_percent
-from ultraedit.types import Answer
 
 NAMED = 3
 """So many facts that are not answered are named."""
@@ -154,7 +155,7 @@ def _distinct(answers: Sequence[Answer]) -> list[Answer]:
 
 
 def _is_kept(answer: Answer) -> bool:
-    from ultraedit.metrics import exact_match
+    from ultraedit.evaluation.metrics import exact_match
 
     return answer.after == answer.before or exact_match(answer.after, [answer.before])
 
@@ -219,7 +220,11 @@ def _perplexity_ratio(summary: Mapping[str, Any]) -> float | None:
 
 def _forced(summary: Mapping[str, Any]) -> str:
     after = summary["after"]
-    scores = {name: after.get(name) for name in ("efficacy", "generalization", "agreement")}
+    scores = {
+        metric.title: after.get(name)
+        for name, metric in METRICS.items()
+        if metric.of_fact or metric.against_unedited
+    }
     controls = _controls(summary)
     if controls:
         name = f"agreement on {controls['questions']:,} control questions"

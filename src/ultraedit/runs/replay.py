@@ -8,12 +8,20 @@ from __future__ import annotations
 import logging
 import math
 
-from ultraedit.errors import StorageError
-from ultraedit.host import ModelHost
-from ultraedit.lifelong import Progress, norms, run_turns
-from ultraedit.store import Journal, StoredFile, digest, read_snapshot
-from ultraedit.store.randomness import restore_random_state
-from ultraedit.types import Carried, CheckpointRecord, Editor, Nobody, Observer, Turn, TurnRecord
+from ultraedit.core.errors import StorageError
+from ultraedit.core.types import (
+    Carried,
+    CheckpointRecord,
+    Editor,
+    Nobody,
+    Observer,
+    Turn,
+    TurnRecord,
+)
+from ultraedit.host.host import ModelHost
+from ultraedit.lifelong.loop import Progress, norms, run_turns
+from ultraedit.runs.store import Journal, StoredFile, digest, read_snapshot
+from ultraedit.runs.store.random_state import restore_random_state
 
 _log = logging.getLogger("ultraedit")
 
@@ -40,7 +48,7 @@ def restore(
         host: The model, with the modules of the run; at any weights.
         editor: The run's editor.
         journal: The run.
-        turn: The turn; 0 is the unedited model. The last one that stands unless given.
+        turn: The turn; 0 is the unedited model. None for the last active one.
         observer: Told of every turn that is computed again.
 
     Returns:

@@ -11,25 +11,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ultraedit import models
-from ultraedit.config import make_config
-from ultraedit.editors import find_editor
-from ultraedit.errors import ConfigError, NumericalError
-from ultraedit.evaluate import Evaluation, Reference, evaluate
-from ultraedit.host import ModelHost
-from ultraedit.lifelong import MemoryRecorder, Progress, norms, peak_memory, run_turns
-from ultraedit.perplexity import Text, read_text
-from ultraedit.probes import Chat, Probing, chat_of
-from ultraedit.runs import made
-from ultraedit.runs.concluding import conclude, refuse_interrupted, summarize
-from ultraedit.runs.opening import open_host
-from ultraedit.runs.replay import restore
-from ultraedit.runs.scoring import standing
-from ultraedit.session import EditResult, asked_controls
-from ultraedit.settings import Settings
-from ultraedit.store import Journal, RunFolder, StoredEdit
-from ultraedit.store.randomness import random_state, restore_random_state
-from ultraedit.stream import Panel, whole
-from ultraedit.types import (
+from ultraedit.core.errors import ConfigError, NumericalError
+from ultraedit.core.types import (
     Carried,
     CheckpointRecord,
     Edit,
@@ -42,6 +25,23 @@ from ultraedit.types import (
     TurnRecord,
     dense,
 )
+from ultraedit.data.streams import EditPanel, whole
+from ultraedit.editors import find_editor
+from ultraedit.evaluation.outcome import Evaluation
+from ultraedit.host.host import ModelHost
+from ultraedit.lifelong.checkpoints import Evaluator
+from ultraedit.lifelong.loop import MemoryRecorder, Progress, norms, peak_memory, run_turns
+from ultraedit.lifelong.session import EditResult
+from ultraedit.lifelong.settings import JobSettings
+from ultraedit.runs import fact_summary as made
+from ultraedit.runs.base_model import open_host
+from ultraedit.runs.conclusion import conclude, refuse_interrupted, summarize
+from ultraedit.runs.config import RunConfig
+from ultraedit.runs.replay import restore
+from ultraedit.runs.resolution import ResolvedSettings
+from ultraedit.runs.scores import standing
+from ultraedit.runs.store import Journal, RunFolder, StoredEdit
+from ultraedit.runs.store.random_state import random_state, restore_random_state
 
 
 class BeforeAndAfter(NamedTuple):
@@ -155,8 +155,10 @@ def _revert(folder: RunFolder, chosen: Sequence[StoredEdit], observer: Observer)
     journal = folder.journal
     host, settings = open_host(journal, observer)
     rows = {each.row for each in chosen}
-    removed = _Group(host, whole([each.edit for each in chosen]), 0, observer)
-    remaining, left = _remaining(host, journal, rows, observer), journal.holding() - len(rows)
+    forced = JobSettings(free_answers=0, control_questions=0)
+    removed = _Group(host, whole([each.edit for each in chosen]), forced, observer)
+    remaining = _remaining(host, journal, settings.config, rows, observer)
+    left = journal.holding() - len(rows)
     progress = restore(host, settings.editor, journal, observer=observer)
     with host.viewed(settings.editor, progress.state):
         before = removed.score(), remaining.score() if remaining else None
@@ -218,36 +220,30 @@ def finish_revert(
     """
     journal = folder.journal
     host, settings = open_host(journal, observer)
-    remaining = _remaining(host, journal, set(), observer)
+    remaining = _remaining(host, journal, settings.config, set(), observer)
     progress = restore(host, settings.editor, journal, observer=observer)
     result = _conclude(folder, host, settings, progress, remaining, observer)
     if result is None:
         return None
-    config = make_config(dict(journal.job().settings))
-    return result, summarize(config, settings, result, folder)
+    return result, summarize(settings, result, folder)
 
 
 def _remaining(
-    host: ModelHost, journal: Journal, without: Collection[int], observer: Observer
+    host: ModelHost,
+    journal: Journal,
+    config: RunConfig,
+    without: Collection[int],
+    observer: Observer,
 ) -> _Group | None:
     """The edits that remain, asked of the unedited model, which the host must hold, if any do."""
-    config = make_config(dict(journal.job().settings))
     panel = standing(journal, without=without)
-    if not panel.edits:
-        return None
-    text = read_text(host, config.perplexity)
-    probing = Probing(config.probe, host.language_model.tokenizer, panel.edits, config.seed)
-    return _Group(
-        *(host, panel, config.free_answers, observer, text, probing),
-        asked_controls(config.control_questions),
-        chat_of(host.language_model.tokenizer) if config.chat_answers else None,
-    )
+    return _Group(host, panel, config, observer) if panel.edits else None
 
 
 def _conclude(
     folder: RunFolder,
     host: ModelHost,
-    settings: Settings,
+    settings: ResolvedSettings,
     progress: Progress,
     remaining: _Group | None,
     observer: Observer,
@@ -279,10 +275,9 @@ def _conclude(
         *(host, settings.editor, remaining.base, after, (), progress, remaining.size),
         probed=remaining.remarks,
     )
-    config = make_config(dict(folder.journal.job().settings))
     panel = remaining.panel
     said = made.remarks((each.edit for each in folder.journal.standing()), panel)
-    summary = summarize(config, settings, result, folder, said)
+    summary = summarize(settings, result, folder, said)
     conclude(folder, summary, result, observer, save_model=saved)
     return result
 
@@ -291,54 +286,26 @@ class _Group:
     """Some edits that are scored together, against what the unedited model says."""
 
     def __init__(
-        self,
-        host: ModelHost,
-        panel: Panel,
-        free_answers: int | None,
-        observer: Observer,
-        text: Text = (),
-        probing: Probing | None = None,
-        controls: Sequence[str] = (),
-        in_chat: Chat | None = None,
+        self, host: ModelHost, panel: EditPanel, settings: JobSettings, observer: Observer
     ) -> None:
         """Ask the unedited model, which the host must hold now."""
-        self._controls, self._chat = controls, in_chat
-        self._host, self._panel, self._free = host, panel, free_answers
-        self._observer, self._text, self._probing = observer, text, probing
-        self.base: Evaluation = self._ask(None)
-
-    @property
-    def panel(self) -> Panel:
-        """The edits."""
-        return self._panel
+        self.panel = panel
+        self._evaluator = Evaluator(host, panel, settings, observer)
+        self.base = self._evaluator.evaluate()
 
     @property
     def size(self) -> int:
         """How many they are."""
-        return len(self._panel.edits)
+        return len(self.panel.edits)
 
     @property
     def remarks(self) -> Mapping[str, str]:
         """By name of a probe what has to be said of it."""
-        return {} if self._probing is None else self._probing.remarks
+        return self._evaluator.remarks
 
     def score(self) -> Evaluation:
         """Ask the model as it stands."""
-        return self._ask(self.base.reference)
-
-    def _ask(self, reference: Reference | None) -> Evaluation:
-        return evaluate(
-            self._host,
-            self._panel.edits,
-            reference=reference,
-            newest=self._panel.newest,
-            free_answers=self._free,
-            text=self._text,
-            probing=self._probing,
-            controls=self._controls,
-            in_chat=self._chat,
-            observer=self._observer,
-        )
+        return self._evaluator.evaluate(self.base.reference)
 
 
 def _share(

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ultraedit import models
-from ultraedit.errors import ConfigError
-from ultraedit.lifelong import norms
-from ultraedit.runs.opening import open_host
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.types import Carried, Nobody, Observer
+from ultraedit.lifelong.loop import norms
+from ultraedit.runs.base_model import open_host
 from ultraedit.runs.replay import restore
-from ultraedit.store import RunFolder
-from ultraedit.types import Carried, Nobody, Observer
+from ultraedit.runs.store import RunFolder
 
 
 class Rolled(NamedTuple):

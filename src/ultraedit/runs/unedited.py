@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ultraedit.evaluate import Evaluation
-from ultraedit.files import write_text
-from ultraedit.store import RunFolder
-from ultraedit.store.before import before_from_json, before_to_json
-from ultraedit.store.folder import RECORDS
-from ultraedit.types import CheckpointRecord
+from ultraedit.core.files import write_text
+from ultraedit.core.types import CheckpointRecord
+from ultraedit.evaluation.outcome import Evaluation
+from ultraedit.runs.store import RunFolder
+from ultraedit.runs.store.baseline import before_from_json, before_to_json
+from ultraedit.runs.store.folder import RECORDS
 
 
 def take(path: Path, folder: RunFolder) -> None:

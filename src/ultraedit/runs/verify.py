@@ -6,15 +6,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ultraedit.config import make_config
-from ultraedit.errors import UltraEditError
-from ultraedit.files import sha256
+from ultraedit.core.errors import UltraEditError
+from ultraedit.core.files import sha256
+from ultraedit.core.types import Nobody, Observer
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.report import format_count
-from ultraedit.runs.opening import ModelSource, open_host
+from ultraedit.runs.base_model import ModelSource, open_host
 from ultraedit.runs.replay import problem_of, restore, wrong_norms
-from ultraedit.store import JOURNAL, SEAL, Journal, StoredFile, is_result, read_snapshot, seal_of
-from ultraedit.types import Nobody, Observer
+from ultraedit.runs.store import (
+    JOURNAL,
+    SEAL,
+    Journal,
+    StoredFile,
+    is_result,
+    read_snapshot,
+    seal_of,
+)
 
 
 class Damage(NamedTuple):
@@ -154,9 +161,8 @@ def _compare_weights(journal: Journal, observer: Observer) -> tuple[list[Damage]
     with host.viewed(settings.editor, progress.state):
         expected = fingerprint(host.language_model.model)
     observer.stage("Loading the saved model")
-    config = make_config(dict(journal.job().settings))
     # As the run had its model, which may be larger than the memory.
-    found = ModelSource.of(config, settings)._replace(model=str(saved)).load()
+    found = ModelSource.of(settings)._replace(model=str(saved)).load()
     if fingerprint(found.model) == expected:
         turns = format_count(head, "turn")
         return [], f"The saved model is the unedited one plus the change of {turns}."

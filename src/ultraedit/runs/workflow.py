@@ -11,33 +11,35 @@ from typing import Any
 
 import torch
 
-from ultraedit import data, models, report, stream
-from ultraedit.checkpoints import Schedule
-from ultraedit.config import RunConfig, make_config
+from ultraedit import data, models, report
+from ultraedit.core.errors import DataError
+from ultraedit.core.types import Carried, Editor, Nobody, Observer, write_rephrases
+from ultraedit.data import streams as stream
+from ultraedit.data.streams import EditSource, FromFile, InMemory
 from ultraedit.editors import find_editor, make_editor
-from ultraedit.editors._trained import Trained
-from ultraedit.errors import DataError
-from ultraedit.evaluate import Evaluation
-from ultraedit.lifelong import Progress, Stopped, keep_freed_memory
-from ultraedit.monitors import Guard, make_watch
-from ultraedit.perplexity import read_text
-from ultraedit.runs import made, unedited
-from ultraedit.runs.concluding import conclude, refuse_interrupted, summarize
-from ultraedit.runs.lengths import check_lengths
-from ultraedit.runs.opening import open_host
+from ultraedit.editors.families.trained import TrainableEditor
+from ultraedit.evaluation.monitors import Guard
+from ultraedit.evaluation.outcome import Evaluation
+from ultraedit.host.host import ModelHost
+from ultraedit.host.second_moments import PROMPTS, check_corpus
+from ultraedit.lifelong.loop import Progress, Stopped, keep_freed_memory
+from ultraedit.lifelong.session import EditResult, LifelongJob, StartingPoint
+from ultraedit.runs import fact_summary as made
+from ultraedit.runs import unedited
+from ultraedit.runs.base_model import open_host
+from ultraedit.runs.conclusion import conclude, refuse_interrupted, summarize
+from ultraedit.runs.config import RunConfig
+from ultraedit.runs.question_lengths import check_lengths
 from ultraedit.runs.replay import restore
+from ultraedit.runs.resolution import ResolvedSettings, describe, resolve, resolved_again
 from ultraedit.runs.revert import finish_revert, is_unfinished
-from ultraedit.second_moments import PROMPTS, check_corpus
-from ultraedit.session import EditResult, asked_controls, carry_out
-from ultraedit.settings import Settings, describe, resolve, resolved_again
-from ultraedit.store import JOURNAL, Job, Journal, RunFolder, refuse_taken, refuse_unwritable
-from ultraedit.store.randomness import random_state
-from ultraedit.stream import FromFile, InMemory, Source
-from ultraedit.types import Carried, Nobody, Observer, write_rephrases
+from ultraedit.runs.store import JOURNAL, Job, Journal, RunFolder, refuse_taken, refuse_unwritable
+from ultraedit.runs.store.random_state import random_state
+from ultraedit.runs.watch import make_watch
 
 CONFIG = "config.json"
 DESCRIBED = ("settings", "resolved", "versions", "machine", "started")
-"""What it holds, as `settings.describe` gives it; the journal has the same."""
+"""What it holds, as `resolution.describe` gives it; the journal has the same."""
 
 _log = logging.getLogger("ultraedit")
 
@@ -84,14 +86,14 @@ def run(
     stream.check(settings.editor, source)
     check_lengths(config.model, described, source)
     _seed(config.seed)
-    resolved = describe(config, settings)
+    resolved = describe(settings)
     values = resolved | {"random": random_state().hex()}
     if find_editor(config.editor).needs_statistics and config.corpus is None:
         values["prompts"] = [edit.prompt for edit in islice(source.after(), PROMPTS)]
     folder = RunFolder.create(out, values, _job_settings(config))
     try:
         folder.write_json(CONFIG, resolved)
-        return _work(folder, config, settings, source, observer, told)
+        return _work(folder, settings, source, observer, told)
     except BaseException:
         if not folder.begun:
             folder.discard()
@@ -138,19 +140,17 @@ def resume(path: Path, observer: Observer | None = None) -> RunResult | None:
     folder = RunFolder.open(path)
     try:
         job = folder.journal.job()
+        config = RunConfig.of_job(job)
         if is_unfinished(folder.journal):
             reverted = finish_revert(folder, observer)
-            if reverted is None:
-                return None
-            return RunResult(make_config(dict(job.settings)), *reverted, folder.path)
+            return None if reverted is None else RunResult(config, *reverted, folder.path)
         if job.ended is not None:
             return None
-        config = make_config(dict(job.settings))
         if not (path / CONFIG).exists():  # its process was killed before it came to that
             values = {name: folder.journal.value(name) for name in DESCRIBED}
             folder.write_json(CONFIG, values)
         source = _same_edits(config, job, folder)
-        return _work(folder, config, resolved_again(folder.journal), source, observer)
+        return _work(folder, resolved_again(folder.journal), source, observer)
     finally:
         folder.close()
 
@@ -172,17 +172,16 @@ def append(path: Path, changes: dict[str, Any], observer: Observer | None = None
     folder = RunFolder.open(path)
     try:
         refuse_interrupted(folder)
-        first = folder.journal.jobs()[0].settings
-        config = make_config(dict(first) | {"limit": None, "turns": None} | changes)
         journal = folder.journal
+        config = RunConfig.of_added(journal.jobs()[0], changes)
         source = _named_once(read_edits(config), config, journal, journal.head() + 1)
-        settings = resolved_again(folder.journal)
+        settings = resolved_again(journal, config)
         stream.check(settings.editor, source)
         check_lengths(config.model, models.load_config(config.model), source)
         before = folder.journal.head()
         folder.begin_job(_job_settings(config))
         try:
-            return _work(folder, config, settings, source, observer)
+            return _work(folder, settings, source, observer)
         except BaseException:
             if folder.journal.head() == before and folder.journal.job().halted is None:
                 folder.give_up_job()  # nothing was added: the run stands as it stood
@@ -191,7 +190,7 @@ def append(path: Path, changes: dict[str, Any], observer: Observer | None = None
         folder.close()
 
 
-def read_edits(config: RunConfig) -> Source:
+def read_edits(config: RunConfig) -> EditSource:
     """Read the facts of a run, all of them checked before anything else happens.
 
     Where a sample is scored, no others than these are held.
@@ -212,98 +211,96 @@ def read_edits(config: RunConfig) -> Source:
     )
 
 
+class _InFolder(StartingPoint):
+    """A job that begins where the folder of its run stands."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        settings: ResolvedSettings,
+        host: ModelHost,
+        observer: Observer,
+        told: Path | None,
+    ) -> None:
+        journal = folder.journal
+        self.edits, self.first_turn = journal.edits_of_job(), journal.job().first_turn
+        self.before, self.halted = folder.before(), journal.job().halted
+        self.newest = journal.newest
+        self.takes_back = settings.config.guard_action == "back"
+        self._folder, self._host, self._observer = folder, host, observer
+        self._editor, self._told = settings.editor, told
+        self._stands: Progress | None = None
+        """Where the model and the folder stand; None while that is not known."""
+
+    def keep_before(self, before: Evaluation) -> None:
+        """Keep what the unedited model says."""
+        self._folder.keep_before(before)
+        if self._told is not None:
+            unedited.keep(self._told, self._folder, before)
+
+    def start(self, host: ModelHost, editor: Editor) -> Progress:
+        """Bring the model to where the folder stands; later turns are added to what this gives."""
+        self._stands = restore(host, editor, self._folder.journal, observer=self._observer)
+        return self._stands
+
+    def take_back(self, why: str) -> Progress:
+        """Bring the model and the folder to the turn before the last."""
+        self._stands = None
+        journal = self._folder.journal
+        progress = restore(self._host, self._editor, journal, journal.head() - 1, self._observer)
+        carried = Carried(self._host.weights.changes, progress.state)
+        self._folder.rollback(progress.turns, carried, why)
+        self._stands = progress
+        return progress
+
+    def settle(self) -> None:
+        """Keep the state in which the run stands."""
+        if self._stands is not None:
+            self._folder.settle(Carried(self._host.weights.changes, self._stands.state))
+
+
 def _work(
     folder: RunFolder,
-    config: RunConfig,
-    settings: Settings,
-    source: Source,
+    settings: ResolvedSettings,
+    source: EditSource,
     observer: Observer,
     told: Path | None = None,
 ) -> RunResult:
     """Do what is left of the newest job, and leave its results."""
     keep_freed_memory()
-    journal = folder.journal
+    config = settings.config
     scored = made.WithRephrases(source)
     said = made.remarks(source.panel.edits, scored.panel)
     source = scored
-    host, _ = open_host(journal, observer, (config, settings))
+    host, _ = open_host(folder.journal, observer, settings)
     editor = getattr(settings.editor, "inner", settings.editor)
-    if isinstance(editor, Trained):
-        editor.require_fit(host)  # before the unedited model is asked, which takes a while
+    if isinstance(editor, TrainableEditor):
+        # Before the unedited model is asked, which takes a while.
+        editor.learned.require_fit(host, editor)
     if find_editor(config.editor).needs_statistics:
         host.second_moment(next(iter(host.modules)))  # Now: it would break the bar of the edits.
     if config.trunk and host.trunk is None:
         host.use_trunk(for_edits=False)  # a turn that is computed again has no trunk
     if told is not None:
         unedited.take(told, folder)
-    before = folder.before()
-    stands: Progress | None = None
-
-    def start() -> Progress:
-        """Bring the model to where the folder stands; later turns are added to what this gives."""
-        nonlocal stands
-        stands = restore(host, settings.editor, journal, observer=observer)
-        return stands
-
-    def take_back(why: str) -> Progress:
-        """Bring the model and the folder to the turn before the last."""
-        nonlocal stands
-        stands = None  # until it is known again
-        progress = restore(host, settings.editor, journal, journal.head() - 1, observer)
-        folder.rollback(progress.turns, Carried(host.weights.changes, progress.state), why)
-        stands = progress
-        return progress
-
-    def asked(said: Evaluation) -> None:
-        """Keep what the unedited model says."""
-        folder.keep_before(said)
-        if told is not None:
-            unedited.keep(told, folder, said)
-
-    def settle() -> None:
-        if stands is not None:
-            folder.settle(Carried(host.weights.changes, stands.state))
-
+    start = _InFolder(folder, settings, host, observer, told)
     try:
-        watch = make_watch(host, config, source, observer, resumed=before is not None)
-        result = carry_out(
-            host,
-            settings.editor,
-            source,
-            Schedule(
-                edits_per_turn=config.edits_per_turn,
-                evaluate_every=config.evaluate_every,
-                evaluate_at=config.evaluate_at,
-                score_newest=config.score_newest,
-                free_answers=config.free_answers,
-                free_always=config.free_always,
-                text=read_text(host, config.perplexity),
-                probes=config.probe,
-                chat_answers=config.chat_answers,
-                controls=asked_controls(config.control_questions),
-                seed=config.seed,
-            ),
-            done=journal.edits_of_job(),
-            first_turn=journal.job().first_turn,
-            before=before,
-            asked=asked,
-            start=start,
-            newest=journal.newest,
+        watch = make_watch(host, config, source, observer, resumed=start.before is not None)
+        result = LifelongJob(
+            *(host, settings.editor, source, config, start),
             watch=watch,
-            take_back=take_back if config.guard_action == "back" else None,
-            halted=journal.job().halted,
             recorder=folder,
             observer=observer,
-        )
+        ).run()
     except Stopped:
-        settle()
+        start.settle()
         raise
     finally:
         # Nothing is settled here: who was interrupted within a turn may hold a part of it.
         host.drop_trunk()
-    settle()
+    start.settle()
     said |= made.known_before(result.after.answers)
-    summary = summarize(config, settings, result, folder, said)
+    summary = summarize(settings, result, folder, said)
     conclude(folder, summary, result, observer, save_model=config.save_model)
     return RunResult(config, result, summary, folder.path)
 
@@ -340,7 +337,7 @@ def _job_settings(config: RunConfig) -> dict[str, Any]:
     return config.model_dump(mode="json") | located | named
 
 
-def _same_edits(config: RunConfig, job: Job, folder: RunFolder) -> Source:
+def _same_edits(config: RunConfig, job: Job, folder: RunFolder) -> EditSource:
     """Read the facts of an interrupted job again.
 
     Raises:
@@ -359,13 +356,13 @@ def _same_edits(config: RunConfig, job: Job, folder: RunFolder) -> Source:
 
 
 def _named_once(
-    source: Source,
+    source: EditSource,
     config: RunConfig,
     journal: Journal | None = None,
     before: int = 1,
     *,
     again: bool = False,
-) -> Source:
+) -> EditSource:
     """Give the facts of a job ids that no other edit of the run has, and say which are new.
 
     Args:

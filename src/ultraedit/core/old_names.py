@@ -1,0 +1,105 @@
+"""Modules under the names that they had before the rooms of `docs/design/014-house.md`.
+
+``from ultraedit.types import Edit`` goes on to work, with a `DeprecationWarning` that names the
+new module. Nothing in this package uses the old names.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+OLD_NAMES = {
+    "ability": "evaluation.ability",
+    "apply": "export.apply",
+    "checkpoints": "lifelong.checkpoints",
+    "compare": "export.difference",
+    "config": "runs.config",
+    "doctor": "tools.doctor",
+    "encoding": "core.encoding",
+    "enrich": "data.enrichment",
+    "errors": "core.errors",
+    "evaluate": "evaluation.scoring",
+    "files": "core.files",
+    "linalg": "core.linalg",
+    "metrics": "evaluation.metrics",
+    "monitors": "evaluation.monitors",
+    "patch": "models.weights",
+    "perplexity": "evaluation.perplexity",
+    "plan": "tools.plan.estimate",
+    "probes": "evaluation.probes",
+    "recall": "models.overlays.facts",
+    "reproduce": "tools.reproduce",
+    "routing": "models.overlays.routing",
+    "runs.export": "export.change export.delta export.lora export.model export.overlays",
+    "second_moments": "host.second_moments",
+    "session": "lifelong.session",
+    "settings": "runs.resolution",
+    "stats": "core.stats",
+    "store": "runs.store",
+    "store.delta": "models.delta",
+    "store.lora": "export.peft_adapter",
+    "stream": "data.streams",
+    "trace": "host.trace",
+    "training": "runs.train",
+    "tune": "tools.tune",
+    "types": "core.types",
+    "ultraeditbench": "tools.bench_builder",
+}
+"""Old name -> new name, both under ``ultraedit``. Several where one module has become several."""
+
+_ROOT = "ultraedit."
+
+
+class _OldModule(ModuleType):
+    """An old name that hands out what the new module has."""
+
+    def __getattr__(self, name: str) -> Any:
+        """The attribute of the new module."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        modules = [import_module(each) for each in new_names(self.__name__)]
+        has_it = next((each for each in modules if hasattr(each, name)), modules[0])
+        return getattr(has_it, name)
+
+
+class _OldNames(MetaPathFinder, Loader):
+    """Finds the old names, behind everything else that finds modules."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """A module that says that it has moved; None where the name is none of the old ones."""
+        if fullname.removeprefix(_ROOT) not in OLD_NAMES or not fullname.startswith(_ROOT):
+            return None
+        return ModuleSpec(fullname, self, is_package=True)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """The module under its old name."""
+        return _OldModule(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Say where it is now."""
+        warnings.warn(
+            f"{module.__name__} is {', '.join(new_names(module.__name__))} now; "
+            "the old name will go.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+
+
+def new_names(old: str) -> list[str]:
+    """Where the contents of a module with an old name are now."""
+    return [_ROOT + each for each in OLD_NAMES[old.removeprefix(_ROOT)].split()]
+
+
+def find_old_names() -> None:
+    """Let the old names be imported. Done once, by the package itself."""
+    if not any(isinstance(each, _OldNames) for each in sys.meta_path):
+        sys.meta_path.append(_OldNames())

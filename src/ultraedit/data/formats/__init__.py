@@ -1,0 +1,1 @@
+"""The published layouts, one file each."""

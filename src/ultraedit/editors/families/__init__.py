@@ -1,0 +1,1 @@
+"""What several editors have in common."""

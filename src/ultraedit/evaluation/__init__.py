@@ -1,0 +1,1 @@
+"""Scores of edits, probes, monitors, perplexity and general ability."""

@@ -1,0 +1,122 @@
+"""A guard over what the monitors see: it ends a run that goes wrong, and says why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+from ultraedit.core.errors import ConfigError, did_you_mean
+from ultraedit.evaluation.metrics.registry import GUARDED, METRICS
+
+
+class Limit(NamedTuple):
+    """One thing that a guard can look at."""
+
+    monitor: str | None
+    """The monitor that it needs; None for the norms and the metrics, which every run has."""
+    text: str
+    """What it is, for a sentence."""
+    most: bool
+    """Whether the threshold is the largest value that is let through, or the smallest."""
+
+
+LIMITS: Mapping[str, Limit] = MappingProxyType(
+    {
+        "norm": Limit(None, "the largest relative change of a weight", True),
+        "perplexity": Limit("perplexity", "perplexity against the unedited model's", True),
+        "kl": Limit("locality", "KL divergence on locality prompts", True),
+        "agreement": Limit("locality", "top-1 agreement on locality prompts", False),
+        "control": Limit("control", "efficacy on the control set", False),
+    }
+    | {name: Limit(None, METRICS[name].title, METRICS[name].lower_is_better) for name in GUARDED}
+)
+"""What thresholds can be set for."""
+
+NO_SCORES: Mapping[str, float | None] = MappingProxyType({})
+
+
+class Halted(Exception):
+    """A guard has ended a run; the text says why."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Thresholds, and what happens where one is passed.
+
+    Raises:
+        ConfigError: If there is no such threshold, or it is no number, or there is something to
+            be done but no threshold.
+    """
+
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    action: Literal["stop", "back"] = "stop"
+    """End the run after the turn, or take that turn back and end it there."""
+
+    def __post_init__(self) -> None:
+        """Check the thresholds."""
+        if self.action == "back" and not self.thresholds:
+            raise ConfigError(
+                "--guard-action back needs a value to guard. Add one, such as --guard norm=0.5."
+            )
+        for name, value in self.thresholds.items():
+            if name not in LIMITS:
+                raise ConfigError(f"A guard knows no {name!r}. {did_you_mean(name, LIMITS)}")
+            if not math.isfinite(value) or value < 0:
+                raise ConfigError(f"guard {name} must be a number from 0, got {value}.")
+
+    def require(self, monitors: frozenset[str]) -> None:
+        """Check that what the thresholds are about is watched.
+
+        Raises:
+            ConfigError: If it is not.
+        """
+        for name in self.thresholds:
+            needed = LIMITS[name].monitor
+            if needed is not None and needed not in monitors:
+                how = {
+                    "perplexity": "--perplexity FILE",
+                    "locality": "--monitor locality",
+                    "control": "--control N",
+                }[needed]
+                raise ConfigError(f"--guard {name} needs {how}.")
+
+    def breach(
+        self,
+        norms: Mapping[str, float],
+        now: Mapping[str, Any],
+        perplexity: float | None = None,
+        scores: Mapping[str, float | None] = NO_SCORES,
+    ) -> str | None:
+        """Why a model is not let through; None if it is.
+
+        Args:
+            norms: Relative change by module.
+            now: What the monitors see.
+            perplexity: Against the unedited model's; None where no text is read.
+            scores: The metrics by name.
+        """
+        values = _values(norms, now) | ({} if perplexity is None else {"perplexity": perplexity})
+        values |= {name: scores.get(name) for name in GUARDED}
+        for name, threshold in self.thresholds.items():
+            limit, value = LIMITS[name], values[name]
+            if value is None:
+                return f"{limit.text} cannot be guarded: the facts have no question for it"
+            # What is no number at all is let through by no comparison.
+            fine = value <= threshold if limit.most else value >= threshold
+            if not fine:
+                bound = "at most" if limit.most else "at least"
+                return f"{limit.text} is {value:.4g}, where {bound} {threshold:.4g} is let through"
+        return None
+
+
+def _values(norms: Mapping[str, float], now: Mapping[str, Any]) -> dict[str, float | None]:
+    """What the thresholds are compared with."""
+    found: dict[str, float | None] = {"norm": max(norms.values(), default=0.0)}
+    if "locality" in now:
+        found |= {name: now["locality"][name] for name in ("kl", "agreement")}
+    if "control" in now:
+        found["control"] = now["control"]["efficacy"]
+    return found

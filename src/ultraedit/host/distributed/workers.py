@@ -1,0 +1,148 @@
+"""Copies of an object in other processes: who orders, and who obeys."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from ultraedit.core.errors import UltraEditError
+from ultraedit.host.distributed.messages import receive, send
+from ultraedit.host.distributed.processes import FIRST, here, rank, size
+
+
+class Order(NamedTuple):
+    """What the first process wants of another."""
+
+    copy: int
+    """Number of the copy that it is about."""
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    makes: bool = False
+    """Whether the function makes the copy. Otherwise it is called with it."""
+    answers: bool = False
+    """Whether the first process waits for what the function returns."""
+
+
+class Copies:
+    """The copies of one object that all other processes keep, as the first process sees them."""
+
+    def __init__(self, make: Callable[..., Any], *arguments: Any) -> None:
+        """Let every other process make a copy; nobody waits for them here.
+
+        Args:
+            make: A function of a module, called there.
+            arguments: What with. Tensors arrive on the device of the process.
+        """
+        self.size = size()
+        self._number = next(here.copies)
+        self._order(Order(self._number, make, arguments, makes=True))
+
+    def tell(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call a function with each copy. If that fails, the next `asked` says so."""
+        self._order(Order(self._number, function, arguments))
+
+    @contextmanager
+    def asked(
+        self, function: Callable[..., Any], shares: Sequence[tuple[Any, ...]]
+    ) -> Iterator[list[Any]]:
+        """Call a function with each copy, and do something else meanwhile.
+
+        Args:
+            function: A function of a module or a class, called with the copy first.
+            shares: The other arguments, for each of the other processes.
+
+        Yields:
+            A list that holds what they returned, in the order of the processes, at the end.
+
+        Raises:
+            UltraEditError: If one of them could not do it, as it would have been raised here.
+            ProcessError: If one of them is gone.
+        """
+        found: list[Any] = []
+        asked = list(zip(range(1, self.size), shares, strict=True))
+        here.busy = True  # If this is not put back below, nobody is told anything any more.
+        for number, arguments in asked:
+            send(Order(self._number, function, arguments, answers=True), number)
+        try:
+            yield found
+        except Exception:  # raised again below, whatever it is
+            for number, _ in asked:  # They are heard all the same, to be ready for what is next.
+                receive(number)
+            here.busy = False
+            raise
+        found.extend(receive(number) for number, _ in asked)
+        here.busy = False
+        for answer in found:
+            if isinstance(answer, _Failed):
+                raise answer.error()
+
+    def _order(self, order: Order) -> None:
+        if here.broken or here.busy:
+            return
+        here.busy = True
+        for number in range(1, self.size):
+            send(order, number)
+        here.busy = False
+
+
+def deal(indices: Sequence[int], hands: int) -> list[list[int]]:
+    """Deal indices out like cards: neighbours in a sorted list, which cost the same, are spread."""
+    return [list(indices[hand::hands]) for hand in range(hands)]
+
+
+def gathered(results: Sequence[Sequence[Any]], shares: Sequence[Sequence[int]]) -> list[Any]:
+    """Put results back into the order of the indices that were dealt out."""
+    found: list[Any] = [None] * sum(map(len, shares))
+    for own, indices in zip(results, shares, strict=True):
+        for index, value in zip(indices, own, strict=True):
+            found[index] = value
+    return found
+
+
+def follow() -> None:
+    """Do what the first process asks, until it says that it is done.
+
+    Raises:
+        ProcessError: If it is gone.
+    """
+    # Ctrl-C reaches every process; the first one ends the turn at work and then the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.getLogger("ultraedit").setLevel(logging.CRITICAL)
+    copies: dict[int, Any] = {}
+    while (order := receive(FIRST)) is not None:
+        result = _obey(order, copies)
+        if order.answers:
+            send(result, FIRST)
+        elif isinstance(result, _Failed):
+            copies[order.copy] = result
+
+
+class _Failed(NamedTuple):
+    """What a process could not do, as the first process is told of it."""
+
+    number: int
+    kind: type[UltraEditError] | None
+    text: str
+
+    def error(self) -> Exception:
+        if self.kind is not None:
+            return self.kind(self.text)
+        return RuntimeError(f"Process {self.number} failed:\n{self.text}")
+
+
+def _obey(order: Order, copies: dict[int, Any]) -> Any:
+    """Carry out an order. Returns what comes of it, or why nothing does."""
+    try:
+        if order.makes:
+            copies[order.copy] = order.function(*order.arguments)
+            return None
+        copy = copies[order.copy]
+        return copy if isinstance(copy, _Failed) else order.function(copy, *order.arguments)
+    except UltraEditError as error:
+        return _Failed(rank(), type(error), str(error))
+    except Exception:  # It is told to the first process, which raises it.
+        return _Failed(rank(), None, traceback.format_exc())

@@ -1,0 +1,98 @@
+"""Keys and gradients at every token of some texts, with the loss of each text.
+
+Unlike in `layer_signals`, which traces a turn of the paper, texts may be of any form (plain, chat,
+a general question), and each weighs the same however long its answer is.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ultraedit.core.encoding import Encoded
+from ultraedit.core.errors import NumericalError
+from ultraedit.core.types import LayerSignal, Patch, TracedRows
+from ultraedit.host.trace.patch_loss import Patched
+from ultraedit.host.trace.signals import Record, attended, passes, supervised_logits
+from ultraedit.host.trace.trunk import Trunk
+
+
+def trace_rows(
+    model: nn.Module,
+    modules: Mapping[str, nn.Module],
+    items: Sequence[Encoded],
+    *,
+    sampled: bool = False,
+    trunk: Trunk | None = None,
+    patch: Patch | None = None,
+) -> TracedRows:
+    """Run texts forward and backward, with a row for every token that the model reads.
+
+    The loss of a text is the mean cross-entropy over its answer tokens, in nats, and the gradients
+    are those of the *sum* of these losses, so that they do not depend on how texts are batched.
+
+    Args:
+        model: The language model, its weights frozen.
+        modules: The edited linear layers by path.
+        items: The texts, encoded. At least one.
+        sampled: Whether each answer token's label is drawn from the model's own distribution in
+            the place of the given one: then the second moment of the gradients estimates the
+            Fisher information (Martens and Grosse 2015, section 2.2), whose "loss" means nothing.
+        trunk: What has the states below the lowest edited layer, or computes them once.
+        patch: What the edited layers' outputs get as if it were applied. None for nothing.
+
+    Returns:
+        The losses, and per path its rows; see `TracedRows`.
+
+    Raises:
+        ConfigError: If a module does not see every token, or is not reached at all.
+        NumericalError: If a loss is not finite.
+    """
+    record = Record(modules) if patch is None else Patched(modules, patch)
+    losses = torch.zeros(len(items), dtype=torch.float64)
+    segments: list[Tensor] = []
+    with record.attached(), torch.enable_grad():
+        for indices, batch, below in passes(model, items, trunk):
+            record.positions = attended(batch)
+            with below:
+                logits = supervised_logits(model, batch)
+            wide = logits if logits.dtype == torch.float64 else logits.float()
+            texts = [items[index] for index in indices]
+            labels = (_draw(wide, texts) if sampled else batch.labels).to(wide.device)
+            each = F.cross_entropy(wide, labels, reduction="none")  # (answer tokens,)
+            sizes = torch.tensor([len(items[index].answer_ids) for index in indices])
+            owner = torch.repeat_interleave(torch.arange(len(indices)), sizes)
+            share = (1 / sizes.to(wide.dtype))[owner].to(wide.device)
+            (each * share).sum().backward()
+            means = torch.zeros(len(indices), dtype=torch.float64)
+            losses[indices] = means.index_add(0, owner, (each.detach() * share).double().cpu())
+            read = torch.tensor([len(items[index]) for index in indices])
+            segments.append(torch.repeat_interleave(torch.tensor(indices), read))
+    if not bool(torch.isfinite(losses).all()):
+        raise NumericalError(
+            "The loss of the edits is not finite: the model has collapsed. Go back with "
+            "`ultraedit rollback`, or begin with the unedited model in float32."
+        )
+    signals: dict[str, LayerSignal] = record.signals(torch.cat(segments))
+    return TracedRows(losses, signals)
+
+
+def _draw(logits: Tensor, texts: Sequence[Encoded]) -> Tensor:
+    """A token of the model's own distribution at each answer token of some texts. Shape (n,).
+
+    What is drawn for a text depends on its tokens alone, not on what is computed with it or where.
+    """
+    chances = torch.softmax(logits.detach(), dim=-1).cpu()
+    drawn = []
+    for text, rows in zip(
+        texts, chances.split([len(text.answer_ids) for text in texts]), strict=True
+    ):
+        seed = zlib.crc32(array("q", text.input_ids).tobytes())
+        generator = torch.Generator().manual_seed(seed)
+        drawn.append(torch.multinomial(rows, 1, generator=generator)[:, 0])
+    return torch.cat(drawn)

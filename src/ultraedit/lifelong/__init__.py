@@ -1,0 +1,1 @@
+"""The turn loop and what stands on it, with nothing on disk."""

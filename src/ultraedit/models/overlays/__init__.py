@@ -1,0 +1,1 @@
+"""Temporary and lasting overlays on a model: routing, memories, facts."""

@@ -1,0 +1,1 @@
+"""Facts drafted from a document or rephrased by a language model."""

@@ -1,0 +1,1 @@
+"""What an edit would take, from the config alone."""

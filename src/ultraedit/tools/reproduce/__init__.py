@@ -1,0 +1,28 @@
+"""The paper's tables and figures, run again: plans, their runs, and what is made of them."""
+
+from ultraedit.tools.reproduce.bench import Bench, choose_models
+from ultraedit.tools.reproduce.book import Book
+from ultraedit.tools.reproduce.catalogue import ARTEFACTS, Artefact, choose, find_artefacts
+from ultraedit.tools.reproduce.long import LONG
+from ultraedit.tools.reproduce.scales import SCALES, Scale, find_scale
+from ultraedit.tools.reproduce.steps import Step
+from ultraedit.tools.reproduce.working import Outcome, carry_out, given_up, ordered
+
+__all__ = [
+    "ARTEFACTS",
+    "LONG",
+    "SCALES",
+    "Artefact",
+    "Bench",
+    "Book",
+    "Outcome",
+    "Scale",
+    "Step",
+    "carry_out",
+    "choose",
+    "choose_models",
+    "find_artefacts",
+    "find_scale",
+    "given_up",
+    "ordered",
+]

@@ -1,0 +1,134 @@
+"""What a reader of a table or figure is told, and can tell apart."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ultraedit.core.types import Nobody
+from ultraedit.tools.reproduce import ARTEFACTS, Book, carry_out
+from ultraedit.tools.reproduce.book import Point, Source, Value
+from ultraedit.tools.reproduce.curves import Line, _crosses, _line_rows, _lines_over_edits
+from ultraedit.tools.reproduce.names import Wanted
+from ultraedit.tools.reproduce.rendering import notes
+from ultraedit.tools.reproduce.sheet import Cell, Sheet, to_csv, to_latex, to_markdown
+from ultraedit.tools.reproduce.steps import Run
+
+HERE = Source("runs/a", "records.jsonl", "3:made")
+
+
+def a_line(method, printed=None):
+    points = [Point(n, Value(50.0, (HERE,)), HERE) for n in (10, 1200)]
+    return Line(Wanted("llama-3", method, "zsre"), method, points, printed)
+
+
+def sheet(*cells):
+    columns = tuple(f"c{number}" for number in range(len(cells)))
+    return Sheet("t", "T", "Row", (("", columns),), (("", (("row", cells),)),), "the paper")
+
+
+def test_no_two_methods_of_a_figure_look_alike():
+    from matplotlib.figure import Figure
+
+    (panel, *_) = ARTEFACTS["figure7"].panels
+    place = Figure().subplots()
+    _lines_over_edits(place, panel, [a_line(method, 40.0) for method in panel.methods])
+    lines = [each for each in place.lines if len(each.get_xdata()) == 2]
+    crosses = [each for each in place.lines if len(each.get_xdata()) == 1]
+    looks = {(each.get_color(), each.get_linestyle(), each.get_marker()) for each in lines}
+    assert len(looks) == len(lines) == len(panel.methods) == 10
+    assert len({(each.get_color(), each.get_marker()) for each in crosses}) == 10
+    assert place.get_legend().get_texts()[-1].get_text() == "the paper's last"
+
+
+def test_a_cross_is_explained_where_there_is_one():
+    (panel, *_) = ARTEFACTS["figure7"].panels
+    assert list(_crosses([(panel, [a_line("ft")])])) == []
+    (said,) = _crosses([(panel, [a_line("ft"), a_line("wise", 40.94)])])
+    assert said.startswith("A cross is the paper's number")
+
+
+def test_the_number_of_edits_is_a_number_with_a_source_of_its_own():
+    ((_, first), (_, last)) = _line_rows([a_line("ft", 40.0)], 3)
+    assert [each.ours for each in first] == [10, None, 50.0]
+    assert last[0].text == "1,200"
+    assert last[0].sources == (HERE,)
+    assert "row,c0,1200,," in to_csv(sheet(*last))
+
+
+def test_the_caption_promises_what_the_cells_have():
+    assert "Ours (published, ours minus published)" in to_markdown(sheet(Cell(1.0, 2.0)))
+    texts = to_markdown(sheet(Cell("a", "b")))
+    assert "Ours (published). Published: the paper." in texts
+    alone = to_latex(sheet(Cell(1.0)))
+    assert "% Ours alone." in alone
+    assert "minus" not in texts + alone
+
+
+def test_texts_stand_on_the_left_and_numbers_on_the_right():
+    page = sheet(Cell("an answer", "another"), Cell(1.0), Cell("✓", "✗"))
+    assert "| --- | --- | ---: | ---: |" in to_markdown(page)
+    assert r"\begin{tabular}{llrr}" in to_latex(page)
+
+
+def test_the_case_study_says_of_what_and_how_many_edits_it_is(bench, tiny):
+    made = bench(model=tiny)
+    plan = ARTEFACTS["table10"]
+    carry_out(plan.steps(made, frozenset(plan.wanted())), made.out, Nobody(), isolated=False)
+    said = plan.render(Book(made)).sheet.notes
+    assert f"LLaMA-3-8B-Instruct is {tiny} here." in said
+    assert "UltraEditBench is the facts of ultraedit demo here." in said
+    assert "Edits of a run: 14." in said
+
+
+def test_a_method_with_other_turns_than_the_rest_says_so(bench, monkeypatch):
+    made = bench("smoke")
+    wanted = list(ARTEFACTS["figure9"].wanted())
+    monkeypatch.setattr(Run, "status", lambda run, out: "done")
+    for each in wanted:
+        run = made.run(each)
+        folder = made.out / run.place
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "summary.json").write_text(json.dumps({"edits": run.settings["limit"]}))
+    said = list(notes(Book(made), wanted))
+    assert "Edits of a run: 6." in said
+    assert [each for each in said if "a turn" in each] == ["WISE: 2 edits, one a turn."]
+
+
+def test_a_score_that_the_facts_do_not_have_is_said_to_be_missing(bench, monkeypatch):
+    made = bench("smoke")
+    wanted = Wanted("gpt-j", "ft", "wikibigedit")
+    monkeypatch.setattr(Run, "status", lambda run, out: "done")
+    folder = made.out / made.run(wanted).place
+    folder.mkdir(parents=True)
+    scores = {"efficacy": 0.5, "probes": {"multi_hop": 0.25}}
+    (folder / "summary.json").write_text(json.dumps({"edits": 6, "after": scores}))
+    book = Book(made)
+    assert book.score(wanted, "multi_hop").number == 25.0
+    assert book.score(wanted, "personas") is None
+    (said,) = [note for note in notes(book, [wanted]) if note.startswith("Missing")]
+    assert said == "Missing, the facts here have no such questions: Personas on WikiBigEdit."
+
+
+@pytest.mark.parametrize("id", ["figure6", "figure9"])
+def test_the_figures_of_general_ability_say_how_it_was_asked(bench, id):
+    made = bench("smoke")
+    plan = ARTEFACTS[id]
+    before = Book(made)
+    assert not any("Questions of" in note for note in plan.render(before).sheet.notes)
+    place = made.out / plan._vanilla(made).place
+    place.parent.mkdir(parents=True)
+    task = {"score": 0.5, "stderr": 0.1, "questions": 1000, "shots": 4}
+    place.write_text(json.dumps({"harness": "lm-eval 1.2", "tasks": {"sst2": task}}))
+    said = plan.render(Book(made)).sheet.notes
+    assert "Questions of lm-eval 1.2: SST 1,000 with 4 examples." in said
+
+
+def test_a_mean_says_which_models_it_counts_once(bench, tiny):
+    said = ARTEFACTS["table4"].render(Book(bench("small"))).sheet.notes
+    assert "Our means count smollm2 and gemma3-270m once each." in said
+    said = ARTEFACTS["figure1"].render(Book(bench(model=tiny))).sheet.notes
+    assert f"Our means count {tiny} once." in said
+    said = ARTEFACTS["table4"].render(Book(bench("paper"))).sheet.notes
+    assert not any("Our means" in note for note in said)
