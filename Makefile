@@ -1,6 +1,6 @@
 # Every target makes the environment .venv first if it is missing.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-sweep check fmt bench bench-all docs clean
+.PHONY: help install demo test test-all test-sweep check fmt bench bench-all docs site tutorials clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -34,11 +34,12 @@ test-all: $(STAMP) ## the suite with its slow parts
 test-sweep: $(STAMP) ## a fault between any two statements of a run: an hour
 	$(BIN)/python -m pytest -m sweep
 
-check: $(STAMP) ## formatting, lint, types, and who imports whom
+check: $(STAMP) ## formatting, lint, types, words, and who imports whom
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python docs/check_words.py
 
 fmt: $(STAMP) ## format and mend what can be mended
 	$(BIN)/ruff format .
@@ -58,6 +59,14 @@ bench-all: $(STAMP) ## the same with more turns and both precisions
 
 docs: $(STAMP) ## write docs/cli.md from the help pages
 	$(BIN)/python docs/make_cli.py
+
+site: $(STAMP) ## build the pages into build/site, without the network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+tutorials: $(STAMP) ## run the tutorials, notebooks and the picture again, and keep what they print
+	$(BIN)/python docs/make_outputs.py README.md docs/tutorials/company-facts.md docs/tutorials/corrections.md docs/tutorials/compare-editors.md
+	$(BIN)/python docs/make_notebooks.py
+	$(BIN)/python docs/make_picture.py
 
 clean: ## remove the environment
 	rm -rf $(VENV)

@@ -271,7 +271,7 @@ def _described(config: dict[str, Any], summary: dict[str, Any]) -> dict[str, Any
 
 
 def _draw_curve(run: Path) -> bytes:
-    from ultraedit.report.curve_plot import draw_curves
+    from ultraedit.report.plots import draw_curves
     from ultraedit.report.reading import read_run
 
     return draw_curves(read_run(run).history.points).png

@@ -63,23 +63,22 @@ class Server:
 
     def start(self, *, ready: bool = True) -> float:
         """Start it. Returns the seconds until a turn can begin."""
-        begun = time.monotonic()
-        given = [str(self.run)] if (self.run / "journal.sqlite").exists() else self._new()
-        command = [sys.executable, "-m", "ultraedit", "serve", *given, "--port", "0", *self.more]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        for line in self.process.stderr:
-            said = re.search(r"http://[\d.]+:\d+", line)
-            if said:
-                self.url = said[0]
-                break
-        assert self.url and self.process.poll() is None, "the server did not start"
-        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+        begun, self.url = time.monotonic(), ""
+        is_run = (self.run / "journal.sqlite").exists()
+        new = [self.model, "--run", str(self.run), "--dtype", "float32"]
+        command = [sys.executable, "-m", "ultraedit", "serve"]
+        command += [str(self.run)] if is_run else new
+        log = self.run.with_name(f"{self.run.name}.log")
+        with log.open("w") as file:
+            self.process = subprocess.Popen([*command, "--port", "0", *self.more], stderr=file)
+        while not self.url:
+            assert self.process.poll() is None, log.read_text()
+            time.sleep(0.1)
+            said = re.search(r"http://[\d.]+:\d+", log.read_text())
+            self.url = said[0] if said else ""
         while ready and httpx.get(f"{self.url}/v1/health", timeout=120).json()["status"] != "ready":
             time.sleep(0.5)
         return time.monotonic() - begun
-
-    def _new(self) -> list[str]:
-        return [self.model, "--run", str(self.run), "--dtype", "float32"]
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it by a signal."""
@@ -138,7 +137,8 @@ def main() -> None:
         result["load"] = _load(server, given)
         print(json.dumps(result["load"]), flush=True)
         machine.write("serve.json", result)
-        result["kills"] = _kills(Path(folder) / "killed", given)
+        killed = Server(Path(folder) / "killed", given.model)
+        result["kills"] = kill(killed, given.kills, longest=20)
         print(json.dumps(result["kills"]), flush=True)
     print(machine.write("serve.json", result))
 
@@ -312,20 +312,25 @@ def _verified(run: Path) -> bool:
     return verify(run).is_whole
 
 
-def _kills(run: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """Kill a server while facts are taught; see what is on the disk."""
+def kill(server: Server, kills: int, longest: float) -> dict[str, Any]:
+    """Kill a server while facts are taught; see what is on the disk.
+
+    Args:
+        server: The server, not started.
+        kills: How often.
+        longest: Most seconds of teaching before a kill.
+    """
     from ultraedit.runs.store import JOURNAL, Journal
 
     known: dict[str, str] = {}
     lost: list[str] = []
     half, whole, restarts = 0, 0, []
     number = 0
-    for _ in range(given.kills):
-        server = Server(run, given.model)
+    for _ in range(kills):
         restarts.append(server.start())
         ended = threading.Event()
 
-        def teach(server: Server = server, ended: threading.Event = ended) -> None:
+        def teach(ended: threading.Event = ended) -> None:
             nonlocal number
             with httpx.Client(base_url=server.url, timeout=600) as client:
                 while not ended.is_set():
@@ -340,20 +345,20 @@ def _kills(run: Path, given: argparse.Namespace) -> dict[str, Any]:
 
         thread = threading.Thread(target=teach)
         thread.start()
-        time.sleep(random.uniform(0.5, 20))
+        time.sleep(random.uniform(0.5, longest))
         server.end(signal.SIGKILL)
         ended.set()
         thread.join()
-        journal = Journal.open(run / JOURNAL)
+        journal = Journal.open(server.run / JOURNAL)
         there = {each.edit.prompt: each.edit.target for each in journal.standing()}
         lost += [prompt for prompt, target in known.items() if there.get(prompt) != target]
         half += sum(
             len(journal.turn_edits(turn.number)) != turn.record["edits"] for turn in journal.turns()
         )
         journal.close()
-        whole += _verified(run)
+        whole += _verified(server.run)
     return {
-        "kills": given.kills,
+        "kills": kills,
         "acknowledged": len(known),
         "on_the_disk": len(there),
         "lost": lost,

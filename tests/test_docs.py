@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import shlex
 import sys
+import textwrap
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
@@ -32,8 +34,8 @@ def read(page: str) -> str:
 
 
 def blocks(text: str, language: str) -> list[str]:
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
-    return [code for name, code in found if name == language]
+    fences = re.findall(r"^( *)```(\w*)\n(.*?)^\1```$", text, flags=re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(code) for _, name, code in fences if name == language]
 
 
 def without_code(text: str) -> str:
@@ -58,12 +60,15 @@ def edited_parameters(before: Path, after: Path) -> set[str]:
     return {name for name, weight in old.items() if not torch.equal(weight, new[name])}
 
 
-def test_the_readmes_python_edits_a_model_and_saves_it(tiny_folder, monkeypatch, capsys):
-    (code,) = blocks(read("README.md"), "python")
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_the_python_of_the_first_pages_edits_a_model_and_saves_it(
+    page, tiny_folder, monkeypatch, capsys
+):
+    (code,) = blocks(read(page), "python")
     assert '"smollm2"' in code
     monkeypatch.chdir(tiny_folder.parent)
-    exec(compile(code.replace('"smollm2"', repr(str(tiny_folder))), "README.md", "exec"), {})
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    exec(compile(code.replace('"smollm2"', repr(str(tiny_folder))), page, "exec"), {})
+    assert capsys.readouterr().out
     changed = edited_parameters(tiny_folder, Path("edited"))
     assert changed
     assert all("mlp.down_proj" in name for name in changed)
@@ -123,11 +128,11 @@ def test_every_editor_has_a_card_that_names_each_of_its_options(name):
     assert row.url in card
 
 
-def test_the_readmes_table_of_differences_is_the_codes():
+def test_the_table_of_differences_between_protocols_is_the_codes():
     from ultraedit.editors.ultraedit import PROTOCOLS
 
     rows = re.findall(
-        r"^\| `(\w+)` \| `([\w-]+)` \| `([\w-]+)` \|", read("README.md"), flags=re.MULTILINE
+        r"^\| `(\w+)` \| `([\w-]+)` \| `([\w-]+)` \|", read("docs/method.md"), flags=re.MULTILINE
     )
     assert {name: paper for name, paper, _ in rows} == PROTOCOLS["paper"]
     assert {name: official for name, _, official in rows} == PROTOCOLS["official"]
@@ -142,8 +147,8 @@ def test_the_examples_of_an_exact_match_are_judged_as_the_glossary_says():
             assert judge(row[0], ["Lyon"]) == (row[place] == "yes"), row
 
 
-def test_every_path_in_the_readmes_map_exists():
-    (tree,) = (b for b in blocks(read("README.md"), "") if b.startswith("src/ultraedit/"))
+def test_every_path_in_the_map_of_the_code_exists():
+    (tree,) = (b for b in blocks(read("docs/code-map.md"), "") if b.startswith("src/ultraedit/"))
     folder = ROOT
     for line in tree.splitlines():
         name = line.split()[0]
@@ -154,7 +159,7 @@ def test_every_path_in_the_readmes_map_exists():
     listed = {line.split()[0].rstrip("/") for line in tree.splitlines()}
     for path in (ROOT / "src" / "ultraedit").iterdir():
         if path.name not in ("__pycache__", "__main__.py", "py.typed"):
-            assert path.name in listed, f"{path.name} is missing in the README's map"
+            assert path.name in listed, f"{path.name} is missing in docs/code-map.md"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -167,6 +172,42 @@ def test_links_between_pages_lead_somewhere(page):
         assert target.exists(), f"{page.name} links to {link}"
         if anchor:
             assert anchor in anchors(target), f"{page.name} links to {link}"
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_the_readmes_python_prints_what_the_readme_says(smollm2, tmp_path, monkeypatch, capsys):
+    (code,) = blocks(read("README.md"), "python")
+    expected = read("README.md").partition(code)[2].split("```text\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out == expected
+    for fact in re.findall(r'ue\.Edit\("(.+)", "(.+)"\)', code):
+        assert " ".join(fact) in expected
+
+
+def test_the_readmes_table_of_results_is_that_of_its_record():
+    page = read("README.md")
+    record = json.loads(read("benchmarks/results/editors-zsre.json"))["rows"]
+    rows = re.findall(r"^\| `([\w-]+)(?: --eta (\w+))?`[^|]*\|(.*)\|$", page, flags=re.MULTILINE)
+    assert len(rows) >= 4
+    for name, eta, cells in rows:
+        row = record[f"{name} + {eta}" if eta else name]
+        after, free = row["after"], row["after"]["generation"]
+        chat = free.get("probes", {}).get("chat efficacy")
+        shown = [
+            f"{100 * free['efficacy']:.0f}",
+            f"{100 * free['generalization']:.0f}",
+            "" if chat is None else f"{100 * chat:.0f}",
+            f"{100 * free['agreement']:.0f} / {100 * after['agreement']:.1f}",
+            f"{after['perplexity']:.1f}",
+            f"{100 * row['edit_seconds'] / row['edits']:.0f}",
+        ]
+        assert [cell.strip() for cell in cells.split("|")] == shown, name
+
+
+def test_the_readme_is_short():
+    assert len(read("README.md").splitlines()) <= 150
 
 
 def sections_of_the_command_line() -> dict[str, str]:

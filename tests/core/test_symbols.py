@@ -7,28 +7,16 @@ import logging
 import re
 
 import pytest
+from jinja2 import DictLoader
 
 from ultraedit.cli import _output
 from ultraedit.cli._errors import _say
 from ultraedit.cli._progress import Lines
 from ultraedit.core.errors import ConfigError, DataError, StorageError
 from ultraedit.core.symbols import visible, visible_json
-from ultraedit.report.blocks import (
-    Bullets,
-    Code,
-    Emphasis,
-    Heading,
-    Listing,
-    Number,
-    Numbers,
-    Paragraph,
-    Picture,
-    Table,
-    Warned,
-)
-from ultraedit.report.figures import Drawing, shorten, sketch
-from ultraedit.report.html import to_html
-from ultraedit.report.markdown import to_markdown
+from ultraedit.report.figures import shorten, sketch
+from ultraedit.report.html import Page, to_html
+from ultraedit.report.markdown import environment, literal, table
 
 HARMFUL = "a\0b\x1b[31mc\rd\x9be\u202ef\u2066g\u2028h\ufeffi\x7fj\U000e0041k\x85l"
 """NUL, escape, return, the one-byte escape, override, isolate, line separator, and more."""
@@ -94,7 +82,30 @@ def test_the_terminal_is_shown_symbols_by_every_way_to_it(capsys, wide):
     assert err.count(SHOWN) == 3
 
 
-def test_pages_show_symbols_in_every_kind_of_block():
+EVERYTHING = """\
+# {{ x }}
+
+**{{ x }}** {{ x }} {{ x|code }} *{{ x }}*
+
+> **Warning:** {{ x }}
+
+- {{ x }}
+
+{{ table }}
+
+{% if html %}
+{{ tile|listing("tiles") }}
+{% else %}
+{{ x }}
+{% endif %}
+
+{{ x|listing("text") }}
+
+![{{ x }}](plot.png)
+"""
+
+
+def test_pages_show_symbols_in_every_kind_of_block(monkeypatch):
     def paint(figure):
         panel = figure.subplots()
         panel.bar([0], [1], label=HARMFUL)
@@ -103,26 +114,19 @@ def test_pages_show_symbols_in_every_kind_of_block():
         panel.annotate(HARMFUL, (0, 0))
         panel.legend()
 
-    drawn: list[Drawing] = []
-    picture = Picture("plot.png", HARMFUL, lambda: drawn[0])
-    drawn.append(sketch(14, 6, paint))
-    blocks = [
-        Heading(HARMFUL, 1),
-        Paragraph([HARMFUL, Code(HARMFUL), Emphasis(HARMFUL)], lead=HARMFUL),
-        Warned(HARMFUL),
-        Bullets([HARMFUL]),
-        Table([HARMFUL], [[HARMFUL]], "l"),
-        Numbers([Number(HARMFUL, HARMFUL, HARMFUL)], HARMFUL),
-        Listing(HARMFUL, "text"),
-        picture,
-    ]
-    html = to_html(blocks, {"plot.png": drawn[0]})
-    markdown = to_markdown(blocks)
+    monkeypatch.setattr(environment(), "loader", DictLoader({"everything": EVERYTHING}))
+    values = {
+        "x": HARMFUL,
+        "table": table([HARMFUL], [[HARMFUL]], "l"),
+        "tile": "\t".join([HARMFUL] * 3),
+    }
+    page = Page("everything", values, {"plot.png": lambda: sketch(14, 6, paint)})
+    html, markdown = page.html, page.markdown
     assert not ACTING.search(html)
     assert not ACTING.search(markdown)
     # In the title, once in each place above, and in the plot's tick, title, note and legend.
     assert html.count("a␀b␛[31mc␍d[U+009B]e[U+202E]f") == 1 + 14 + 1 + 4
     assert markdown.count("␀b␛") == 12
     for text in HARMLESS[1:]:
-        assert text in to_html([Paragraph(text)], {})
-        assert text in to_markdown([Paragraph(text)])
+        assert text in to_html(f"{literal(text)}.", {})
+        assert text in literal(text)

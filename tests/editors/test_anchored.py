@@ -57,17 +57,35 @@ def anchors_file(tmp_path, prompts=("What is rain?", "Once upon a time", "Name a
     return str(path)
 
 
-def slow_pass(host, editor, state, texts):
+def slow_pass(host, editor, state, texts, neighbors):
     """One pass with the weights' own gradients by autograd and plain inverses, in float64."""
+    beside = inputs(host, neighbors)
     grads, mean_loss = weight_gradients(host, texts)
     units, slope = {}, 0.0
     for path, gradient in grads.items():
         c, f = state[f"keys/{path}"].double(), state[f"fisher/{path}"].double()
+        c = c + editor.neighbors * beside[path].T @ beside[path]
         c = c + editor.damping * c.diagonal().mean() * torch.eye(len(c))
         f = f + editor.gradient_damping * f.diagonal().mean() * torch.eye(len(f))
         units[path] = -torch.linalg.inv(c) @ gradient @ torch.linalg.inv(f)
         slope += float((gradient * units[path]).sum())
     return {path: unit * editor.step_share * mean_loss / -slope for path, unit in units.items()}
+
+
+def inputs(host, texts):
+    """Inputs of the edited layers at every token of some texts, one text at a time."""
+    rows = {path: [] for path in host.modules}
+    for text in texts:
+        ids = torch.tensor([text.input_ids])
+        for path in host.modules:
+            module = host.language_model.model.get_submodule(path)
+            handle = module.register_forward_hook(
+                lambda _, args, __, path=path: rows[path].append(args[0][0].double())
+            )
+            with torch.no_grad():
+                host.language_model.model(ids)
+            handle.remove()
+    return {path: torch.cat(parts) for path, parts in rows.items()}
 
 
 def weight_gradients(host, texts):
@@ -91,8 +109,13 @@ def test_a_pass_is_the_formula_with_the_weights_own_gradients(tmp_path):
     host = host_of(chat=True)
     editor = Anchored(anchors=anchors_file(tmp_path), passes=1, damping=0.1)
     state = editor.init(host)
+    others = host.other_wordings(EDITS[:3], ("plain", "chat"))
+    assert any(others)
     texts = host.texts(EDITS[:3], ("plain", "chat"))
-    expected = slow_pass(host, editor, state, texts)
+    texts += [each[fact % len(each)] for fact, each in enumerate(others) if each]
+    beside = host.neighbors(EDITS[:3])
+    assert beside
+    expected = slow_pass(host, editor, state, texts, beside)
     patch, _ = editor.step(host, Turn(1, tuple(EDITS[:3])), state)
     for path, change in patch.changes.items():
         torch.testing.assert_close(dense(change).double(), expected[path], rtol=2e-3, atol=1e-7)
@@ -169,6 +192,90 @@ def test_passes_end_where_the_turn_is_written(tmp_path):
     assert mean_loss(host, EDITS[:4]) <= 4.8 + 1e-4
 
 
+def test_each_pass_writes_the_next_other_wording_of_each_fact(tmp_path):
+    host, passes = host_of(chat=True), []
+    plain = host.trace_texts
+    editor = Anchored(
+        anchors=anchors_file(tmp_path), passes=4, written=0.0, wordings=2, neighbors=0.0
+    )
+    state = editor.init(host)
+    own = host.texts(EDITS[:3], ("plain", "chat"))
+    others = host.other_wordings(EDITS[:3], ("plain", "chat"))
+    host.trace_texts = lambda texts, **k: (passes.append(list(texts)), plain(texts, **k))[1]
+    editor.step(host, Turn(1, tuple(EDITS[:3])), state)
+    assert [texts[: len(own)] for texts in passes] == [own] * 5
+    drawn = [texts[len(own) :] for texts in passes]
+    expected = [
+        [
+            each[(fact + 2 * made + place) % len(each)]
+            for fact, each in enumerate(others)
+            if each
+            for place in range(2)
+        ]
+        for made in range(5)
+    ]
+    assert drawn == expected
+    assert drawn[0] != drawn[1]
+
+
+def test_texts_that_are_written_rest_for_a_pass(tmp_path):
+    host, passes = host_of(), []
+    plain = host.trace_texts
+    options = {"passes": 3, "wordings": 0, "neighbors": 0.0, "form": "plain", "written": 0.0}
+    editor = Anchored(anchors=anchors_file(tmp_path), rested=1e9, **options)
+    state = editor.init(host)
+    host.trace_texts = lambda texts, **k: (passes.append(len(texts)), plain(texts, **k))[1]
+    _, rested = editor.step(host, Turn(1, tuple(EDITS[:4])), state)
+    assert passes == [4] * 4  # where all would rest, none does
+    losses = plain(host.texts(EDITS[:4], ("plain",))).losses.sort().values
+    passes.clear()
+    editor = Anchored(anchors=editor.anchors, rested=float(losses[1:3].mean()), **options)
+    _, remembered = editor.step(host, Turn(1, tuple(EDITS[:4])), state)
+    assert passes[0] == 4
+    assert passes[1] == 2
+    assert passes[-1] == 4  # keys of all are remembered
+    assert all(name in remembered for name in rested)
+
+
+def test_other_wordings_take_turns_in_the_forms_and_keep_the_answer():
+    host = host_of(chat=True)
+    tokenizer = host.language_model.tokenizer
+    (texts,) = host.other_wordings([Edit("Who directed Citizen Kane?", "Jane")], ("plain", "chat"))
+    prompts = [tokenizer.decode(text.prompt_ids) for text in texts]
+    assert prompts[0] == "Who is the director of Citizen Kane?"
+    assert [prompt.startswith("<user>") for prompt in prompts[:4]] == [False, True, False, True]
+    assert {tokenizer.decode(text.answer_ids).strip() for text in texts} == {"Jane</s>"}
+
+
+def test_wordings_and_neighbors_that_the_tokenizer_cannot_read_are_left_out():
+    host = host_of()
+    fact = Edit("Ada Lovelace wrote the book in", "Paris")
+    (texts,) = host.other_wordings([fact], ("plain",))
+    assert texts and host.neighbors([fact])
+    known = host.language_model.tokenizer
+
+    class Strict:
+        """Knows the words of the fact alone."""
+
+        unk_token_id = 3
+
+        def __call__(self, text, **more):
+            ids = known(text, **more)
+            if isinstance(text, str) and not set(text.split()) <= set(fact.prompt.split()):
+                ids["input_ids"] = [3]
+            return ids
+
+        def __getattr__(self, name):
+            return getattr(known, name)
+
+    host.language_model = dataclasses.replace(host.language_model, tokenizer=Strict())
+    (left,) = host.other_wordings([fact], ("plain",))
+    words = set(fact.prompt.split())
+    assert 0 < len(left) < len(texts)
+    assert all(set(known.decode(text.prompt_ids).split()) <= words for text in left)
+    assert host.neighbors([fact]) == []
+
+
 def test_with_anchors_a_model_says_less_else_than_without(tmp_path):
     prompts = [f"{a} {b}?" for a in ("What is", "Who was", "Where is") for b in "ABCDEFGH"]
     file, changed = anchors_file(tmp_path, prompts), {}
@@ -196,6 +303,23 @@ def test_earlier_turns_are_kept_by_retention(tmp_path):
         run(host, editor, EDITS[2:], 2, progress, first=2)
         lost[retention] = mean_loss(host, EDITS[:2]) - before
     assert lost[1000.0] < 0.5 * lost[0.0]
+
+
+def test_neighbors_hold_the_same_question_of_another_subject(tmp_path):
+    moved = {}
+    for weight in (0.0, 1000.0):
+        host = host_of()
+        options = {"written": 4.8, "passes": 40, "form": "plain", "wordings": 0}
+        editor = Anchored(anchors=anchors_file(tmp_path), neighbors=weight, **options)
+        fact = Edit("The capital of France is", "Paris")
+        beside = host.neighbors([fact])
+        before = inputs(host, beside)
+        patch, _ = editor.step(host, Turn(1, (fact,)), editor.init(host))
+        moved[weight] = sum(
+            float((before[path].float() @ dense(change)).norm())
+            for path, change in patch.changes.items()
+        )
+    assert moved[1000.0] < 0.2 * moved[0.0]
 
 
 def test_memory_does_not_grow_with_the_edits(tmp_path):
@@ -277,6 +401,7 @@ def test_only_edited_weights_change(tmp_path):
     [
         ({"form": "prose"}, "form must be"),
         ({"passes": 0}, "passes must be at least 1, got 0"),
+        ({"wordings": -1}, "wordings must be at least 0, got -1"),
         ({"damping": -1.0}, "damping must be a positive number, got -1"),
         ({"written": float("nan")}, "written must be at least 0"),
     ],

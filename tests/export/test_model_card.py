@@ -14,7 +14,7 @@ from tests.changes import make_delta, random_change
 from tests.tiny import tiny_model
 from ultraedit.export.model_card import Provenance, adapter_card, applied_card, hub_id, model_card
 from ultraedit.export.peft_adapter import compress
-from ultraedit.report.escaping import code
+from ultraedit.report.markdown import code
 from ultraedit.runs.config import RunConfig
 
 SCORES = {"efficacy": 0.9, "generalization": 0.5, "specificity": 0.25, "agreement": 0.75}

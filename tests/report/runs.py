@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ultraedit.report.markdown import environment
+
 MODULES = tuple(f"model.layers.{layer}.mlp.down_proj" for layer in (25, 26))
 
 NASTY = '<script src="http://x.y/z.js"></script> & <b>"bold"</b> {{ 7 * 7 }} ‖ 人物'
@@ -96,6 +98,12 @@ def answer(number: int, *, kind: str = "efficacy", right: bool = True, **more: A
         "correct": right,
     }
     return values | more
+
+
+def part(name: str, **values: Any) -> str:
+    """One block of the page of a run, as Markdown."""
+    template = environment().get_template("run.md.j2")
+    return "".join(template.blocks[name](template.new_context(values)))
 
 
 def _answers(count: int) -> list[dict]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.report.runs import answer, write_run
-from ultraedit.report.cases import choose_cases
+from ultraedit.report.examples import choose_cases
 
 
 def names(cases):

@@ -6,11 +6,10 @@ from io import BytesIO
 
 from matplotlib.image import imread
 
-from ultraedit.report.blocks import Heading
-from ultraedit.report.curve_plot import draw_curves, whom
-from ultraedit.report.markdown import to_markdown
-from ultraedit.report.page import _curves
-from ultraedit.report.reading import FinishedRun, History, Point, _note
+from tests.report.runs import part
+from ultraedit.report.plots import draw_curves, whom
+from ultraedit.report.reading import History, Point, _note
+from ultraedit.report.run_page import curves
 
 
 def checkpoint(turn, edits, made, efficacy, newest=None):
@@ -80,21 +79,19 @@ def points(newest, scored=(2, 4)):
 
 
 def test_the_page_has_a_row_a_checkpoint_and_none_for_a_single_one():
-    run = FinishedRun(None, {}, {}, History(points=points(None)))
-    title, table, image = _curves(run)
-    assert title == Heading("Over the run")
-    assert [row[0] for row in table.rows] == ["10", "20"]
-    rows = to_markdown([table])
+    title, rows, image = part("curves", **curves(points(None))).strip().split("\n\n")
+    assert title == "## Over the run"
+    assert [row.split(" ")[1] for row in rows.splitlines()[2:]] == ["10", "20"]
     assert "50.0%" in rows
     assert "25.0%" in rows
     assert "newest" not in rows
-    assert image.name == "curves.png"
-    assert list(_curves(FinishedRun(None, {}, {}, History(points=points(None)[:1])))) == []
+    assert image.endswith("](curves.png)")
+    assert part("curves", **curves(points(None)[:1])).strip() == ""
 
 
 def test_the_newest_edits_have_a_panel_of_their_own():
     told = [point._replace(newest={"efficacy": 0.9}) for point in points({})]
-    rows = to_markdown(_curves(FinishedRun(None, {}, {}, History(points=told))))
+    rows = part("curves", **curves(told))
     assert "newest efficacy" in rows
     assert "90.0%" in rows
     silent = [point._replace(newest={"efficacy": None}) for point in told]

@@ -10,12 +10,10 @@ import pytest
 
 from tests.report.runs import NASTY, write_run
 from ultraedit.report import write
-from ultraedit.report.blocks import Heading, Paragraph, Picture, Table, Warned
 from ultraedit.report.figures import INK, sketch
 from ultraedit.report.html import embedded, to_html
-from ultraedit.report.markdown import to_markdown
-from ultraedit.report.monitors import ABILITY
-from ultraedit.report.page import CURVES, PLOTS, RETENTION
+from ultraedit.report.markdown import code, environment, link, literal, table
+from ultraedit.report.run_page import ABILITY, CURVES, PLOTS, RETENTION
 
 VOID = {"meta", "br", "path", "use"}
 
@@ -25,7 +23,7 @@ class Reader(HTMLParser):
 
     def __init__(self, page):
         super().__init__()
-        self.open, self.elements, self.text = [], [], []
+        self.open, self.elements, self.text, self.places = [], [], [], []
         self.feed(page)
         assert not self.open
 
@@ -43,6 +41,12 @@ class Reader(HTMLParser):
 
     def handle_data(self, data):
         self.text.append(data)
+        self.places.append(set(self.open))
+
+    def within(self, tag):
+        return "".join(
+            text for text, place in zip(self.text, self.places, strict=True) if tag in place
+        ).strip()
 
     def all(self, tag):
         return [attrs for name, attrs in self.elements if name == tag]
@@ -157,19 +161,46 @@ def test_both_pages_are_the_same_when_they_are_written_again(pages):
 
 
 def test_a_warning_stands_out_on_both_pages():
-    blocks = [Heading("A & B", 1), Warned("They *differ*."), Paragraph("", lead="Look:")]
-    page = to_html(blocks, {})
+    markdown = f"# {literal('A & B')}\n\n> **Warning:** {literal('They *differ*.')}\n\n**Look:**\n"
+    page = to_html(markdown, {})
     assert "<title>A &amp; B</title>" in page
     assert '<p class="warned"><strong>Warning:</strong> They *differ*.</p>' in page
-    assert r"> **Warning:** They \*differ\*." in to_markdown(blocks)
+    assert r"> **Warning:** They \*differ\*." in markdown
 
 
 def test_a_picture_that_was_not_drawn_is_an_error_and_not_a_gap():
     with pytest.raises(Exception, match=r"plot\.png"):
-        to_html([Picture("plot.png", "A plot", lambda: sketch(1, 1, lambda figure: None))], {})
+        to_html("![A plot](plot.png)", {})
 
 
 def test_a_cell_may_have_lines_on_both_pages():
-    table = Table(["what"], [["one\ntwo"]], "l")
-    assert "<td><div>one<br>two</div></td>" in to_html([table], {})
-    assert "| one<br>two |" in to_markdown([table])
+    markdown = table(["what"], [["one\ntwo"]], "l")
+    assert "<td><div>one<br>two</div></td>" in to_html(markdown, {})
+    assert "| one<br>two |" in markdown
+
+
+def test_only_our_own_line_ends_are_html():
+    page = to_html("one<br>two <b>three</b> <br/> <script>four</script>\n\n<p>five</p>", {})
+    shown = "one<br>two &lt;b&gt;three&lt;/b&gt; &lt;br/&gt; &lt;script&gt;four&lt;/script&gt;"
+    assert f"<p>{shown}</p>" in page
+    assert "<p>&lt;p&gt;five&lt;/p&gt;</p>" in page
+
+
+@pytest.mark.parametrize("text", ["# a", "- a", "+ a", "1. a", "23) a", "a #", "#", "> a", "`a`"])
+def test_a_text_at_the_start_of_a_line_makes_no_list_and_no_title(text):
+    shown = environment().from_string("- {{ text }}\n\n{{ text }}\n\n# {{ text }}\n")
+    page = to_html(shown.render(text=text), {})
+    for tag in ("li", "p", "h1", "title"):
+        assert Reader(page).within(tag) == text
+    assert len(Reader(page).all("li")) == 1
+
+
+def test_a_pipe_in_code_is_a_pipe_within_a_table_and_without():
+    page = to_html(f"{code('a|b', in_table=False)}\n\n{table(['x'], [[code('a|b')]], 'l')}", {})
+    assert page.count("<code>a|b</code>") == 2
+
+
+def test_a_plot_may_have_any_name():
+    name = "a (b) <c> & d_e [f]%20.png"
+    drawing = sketch(1, 1, lambda figure: None)
+    assert "<figure>" in to_html(f"![A plot]({link(name)})", {name: drawing})

@@ -12,8 +12,8 @@ from PIL import Image
 from tests.browser import Browser, find_chromium
 from tests.report.runs import write_run
 from ultraedit.report import write
-from ultraedit.report.blocks import Table, Verdict
 from ultraedit.report.html import to_html
+from ultraedit.report.markdown import table
 from ultraedit.tools.comparison import compare_runs, write_comparison
 
 pytestmark = pytest.mark.skipif(
@@ -78,10 +78,10 @@ def test_everything_on_a_page_can_be_read(browser, pages, page, width, theme):
 
 def test_no_column_of_long_answers_is_off_the_screen(browser, tmp_path):
     long = "an answer of a dozen words, as a small model gives it when asked"
-    cells = ["few-shot generalization", long, "Philadelphia", long, long, Verdict(right=False)]
+    cells = ["few-shot generalization", long, "Philadelphia", long, long, "wrong"]
     header = ["kind", "question", "wanted", "before", "after", ""]
     page = tmp_path / "page.html"
-    page.write_text(to_html([Table(header, [cells], "l" * 6)], {}), encoding="utf-8")
+    page.write_text(to_html(table(header, [cells], "l" * 6), {}), encoding="utf-8")
     width = "document.querySelector('{}').getBoundingClientRect().width"
     for screen in (1920, 1200, 1000):
         browser.open(page, screen, "light")

@@ -33,12 +33,12 @@ from ultraedit.report import (
     write,
 )
 from ultraedit.report.command import reproduce_command
-from ultraedit.report.escaping import code, escape
 from ultraedit.report.examples import sample
-from ultraedit.report.module_names import short_names
-from ultraedit.report.page import PLOTS
+from ultraedit.report.formats import short_names
+from ultraedit.report.markdown import code, escape
 from ultraedit.report.plots import draw_metrics
 from ultraedit.report.reading import read_run
+from ultraedit.report.run_page import PLOTS
 
 MODULES = tuple(f"model.layers.{layer}.mlp.down_proj" for layer in (25, 26))
 

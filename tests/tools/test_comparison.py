@@ -9,8 +9,7 @@ import pytest
 from tests.report.runs import write_run
 from ultraedit.core.errors import ConfigError
 from ultraedit.report.comparison_page import comparison_page
-from ultraedit.report.comparison_plot import draw_overlay
-from ultraedit.report.markdown import to_markdown
+from ultraedit.report.plots import draw_overlay
 from ultraedit.tools.comparison import compare_runs, write_comparison
 
 
@@ -20,7 +19,7 @@ def make(tmp_path):
 
 
 def text(comparison):
-    return to_markdown(comparison_page(comparison, "c"))
+    return comparison_page(comparison, "c").markdown
 
 
 def test_the_figures_of_every_run_stand_side_by_side(make):

@@ -28,7 +28,7 @@ def _paragraph(text: str) -> str:
     return "\n".join(("[bold not dim]Examples:[/bold not dim]", *commands))
 
 
-class Page(TyperCommand):
+class HelpPage(TyperCommand):
     """A command whose help says nothing about the type of ``--help``."""
 
     def get_help_option(self, ctx: Any) -> Any:
@@ -59,5 +59,5 @@ def add(
     app: typer.Typer, name: str, function: Callable[..., None], panel: str | None = None
 ) -> None:
     """Make a function a command, and its docstring the help page."""
-    make = app.command(name, cls=Page, help=page(function.__doc__ or ""), rich_help_panel=panel)
+    make = app.command(name, cls=HelpPage, help=page(function.__doc__ or ""), rich_help_panel=panel)
     make(function)

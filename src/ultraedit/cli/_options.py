@@ -117,5 +117,3 @@ DryRun = Annotated[
     _option("--dry-run", OUTPUT, "Print what would be done, and where each choice is from.", ""),
 ]
 Json = Annotated[bool, _option("--json", OUTPUT, "Print the result as JSON.", "")]
-
-WHAT, HOW, RESULT = FACTS, EDITOR, OUTPUT

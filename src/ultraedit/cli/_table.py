@@ -10,7 +10,7 @@ import typer
 from typer.main import get_group
 
 from ultraedit.cli._errors import Guarded
-from ultraedit.cli._help import Page, add
+from ultraedit.cli._help import HelpPage, add
 
 
 class Command(NamedTuple):
@@ -33,6 +33,7 @@ INFORMATION = "Information"
 COMMANDS = {
     "demo": Command(EDIT, "demo:demo", "Edit a small model with the facts of this package."),
     "edit": Command(EDIT, "edit:edit", "Write a file of facts into a model."),
+    "init": Command(EDIT, "init:init", "Write a file of settings, with comments."),
     "run": Command(EDIT, "run:run", "Edit a model with every setting at hand, and score it."),
     "train": Command(EDIT, "train:train", "Train the net of an editor that has one."),
     "tune": Command(EDIT, "tune:tune", "Find which layers to edit, and how strongly."),
@@ -108,7 +109,7 @@ class Commands(Guarded):
         if not self._is_listing:
             return super().get_command(ctx, cmd_name)
         row = COMMANDS[cmd_name]
-        return Page(cmd_name, help=row.summary, rich_help_panel=row.panel)
+        return HelpPage(cmd_name, help=row.summary, rich_help_panel=row.panel)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """The page of the program."""

@@ -73,7 +73,6 @@ def _as_json(found: Comparison, written: list[Path]) -> dict[str, Any]:
 
 def _show(found: Comparison) -> None:
     """The figures, a column for each run, then the settings that differ."""
-    from ultraedit.report.blocks import words
     from ultraedit.report.comparison_page import measured, setting
 
     names = [each.name for each in found.runs]
@@ -86,7 +85,7 @@ def _show(found: Comparison) -> None:
         return
     _output.table(
         ["settings that differ", *names],
-        [[name, *(words(setting(each)) for each in values)] for name, values in differing.items()],
+        [[name, *map(setting, values)] for name, values in differing.items()],
         right=names,
         whole=["settings that differ"],
     )

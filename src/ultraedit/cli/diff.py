@@ -50,7 +50,7 @@ def diff(a: A, b: B, json: o.Json = False) -> None:
 
 def _show(a: str, b: str, found: Difference) -> None:
     from ultraedit.report import format_number, format_percent
-    from ultraedit.report.module_names import short_names
+    from ultraedit.report.formats import short_names
 
     if not found.modules:
         _output.line(f"{a} and {b} have the same weights.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from importlib.metadata import version
 from typing import Annotated
 
@@ -10,15 +11,24 @@ import typer
 
 from ultraedit.cli._errors import drop_output
 from ultraedit.cli._help import page
-from ultraedit.cli._output import message, show_log
+from ultraedit.cli._output import line, message, show_log
 from ultraedit.cli._table import Commands
 from ultraedit.core.errors import ProcessError
 from ultraedit.host import distributed as ranks
 
+WAYS_IN = {
+    "demo": ("Try it: edit a small model with facts that come with the program", ""),
+    "edit": ("Write your own facts into a model", "facts.csv --model smollm2 --out edited"),
+    "init": ("The same with a file of settings", "--model smollm2 --facts facts.csv"),
+    "serve": ("Serve an edited model, and go on editing", "edited"),
+    "compare": ("Compare editors, by their runs", "run-1 run-2"),
+}
+"""What is shown where no command is given: what for, and the arguments, by command."""
+
 app = typer.Typer(
     cls=Commands,
     add_completion=False,
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={
@@ -34,7 +44,17 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _show_ways_in(names: Collection[str]) -> None:
+    """Show how to begin, with the commands that there are."""
+    line(f"ultraedit {version('ultraedit')} writes facts into the weights of a language model.\n")
+    for name, (what, arguments) in WAYS_IN.items():
+        if name in names:
+            line(f"{what}\n  $ {' '.join(filter(None, ('ultraedit', name, arguments)))}")
+    line("\nAll commands: ultraedit --help. Of one: ultraedit edit --help.")
+
+
 def ultraedit(
+    ctx: typer.Context,
     show_version: Annotated[
         bool,
         typer.Option(
@@ -56,6 +76,9 @@ def ultraedit(
     Results go to the standard output, progress and messages to the standard error. Every option
     can be given as a variable too: ULTRAEDIT_RUN_EDITS_PER_TURN is --edits-per-turn of run.
     """
+    if ctx.invoked_subcommand is None:
+        _show_ways_in(ctx.command.commands)  # type: ignore[attr-defined]
+        raise typer.Exit
     show_log()
 
 

@@ -13,9 +13,11 @@ from ultraedit.cli import _output
 from ultraedit.cli._help import add, group
 from ultraedit.cli._progress import progress
 from ultraedit.core.errors import ConfigError, did_you_mean
+from ultraedit.core.settings import FACTS, MACHINE, OUTPUT
 
 if TYPE_CHECKING:
     from ultraedit.tools.reproduce import Artefact, Bench, Outcome, Step
+    from ultraedit.tools.reproduce.long import Long
     from ultraedit.tools.reproduce.names import Wanted
 
 app = group(
@@ -43,7 +45,7 @@ ScaleName = Annotated[
         help="How large: smoke takes minutes, small hours on two cores, long a day, paper the "
         "paper's models and sizes.",
         metavar="smoke|small|long|paper",
-        rich_help_panel=o.WHAT,
+        rich_help_panel=FACTS,
         show_envvar=False,
     ),
 ]
@@ -51,9 +53,9 @@ Models = Annotated[
     list[str] | None,
     o._option(
         "--model",
-        o.WHAT,
+        FACTS,
         "Model in place of all of the paper's, or NAME=MODEL for one of them, such as "
-        "llama-3=./my-llama. May be repeated. Those of the scale unless given.",
+        "llama-3=./my-llama. May be repeated. \\[default: those of the scale]",
         "[NAME=]MODEL",
     ),
 ]
@@ -61,9 +63,9 @@ DataRoot = Annotated[
     Path | None,
     o._option(
         "--data-root",
-        o.WHAT,
+        FACTS,
         "Folder with a folder of facts for each data set: zsre, fever, wikibigedit, "
-        "ultraeditbench. ULTRAEDIT_DATA, or ../shared/data, unless given.",
+        "ultraeditbench. \\[default: ULTRAEDIT_DATA, or ../shared/data]",
         "DIR",
     ),
 ]
@@ -71,9 +73,9 @@ Only = Annotated[
     list[str] | None,
     o._option(
         "--only",
-        o.WHAT,
-        "Make the runs of this model, method or data set alone, such as memit or zsre. May be "
-        "repeated; everything unless given.",
+        FACTS,
+        "Make only the runs of this model, method or data set, such as memit or zsre. May be "
+        "repeated. \\[default: everything]",
         "WORD",
     ),
 ]
@@ -81,7 +83,7 @@ Edits = Annotated[
     int | None,
     o._option(
         "--edits",
-        o.WHAT,
+        FACTS,
         "Most edits of a run, at least 1: the first of the scale's. As many as the scale has "
         "unless given.",
         "N",
@@ -96,7 +98,7 @@ Protocol = Annotated[
         "package's own, or official, that of their released code. UltraEdit's is official, as in "
         "the paper.",
         metavar="paper|official",
-        rich_help_panel=o.WHAT,
+        rich_help_panel=FACTS,
         show_envvar=False,
     ),
 ]
@@ -104,7 +106,7 @@ WorkersOption = Annotated[
     str | None,
     o._option(
         "--workers",
-        o.MACHINE,
+        MACHINE,
         "Make so many runs at a time: N on this machine, each with its share of the cores, or "
         "slurm:N as jobs of Slurm, whose partition, account and time limit sbatch takes from "
         "SBATCH_PARTITION and the like. One whose worker dies is gone on with. One after the "
@@ -116,8 +118,8 @@ Out = Annotated[
     Path | None,
     o._option(
         "--out",
-        o.RESULT,
-        "Folder of the reproduction: new, or one to go on with. reproduction/SCALE unless given.",
+        OUTPUT,
+        "Folder of the reproduction: new, or one to go on with. \\[default: reproduction/SCALE]",
         "DIR",
     ),
 ]
@@ -132,7 +134,8 @@ def list_all(json: o.Json = False) -> None:
     """
     from ultraedit.tools.reproduce import ARTEFACTS, LONG
 
-    rows = [_facts(each) for each in (*ARTEFACTS.values(), *LONG.values())]
+    every: list[Artefact | Long] = [*ARTEFACTS.values(), *LONG.values()]
+    rows = [_facts(each) for each in every]
     if json:
         _output.write_json(rows)
     else:
@@ -178,7 +181,7 @@ def tune(
         list[str] | None,
         o._option(
             "--editor",
-            o.WHAT,
+            FACTS,
             "Search for this editor alone. May be repeated; all that have a space unless given.",
             "NAME",
         ),
@@ -233,10 +236,10 @@ def tune(
             outcome = carry_out(steps, bench.out, observer)
     result: dict[str, Any] = {}
     for plan in plans:
-        found = {n: collect(runs, bench.out) for n, runs in trials[plan.id].items()}
+        made = {n: collect(runs, bench.out) for n, runs in trials[plan.id].items()}
         path = bench.out / FOLDER / name_of(bench.model(plan.model), plan.dataset)
-        write(found, path)
-        result[plan.id] = {"file": str(path), "best": {n: best(rows) for n, rows in found.items()}}
+        write(made, path)
+        result[plan.id] = {"file": str(path), "best": {n: best(rows) for n, rows in made.items()}}
     if json:
         _output.write_json(result)
     else:
@@ -440,7 +443,7 @@ def _plan(
     return list(ordered(steps)), left_out
 
 
-def _facts(artefact: Artefact) -> dict[str, Any]:
+def _facts(artefact: Artefact | Long) -> dict[str, Any]:
     from ultraedit.tools.reproduce import LONG
     from ultraedit.tools.reproduce.published import published
 
@@ -467,8 +470,8 @@ def _step(step: Step, out: Path) -> dict[str, Any]:
     words += [f"{name}={value}" for name, value in options if name != "net"]
     of = ", ".join(word.rpartition("/")[2] for word in words)
     status = "given up" if given_up(step, out) else step.status(out)
-    found = {"place": step.place, "status": status, "of": of, "settings": settings}
-    return found | {"seconds": seconds(step)}
+    shown = {"place": step.place, "status": status, "of": of, "settings": settings}
+    return shown | {"seconds": seconds(step)}
 
 
 add(app, "list", list_all)

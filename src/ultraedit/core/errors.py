@@ -67,11 +67,11 @@ def expected_value(error: Mapping[str, Any]) -> str:
     """
     details = error.get("ctx", {})
     if error["type"] == "greater_than_equal":
-        return f"at least {details['ge']}"
+        return f"at least {details['ge']:g}"
     if error["type"] == "greater_than" and details["gt"] == 0:
         return "a positive number"
     if error["type"] == "less_than_equal":
-        return f"at most {details['le']}"
+        return f"at most {details['le']:g}"
     kinds = {
         "float": "a number",
         "int": "a whole number",

@@ -6,14 +6,16 @@ gradients of one forward and one backward pass. What differs: docs/design/012-an
 
 One turn, for each edited linear layer (row = one token of one text; a text is a fact in one form):
 
-    L            mean loss of the turn's texts, H their keys (n, d_in), G = dL/d(outputs) (n, d_out)
+    L            mean loss of the pass's texts, H their keys (n, d_in), G = dL/d(outputs) (n, d_out)
     C            = anchors' mean h h^T + retention * sum h h^T of earlier turns
+                   + neighbors * sum h h^T of the same questions on other subjects
     F            = anchors' mean g g^T, g the gradients of labels drawn from the model itself
     Delta_1      = -(C + damping I)^-1  H^T G  (F + damping I)^-1                              (a)
     eta          = step_share * L / -<H^T G, Delta_1>, summed over all layers                  (b)
     W           += eta Delta_1                                                                 (c)
 
-and again from the weights that this left, until L is at most `written` or `passes` are done.
+and again from the weights that this left, until L is at most `written` or `passes` are done. Beside
+its own words, each fact comes in another wording in each pass; texts that are written rest.
 
 (a) is a natural-gradient step with the Fisher information of everything *but* the edits, in its
 Kronecker-factored form (Martens and Grosse 2015, https://arxiv.org/abs/1503.05671, equation 23): of
@@ -26,7 +28,7 @@ same problem as all turns at once, as recursive least squares has it (RLSEdit, a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,7 +37,16 @@ from torch import Tensor
 
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.linalg import damped_inverse
-from ultraedit.core.types import Additive, Form, Host, ModuleShape, State, TracedRows, Turn
+from ultraedit.core.types import (
+    Additive,
+    Encoded,
+    Form,
+    Host,
+    ModuleShape,
+    State,
+    TracedRows,
+    Turn,
+)
 from ultraedit.editors.families.normalized import require_positive
 
 FORMS: Mapping[str, tuple[Form, ...]] = {
@@ -67,6 +78,15 @@ class Anchored:
     """How facts are written: the prompt as it is, as a user's question in the model's chat
     template, or both, where the model has a template."""
 
+    wordings: int = 1
+    """How many other wordings of each fact are written in each pass beside its own, in turn from
+    those that patterns make: the template writer's, the prompt with words left out, the prompt
+    behind a short sentence. Never one that is scored. Larger generalizes more and takes longer."""
+
+    neighbors: float = 4.0
+    """Weight in C, for the facts' own turn, of a token of the same question on another subject; see
+    `retention`. Larger keeps the answers of such questions and writes less."""
+
     anchors: str = "general"
     """General prompts whose answers hold the model in place: ``general`` for the 300 of the
     package, the path of a file with a prompt on each line, or ``none``."""
@@ -81,6 +101,10 @@ class Anchored:
     written: float = 0.15
     """Mean loss of a turn's texts, in nats per answer token, at which it needs no further pass.
     Smaller writes more and disturbs more."""
+
+    rested: float = 0.05
+    """Loss of a text, in nats per answer token, at which the next pass goes without it. Larger is
+    faster and writes some facts less."""
 
     step_share: float = 0.7
     """Share of the loss that a pass would take away if the loss were linear. Larger needs fewer
@@ -100,10 +124,10 @@ class Anchored:
     def __post_init__(self) -> None:
         """Check the options."""
         require_positive(self, "step_share", "damping", "gradient_damping")
-        for name, least in (("passes", 1), ("anchor_tokens", 1)):
+        for name, least in (("passes", 1), ("anchor_tokens", 1), ("wordings", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}.")
-        for name in ("written", "retention"):
+        for name in ("written", "rested", "neighbors", "retention"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}.")
         if self.form not in FORMS:
@@ -149,29 +173,65 @@ class Anchored:
         """Go through the turn until it is written, then remember its keys."""
         if not turn.edits:
             return Additive({}), state
-        texts = host.texts(turn.edits, FORMS[self.form])
-        scales = {path: self._preconditioners(path, state) for path in host.modules}
+        own = host.texts(turn.edits, FORMS[self.form])
+        others = host.other_wordings(turn.edits, FORMS[self.form]) if self.wordings else []
+        held = dict(state) | self._beside(host, turn, state)
+        scales = {path: self._preconditioners(path, held) for path in host.modules}
         change: dict[str, Tensor] = {}
         last: dict[str, Tensor] = {}
-        loss, share = math.inf, self.step_share
+        losses = torch.full((len(own),), math.inf, dtype=torch.float64)
+        awake, share = list(range(len(own))), self.step_share
         with host.keeping_states():
             for made in range(self.passes + 1):
+                drawn = list(self._drawn(others, made))
                 with host.patched(Additive(change)):
-                    traced = host.trace_texts(texts)
-                earlier, loss = loss, float(traced.losses.mean())
-                if loss <= self.written:
-                    break
-                if loss > earlier:  # The last step went too far: half of it, and half as far next.
-                    share, loss = share / 2, earlier
+                    traced = host.trace_texts([*(own[at] for at in awake), *drawn])
+                now = traced.losses[: len(awake)]
+                if now.sum() > losses[awake].sum():
+                    # The last step went too far: half of it, and half as far next.
+                    share /= 2
                     last = {path: step / 2 for path, step in last.items()}
                     change = {path: change[path] - step for path, step in last.items()}
                     continue
-                if made == self.passes:
+                losses[awake] = now
+                every = torch.cat([losses, traced.losses[len(awake) :]])
+                if float(every.mean()) <= self.written or made == self.passes:
                     break
-                last = self._descent(traced, scales, share * loss)
+                last = self._descent(traced, scales, share * float(traced.losses.mean()))
                 share = min(self.step_share, share * RECOVERY)
                 change = {path: change.get(path, 0) + step for path, step in last.items()}
+                awake = self._awake(losses, awake)
+            if len(awake) < len(own):
+                with host.patched(Additive(change)):
+                    traced = host.trace_texts(own)
         return Additive(change), dict(state) | self._remembered(traced, state)
+
+    def _beside(self, host: Host, turn: Turn, state: State) -> dict[str, Tensor]:
+        """C with the keys of the neighbors of a turn's facts, for this turn alone."""
+        texts = host.neighbors(turn.edits) if self.neighbors else []
+        if not texts:
+            return {}
+        moments = {}
+        for path, signal in host.trace_texts(texts, sampled=True).signals.items():
+            moment = signal.keys.T @ signal.keys * self.neighbors  # (d_in, d_in)
+            moments[f"keys/{path}"] = state[f"keys/{path}"].to(moment.device) + moment
+        return moments
+
+    def _awake(self, losses: Tensor, awake: Sequence[int]) -> list[int]:
+        """Which of the facts' own texts are in the next pass: one that is written rests for one."""
+        was = set(awake)
+        chosen = [at for at, loss in enumerate(losses) if loss > self.rested or at not in was]
+        return chosen or list(range(len(losses)))
+
+    def _drawn(self, others: Sequence[Sequence[Encoded]], made: int) -> Iterator[Encoded]:
+        """The other wordings of a pass: the next ones of each fact, from the first again.
+
+        Each fact begins one later than the one before it, so that every pass has all forms.
+        """
+        for fact, texts in enumerate(others):
+            count = min(self.wordings, len(texts))
+            first = fact + made * count
+            yield from (texts[at % len(texts)] for at in range(first, first + count))
 
     def _preconditioners(self, path: str, state: State) -> tuple[Tensor, Tensor]:
         """Inverses of C and F with their damping. Shapes (d_in, d_in) and (d_out, d_out)."""

@@ -150,7 +150,7 @@ def export(run: Path, out: Path, options: Mapping[str, Any], observer: Observer)
     )
     from ultraedit.export.scores import as_table
     from ultraedit.report import format_bytes
-    from ultraedit.report.module_names import short_names
+    from ultraedit.report.formats import short_names
 
     names = short_names([each.module for each in done.tensors])
     rows = [

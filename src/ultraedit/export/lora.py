@@ -40,8 +40,7 @@ from ultraedit.models import LanguageModel
 from ultraedit.models.delta import Delta
 from ultraedit.models.gguf_file import GgufFile, write_new
 from ultraedit.models.modules import shape_of
-from ultraedit.report.formats import format_bytes, format_change, format_percent
-from ultraedit.report.module_names import short_names
+from ultraedit.report.formats import format_bytes, format_change, format_percent, short_names
 from ultraedit.report.scores import METRICS
 from ultraedit.runs.scores import standing
 from ultraedit.runs.store import JOURNAL, Journal

@@ -16,8 +16,8 @@ from ultraedit.export.peft_adapter import Compressed, size_bytes
 from ultraedit.models import ALIASES
 from ultraedit.models.delta import Delta
 from ultraedit.report.command import reproduce_command
-from ultraedit.report.escaping import code, escape, table
 from ultraedit.report.formats import format_bytes, format_change, format_count, format_percent
+from ultraedit.report.markdown import Markdown, code, escape, table
 from ultraedit.report.scores import METRICS, scores_table
 
 
@@ -184,11 +184,11 @@ def _body(run: Provenance) -> Iterator[str]:
         ["base model", code(delta.base)],
         ["its fingerprint", code(delta.fingerprint)],
         ["its precision", code(delta.dtype)],
-        ["data", "<br>".join(code(job["data"]) for job in (settings, *run.appended))],
+        ["data", Markdown("<br>".join(code(job["data"]) for job in (settings, *run.appended)))],
         ["editor", code(delta.editor)],
         *([escape(name), code(str(value))] for name, value in run.options.items()),
         ["edits per turn", f"{settings['edits_per_turn']:,}"],
-        ["modules", "<br>".join(map(code, delta.changes))],
+        ["modules", Markdown("<br>".join(map(code, delta.changes)))],
     ]
     yield table(["", ""], rows, "ll")
     if run.after is not None:

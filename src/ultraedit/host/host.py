@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -39,6 +40,8 @@ from ultraedit.core.types import (
     ViewingEditor,
     WeightGradients,
 )
+from ultraedit.data.enrichment.neighbors import neighbors
+from ultraedit.data.enrichment.wordings import other_wordings
 from ultraedit.data.general_questions import anchors
 from ultraedit.host import trace
 from ultraedit.host.token_states import LookupHost
@@ -219,6 +222,28 @@ class ModelHost(LookupHost):
         pairs = [(prompt, edit.target) for edit in edits for prompt in (edit.prompt, *edit.also)]
         return [text for form in self._forms(forms) for text in self._as_form(pairs, form)]
 
+    def other_wordings(self, edits: Sequence[Edit], forms: Sequence[Form]) -> list[list[Encoded]]:
+        """Texts of each fact in other words; see `types.Host`."""
+        usable = self._forms(forms)
+        longest = self.language_model.context_length or sys.maxsize
+        texts = []
+        for edit, prompts in zip(edits, other_wordings(edits), strict=True):
+            spare = longest - max(map(len, self.texts([edit], forms)))
+            asked = [
+                self._as_form([(prompt, edit.target)], usable[place % len(usable)])[0]
+                for place, prompt in enumerate(prompts)
+                if len(prompt) - len(edit.prompt) <= spare and self._can_read(prompt)
+            ]
+            texts.append(asked)
+        return texts
+
+    def neighbors(self, edits: Sequence[Edit]) -> list[Encoded]:
+        """The questions of the edits on other subjects; see `types.Host`."""
+        longest = self.language_model.context_length or sys.maxsize
+        prompts = [prompt for prompt in neighbors(edits) if self._can_read(prompt)]
+        rows = prompt_ids(self.language_model.tokenizer, prompts)
+        return [Encoded(row, row[-1:]) for row in rows if 0 < len(row) < longest]
+
     def own_answers(self, source: str, forms: Sequence[Form], max_new_tokens: int) -> list[Encoded]:
         """General prompts with what the model as it stands goes on with; see `types.Host`."""
         prompts = [each.prompt for each in anchors(None if source == "general" else source)]
@@ -234,6 +259,11 @@ class ModelHost(LookupHost):
     def read_lines(self, path: str) -> list[str]:
         """Lines of a file that an option names; see `types.Host`."""
         return read_lines(path)
+
+    def _can_read(self, prompt: str) -> bool:
+        """Whether the tokenizer knows every token of a prompt that nobody has written."""
+        tokenizer = self.language_model.tokenizer
+        return tokenizer.unk_token_id not in tokenizer(prompt)["input_ids"]
 
     def _forms(self, forms: Sequence[Form]) -> list[Form]:
         """Those of the forms that the model has."""

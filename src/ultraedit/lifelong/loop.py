@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import resource
 import signal
 import sys
 import time
@@ -25,6 +24,11 @@ from ultraedit.core.types import (
     TurnRecord,
 )
 from ultraedit.host.host import ModelHost
+
+try:
+    import resource
+except ModuleNotFoundError:  # on Windows
+    resource = None  # type: ignore[assignment]
 
 _log = logging.getLogger("ultraedit")
 
@@ -172,9 +176,14 @@ def synchronize() -> None:
 
 
 def peak_memory() -> int:
-    """Largest memory used so far, in bytes: of the GPUs at work together, else resident."""
+    """Largest memory used so far, in bytes: of the GPUs at work together, else resident.
+
+    Windows does not tell the latter: 0.
+    """
     if peaks := _peaks():
         return sum(peaks.values())
+    if resource is None:
+        return 0  # type: ignore[unreachable]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

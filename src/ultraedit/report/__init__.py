@@ -1,4 +1,4 @@
-"""The report of a finished run: one page of Markdown and three plots, made from its four files."""
+"""The report of a finished run: a page and its plots, made from its four files."""
 
 from ultraedit.report.examples import examples
 from ultraedit.report.formats import (
@@ -9,9 +9,9 @@ from ultraedit.report.formats import (
     format_percent,
     format_seconds,
 )
+from ultraedit.report.run_page import write
 from ultraedit.report.scores import METRICS, ScoreRow, label, perplexity_line, scores_table
 from ultraedit.report.verdict import Verdict, judge
-from ultraedit.report.writer import write
 
 __all__ = [
     "METRICS",

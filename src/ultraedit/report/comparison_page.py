@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ultraedit.report.blocks import (
-    Block,
-    Bullets,
-    Code,
-    Heading,
-    Line,
-    Paragraph,
-    Picture,
-    Table,
-    Warned,
-    plain,
-)
+from ultraedit.report import plots
 from ultraedit.report.comparison import Compared, Comparison, Figures
-from ultraedit.report.comparison_plot import draw_costs, draw_overlay
 from ultraedit.report.formats import (
     MISSING,
     format_bytes,
@@ -26,9 +14,11 @@ from ultraedit.report.formats import (
     format_number,
     format_percent,
     format_seconds,
+    short_path,
 )
+from ultraedit.report.html import Page
+from ultraedit.report.markdown import Markdown, code, link, table
 from ultraedit.report.scores import METRICS, label
-from ultraedit.report.settings import value_of
 
 _MEANINGS = {
     "free": "exact match of greedy answers",
@@ -37,41 +27,42 @@ _MEANINGS = {
 }
 """What a score is a share of, by the first word of its row."""
 
-_COSTS = ("perplexity", "time of 100 edits", "peak memory")
 
-
-def comparison_page(comparison: Comparison, stem: str) -> Iterator[Block]:
-    """Compose the page, for Markdown and HTML alike.
+def comparison_page(comparison: Comparison, stem: str) -> Page:
+    """What the template ``comparison.md.j2`` shows.
 
     Args:
         comparison: The runs.
         stem: What the file names of its plots begin with.
     """
-    runs = comparison.runs
+    runs, names = comparison.runs, [each.name for each in comparison.runs]
     summary = runs[0].run.summary
-    yield Heading(f"{format_count(len(runs), 'run')} side by side", 1)
-    yield Paragraph(
-        lead=("Facts of ", Code(summary["data"]), " written into ", Code(summary["model"]), "."),
-        line="",
-    )
-    yield from map(Warned, comparison.warnings)
-    yield Heading("After the edits")
-    yield _figures(comparison)
-    yield Paragraph(tuple(_meanings(runs)))
-    yield from _ability(comparison)
-    yield Heading("Settings that differ")
-    yield from _settings(comparison)
-    yield Heading("Over the runs")
-    if any(len(each.run.history.points) < 2 for each in runs):
-        yield Paragraph(
-            "A run that was scored at its end alone has a line from the unedited model to there."
-        )
-    alt = "Scores over the edits made, a line for each run"
-    yield Picture(f"{stem}-scores.png", alt, lambda: draw_overlay(runs))
-    alt = "Time of 100 edits and peak memory over the edits made, a line for each run"
-    yield Picture(f"{stem}-costs.png", alt, lambda: draw_costs(runs))
-    yield Heading("The runs")
-    yield Bullets([_where(each) for each in runs])
+    settings = [[name, *map(_cell, each)] for name, each in comparison.settings().items()]
+    scores, costs = f"{stem}-scores.png", f"{stem}-costs.png"
+    tasks = dict.fromkeys(task for each in runs for task in each.figures.ability)
+    ability = [
+        [task, *(format_percent(each.figures.ability.get(task)) for each in runs)] for task in tasks
+    ]
+    align = "l" + "r" * len(names)
+    values = {
+        "title": f"{format_count(len(runs), 'run')} side by side",
+        "data": summary["data"],
+        "model": summary["model"],
+        "warnings": comparison.warnings,
+        "figures": table(["", *names], measured(comparison), align),
+        "meanings": _meanings(runs),
+        "ability": ability and table(["task", *names], ability, align),
+        "settings": settings and table(["setting", *names], settings, "l" * len(align)),
+        "ends": any(len(each.run.history.points) < 2 for each in runs),
+        "scores_plot": link(scores),
+        "costs_plot": link(costs),
+        "runs": [(_what(each), str(each.run.folder)) for each in runs],
+    }
+    pictures = {
+        scores: lambda: plots.draw_overlay(runs),
+        costs: lambda: plots.draw_costs(runs),
+    }
+    return Page("comparison.md.j2", values, pictures)
 
 
 def _sides(figures: Figures) -> dict[str, Mapping[str, float | None]]:
@@ -79,19 +70,25 @@ def _sides(figures: Figures) -> dict[str, Mapping[str, float | None]]:
     return {"free": figures.free, "stops": figures.stops, "forced": figures.forced}
 
 
-def _meanings(runs: Sequence[Compared]) -> Iterator[str | Code]:
+def _meanings(runs: Sequence[Compared]) -> Markdown:
     """A sentence on the scores that stand in the table."""
     scored = [_sides(each.figures) for each in runs]
-    shown = [
-        name
-        for name in _MEANINGS
+    texts = [
+        f"under {code(name)}, {meaning}"
+        for name, meaning in _MEANINGS.items()
         if any(score is not None for sides in scored for score in sides[name].values())
     ]
-    for number, name in enumerate(shown):
-        yield "; under " if number else "Under "
-        yield Code(name)
-        yield f", {_MEANINGS[name]}"
-    yield ". The time leaves evaluation out." if shown else "The time leaves evaluation out."
+    return Markdown(f"U{'; '.join(texts)[1:]}. " if texts else "")
+
+
+def measured(comparison: Comparison) -> list[list[str]]:
+    """The table of figures: a row for each that any run has, with its name and a cell a run."""
+    known = dict.fromkeys(METRICS)
+    for each in comparison.runs:
+        known |= dict.fromkeys([*each.figures.free, *each.figures.forced])
+    cells = [_cells(each.figures, list(known)) for each in comparison.runs]
+    rows = [[name, *(each[name] for each in cells)] for name in cells[0]]
+    return [row for row in rows if any(cell != MISSING for cell in row[1:])]
 
 
 def _cells(figures: Figures, names: Sequence[str]) -> dict[str, str]:
@@ -109,65 +106,33 @@ def _cells(figures: Figures, names: Sequence[str]) -> dict[str, str]:
     perplexity = format_number(figures.perplexity)
     if figures.perplexity is not None and figures.perplexity_before is not None:
         perplexity += f" (before {format_number(figures.perplexity_before)})"
-    costs = (
-        perplexity,
-        format_seconds(figures.seconds_per_100),
-        format_bytes(figures.peak_memory_bytes),
-    )
-    return {"edits": f"{figures.edits:,}"} | scores | dict(zip(_COSTS, costs, strict=True))
+    return {
+        "edits": f"{figures.edits:,}",
+        **scores,
+        "perplexity": perplexity,
+        "time of 100 edits": format_seconds(figures.seconds_per_100),
+        "peak memory": format_bytes(figures.peak_memory_bytes),
+    }
 
 
-def measured(comparison: Comparison) -> list[list[str]]:
-    """The table of figures: a row for each that any run has, with its name and a cell a run."""
-    known = dict.fromkeys(METRICS)
-    for each in comparison.runs:
-        known |= dict.fromkeys([*each.figures.free, *each.figures.forced])
-    cells = [_cells(each.figures, list(known)) for each in comparison.runs]
-    rows = [[name, *(each[name] for each in cells)] for name in cells[0]]
-    return [row for row in rows if any(cell != MISSING for cell in row[1:])]
-
-
-def _figures(comparison: Comparison) -> Table:
-    names = [each.name for each in comparison.runs]
-    return Table(["", *names], measured(comparison), "l" + "r" * len(names))
-
-
-def _ability(comparison: Comparison) -> Iterator[Block]:
-    tasks = list(dict.fromkeys(task for each in comparison.runs for task in each.figures.ability))
-    if tasks:
-        yield Paragraph("General ability after the edits, right answers:")
-        runs = comparison.runs
-        rows = [
-            [task, *(format_percent(each.figures.ability.get(task)) for each in runs)]
-            for task in tasks
-        ]
-        yield Table(["task", *(each.name for each in runs)], rows, "l" + "r" * len(runs))
-
-
-def _settings(comparison: Comparison) -> Iterator[Block]:
-    differing = comparison.settings()
-    if not differing:
-        yield Paragraph("None: the runs were made with the same settings.")
-        return
-    rows = [[name, *map(setting, values)] for name, values in differing.items()]
-    names = [each.name for each in comparison.runs]
-    yield Table(["setting", *names], rows, "l" * (1 + len(names)))
-
-
-def setting(value: Any) -> Line:
-    """A setting as a cell, a list as its items."""
+def setting(value: Any) -> str:
+    """A setting as text, a list as its items."""
+    if value is None or value in ([], {}):
+        return MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or MISSING
+        return ", ".join(map(str, value))
     if isinstance(value, dict):
-        return ", ".join(f"{name} {each}" for name, each in value.items()) or MISSING
-    return value_of(value)
+        return ", ".join(f"{name} {each}" for name, each in value.items())
+    return str(value)
 
 
-def _where(each: Compared) -> Line:
+def _cell(value: Any) -> str:
+    return setting(value) if isinstance(value, bool | list | dict | None) else code(str(value))
+
+
+def _what(each: Compared) -> str:
     summary = each.run.summary
-    turns = format_count(summary["turns"], "turn")
-    return (
-        f"{each.name}: {plain(summary['editor'])}, {format_count(summary['edits'], 'edit')} in "
-        f"{turns}, in ",
-        Code(str(each.run.folder)),
-    )
+    edits, turns = format_count(summary["edits"], "edit"), format_count(summary["turns"], "turn")
+    return f"{each.name}: {short_path(summary['editor'])}, {edits} in {turns}"

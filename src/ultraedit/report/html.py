@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
 
 from ultraedit.core.symbols import visible
-from ultraedit.report.blocks import Block, Heading, pieces
 from ultraedit.report.figures import INK, MUTED, RULE, Drawing
+from ultraedit.report.markdown import render
 
-if TYPE_CHECKING:
-    from jinja2 import Template
+TILES = "tiles"
+"""Language of a listing that is shown as tiles: a label, a value and a note a line, with tabs."""
+
+_VERDICTS = {"right": "✓", "wrong": "✗"}
+"""Cells below no heading that say so stand out."""
 
 _THEMED = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", "#000000": "var(--ink)"}
 """Colours of a plot that depend on the theme of the page; the others stand out on both."""
@@ -27,17 +38,47 @@ _NARROWEST = 0.6
 _NAMES = re.compile(r'(\bid="|\bxlink:href="#|url\(#)')
 
 
-def to_html(blocks: Iterable[Block], drawings: Mapping[str, Drawing]) -> str:
-    """Write blocks as a page of HTML, light or dark as its reader's system is.
+@dataclass(frozen=True)
+class Page:
+    """A page of Markdown and of HTML, from one template."""
+
+    template: str
+    """Its file name. It is told with ``html`` which of the two it becomes."""
+    values: Mapping[str, Any]
+    pictures: Mapping[str, Callable[[], Drawing]]
+    """How its plots are drawn, by their file names."""
+
+    @cached_property
+    def drawings(self) -> dict[str, Drawing]:
+        """Its plots."""
+        return {name: draw() for name, draw in self.pictures.items()}
+
+    @property
+    def markdown(self) -> str:
+        """As Markdown, with its plots in files beside it."""
+        return render(self.template, **self.values, html=False)
+
+    @property
+    def html(self) -> str:
+        """As HTML, with its plots inside."""
+        return to_html(render(self.template, **self.values, html=True), self.drawings)
+
+
+def to_html(markdown: str, drawings: Mapping[str, Drawing]) -> str:
+    """Make a page of HTML of one of Markdown, light or dark as its reader's system is.
 
     Args:
-        blocks: The page; the first heading is its title too.
+        markdown: The page; its first heading is its title too.
         drawings: Its pictures by their names.
     """
-    blocks = list(blocks)
-    title = next((block.text for block in blocks if isinstance(block, Heading)), "")
-    images = {name: embedded(name, drawing.svg) for name, drawing in drawings.items()}
-    return _template().render(title=title, blocks=blocks, images=images)
+    parser = MarkdownIt("commonmark", renderer_cls=_Renderer).enable("table").disable("html_block")
+    tokens = parser.parse(visible(markdown))
+    titles = (tokens[i + 1] for i, token in enumerate(tokens) if token.type == "heading_open")
+    title = next(map(_text, titles), "")
+    images = {parser.normalizeLink(name): each for name, each in drawings.items()}
+    svgs = {name: embedded(name, each.svg) for name, each in images.items()}
+    body = parser.renderer.render(list(_laid_out(tokens)), parser.options, svgs)
+    return _frame().substitute(title=escapeHtml(title), body=body)
 
 
 def embedded(name: str, svg: str) -> str:
@@ -59,23 +100,95 @@ def embedded(name: str, svg: str) -> str:
     return svg
 
 
-def _shown(value: Any) -> Any:
-    """A text of the page before it is escaped; what is HTML already, or no text, as it is."""
-    return visible(value) if type(value) is str else value
-
-
 @cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+def _frame() -> Template:
+    return Template((files(__package__) / "templates" / "page.html").read_text(encoding="utf-8"))
 
-    environment = Environment(
-        loader=PackageLoader("ultraedit.report", "."),
-        autoescape=True,
-        finalize=_shown,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["pieces"] = pieces
-    environment.filters["visible"] = visible
-    return environment.get_template("page.html")
+
+def _text(token: Token) -> str:
+    """The text of a line or of a picture's caption."""
+    return "".join(child.content for child in token.children or ())
+
+
+def _laid_out(tokens: Sequence[Token]) -> list[Token]:
+    """The tokens with pictures, warnings and verdicts marked, without headers that are empty."""
+    kept: list[Token] = []
+    header: list[str] = []
+    column = begin = 0
+    for i, token in enumerate(tokens):
+        if token.type == "thead_open":
+            header, begin = [], len(kept)
+        elif token.type == "tr_open":
+            column = 0
+        elif token.type == "blockquote_open":
+            tokens[i + 1].attrSet("class", "warned")
+        elif token.type == "inline":
+            children = token.children or []
+            if tokens[i - 1].type == "th_open":
+                header.append(token.content)
+            elif tokens[i - 1].type == "td_open":
+                if not header[column] and token.content in _VERDICTS:
+                    children[0].type = "verdict"
+                column += 1
+            elif [child.type for child in children] == ["image"]:
+                kept[-1] = children[0]
+                continue
+        elif token.type == "paragraph_close" and kept[-1].type == "image":
+            continue
+        kept.append(token)
+        if token.type == "thead_close" and not any(header):
+            del kept[begin:]
+    return kept
+
+
+class _Renderer(RendererHTML):
+    """What stands in a page for each token that has not the usual form."""
+
+    def image(self, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
+        alt, svg = escapeHtml(_text(tokens[i])), env[tokens[i].attrs["src"]]
+        window = f'<div class="scroll" tabindex="0" role="img" aria-label="{alt}">{svg}</div>'
+        return f"<figure>\n{window}\n<figcaption>{alt}</figcaption>\n</figure>\n"
+
+    def fence(self, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
+        text = escapeHtml(tokens[i].content)
+        if tokens[i].info != TILES:
+            return f'<pre class="{escapeHtml(tokens[i].info)}" tabindex="0">{text[:-1]}</pre>\n'
+        boxes = []
+        for line in text.splitlines():
+            label, value, note = line.split("\t")
+            note = note and f'<dd class="note">{note}</dd>'
+            boxes.append(f"<div><dt>{label}</dt><dd>{value}</dd>{note}</div>\n")
+        return f'<dl class="numbers">\n{"".join(boxes)}</dl>\n'
+
+    def html_inline(self, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
+        # The end of a line is ours. Any other HTML is text.
+        content = tokens[i].content
+        return content if content == "<br>" else escapeHtml(content)
+
+    def verdict(self, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
+        word = tokens[i].content
+        return f'<span class="verdict {word}">{_VERDICTS[word]} {word}</span>'
+
+    def blockquote_open(self, *_: Any) -> str:
+        return ""  # the paragraph within is marked
+
+    blockquote_close = blockquote_open
+
+    def table_open(self, *_: Any) -> str:
+        return '<div class="scroll" tabindex="0">\n<table>\n'
+
+    def table_close(self, *_: Any) -> str:
+        return "</table>\n</div>\n"
+
+    def th_open(self, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
+        return '<th class="number">' if _is_number(tokens[i]) else "<th>"
+
+    def td_open(self, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
+        return '<td class="number">' if _is_number(tokens[i]) else "<td><div>"
+
+    def td_close(self, tokens: Sequence[Token], i: int, options: Any, env: Any) -> str:
+        return "</td>\n" if _is_number(tokens[i - 2]) else "</div></td>\n"
+
+
+def _is_number(cell: Token) -> bool:
+    return "right" in str(cell.attrGet("style"))

@@ -35,11 +35,6 @@ except ModuleNotFoundError:  # Python 3.10
     import tomli as tomllib  # type: ignore[import-not-found,no-redef,unused-ignore]
 
 
-def _guarded(*, most: bool) -> str:
-    """The metrics that a guard takes a largest, or a smallest, value of."""
-    return "".join(f", {name}" for name in GUARDED if METRICS[name].lower_is_better == most)
-
-
 def _thresholds(value: Any) -> Any:
     """Read ``NAME=X``, as the command line has them."""
     if not isinstance(value, list | tuple):
@@ -54,6 +49,11 @@ def _thresholds(value: Any) -> Any:
         if not equals:
             raise ConfigError(f"--guard takes NAME=X, such as norm=0.5, got {text!r}.")
     return thresholds
+
+
+def _guarded(*, most: bool) -> str:
+    """The metrics that a guard takes a largest, or a smallest, value of."""
+    return "".join(f", {name}" for name in GUARDED if METRICS[name].lower_is_better == most)
 
 
 class RunConfig(JobSettings):
@@ -173,8 +173,8 @@ class RunConfig(JobSettings):
     guard: Annotated[dict[str, float], BeforeValidator(_thresholds)] = Field(
         default_factory=dict,
         description="End the run when a value passes its limit: norm, perplexity (divided by the "
-        f"unedited model's), kl{_guarded(most=True)} at most; agreement, "
-        f"control{_guarded(most=False)} at least, such as norm=0.5. May be repeated.",
+        f"unedited model's), kl{_guarded(most=True)} at most; agreement, control"
+        f"{_guarded(most=False)} at least, such as norm=0.5. May be repeated.",
         json_schema_extra=shown(MONITORS, "NAME=X", default="none", multiple=True),
     )
     guard_action: Literal["stop", "back"] = Field(

@@ -179,10 +179,12 @@ class Server(uvicorn.Server):
         self._engine = engine
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin no more turns; what is at work is finished."""
+        """Begin no more turns; what is at work is finished. A second signal waits for no answer."""
         _log.warning("Ending on %s, once the turn at work is done.", signal.Signals(sig).name)
         self._engine.stop()
-        super().handle_exit(sig, frame)
+        # The base class would raise the signal again in the end, before anything can be said.
+        self.force_exit = self.should_exit
+        self.should_exit = True
 
 
 def make_server(engine: Engine, policy: Policy, host: str, port: int) -> Server:

@@ -8,11 +8,8 @@ from typing import NamedTuple
 
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.files import refuse_existing, write_bytes, write_text
-from ultraedit.report.blocks import Picture
 from ultraedit.report.comparison import Compared, Comparison, LeftOut, figures, remarks
 from ultraedit.report.comparison_page import comparison_page
-from ultraedit.report.html import to_html
-from ultraedit.report.markdown import to_markdown
 from ultraedit.report.reading import FinishedRun, read_run
 from ultraedit.runs.store import JOURNAL, Journal
 
@@ -71,16 +68,14 @@ def write_comparison(comparison: Comparison, out: Path) -> list[Path]:
         StorageError: If it cannot be written.
     """
     check_out(out)
-    blocks = list(comparison_page(comparison, out.stem))
-    drawings = {block.name: block.draw() for block in blocks if isinstance(block, Picture)}
-    written = []
     if out.suffix == ".html":
-        write_text(out, to_html(blocks, drawings))
-    else:
-        for name, drawing in drawings.items():
-            write_bytes(out.parent / name, drawing.png)
-            written.append(out.parent / name)
-        write_text(out, to_markdown(blocks))
+        write_text(out, comparison_page(comparison, "plot").html)
+        return [out]
+    page = comparison_page(comparison, out.stem)
+    written = [out.parent / name for name in page.pictures]
+    for path in written:
+        write_bytes(path, page.drawings[path.name].png)
+    write_text(out, page.markdown)
     return [*written, out]
 
 

@@ -14,7 +14,7 @@ from ultraedit.evaluation.scoring import evaluate
 from ultraedit.host.host import ModelHost
 from ultraedit.lifelong.loop import MemoryRecorder
 from ultraedit.lifelong.session import edit
-from ultraedit.report.retention_plot import draw_retention, shared_rows
+from ultraedit.report.plots import draw_retention, shared_rows
 
 EVALUATIONS = [
     Scored(0, 1, (0.0, 0.1, 0.2)),

@@ -8,12 +8,13 @@ from importlib.util import find_spec
 import pytest
 
 from tests.evaluation.ability.test_tasks import write
+from tests.report.runs import part
 from tests.tiny import tiny_model
 from ultraedit import models
 from ultraedit.evaluation import ability
-from ultraedit.report.markdown import to_markdown
-from ultraedit.report.monitors import draw_ability, has_ability, watched
+from ultraedit.report.plots import draw_ability
 from ultraedit.report.reading import Seen
+from ultraedit.report.run_page import has_ability, monitors
 from ultraedit.runs import workflow
 from ultraedit.runs.ability import of_run
 from ultraedit.runs.config import make_config
@@ -24,7 +25,7 @@ SCORE = {"score": 0.5, "stderr": 0.125, "questions": 16, "shots": 4, "prompt": P
 
 def test_the_page_has_a_column_for_each_look_and_the_plot_needs_two():
     seen = [Seen(0, {"ability": {"sst2": SCORE}}), Seen(2, {"ability": {"sst2": SCORE}})]
-    text = to_markdown(watched(seen))
+    text = part("monitors", **monitors(seen))
     assert "| after turn | 0 | 2 |" in text
     assert "| general ability, sst2 | 50.0% ± 12.5 | 50.0% ± 12.5 |" in text
     assert "(ability.png)" in text
@@ -33,7 +34,7 @@ def test_the_page_has_a_column_for_each_look_and_the_plot_needs_two():
     assert "````text\nIs it ```good```?\nAnswer:\n````" in text
     assert draw_ability(seen).png.startswith(b"\x89PNG")
     assert not has_ability(seen[:1])
-    assert not list(watched([]))
+    assert not part("monitors", **monitors([])).strip()
 
 
 @pytest.mark.skipif(find_spec("lm_eval") is None, reason="lm-eval is not installed")

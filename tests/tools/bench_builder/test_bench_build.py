@@ -363,7 +363,7 @@ def test_a_full_disk_is_said_in_a_sentence(make, monkeypatch):
     ("settings", "expected"),
     [
         ({"size": 0}, "size must be at least 1, got 0"),
-        ({"sample": -1}, "sample must be 0 or more, got -1"),
+        ({"sample": -1}, "sample must be at least 0, got -1"),
         ({"language": "de"}, "language must be en or any, got 'de'"),
     ],
 )

@@ -310,8 +310,8 @@ def test_the_estimate_counts_what_is_there_and_what_is_missing(ask):
     [
         ({"concurrency": 0}, "concurrency must be at least 1, got 0"),
         ({"attempts": 0}, "attempts must be at least 1, got 0"),
-        ({"timeout": 0.0}, "timeout must be more than 0 seconds, got 0"),
-        ({"price_in": -1.0, "price_out": 1.0}, "price_in must be 0 or more"),
+        ({"timeout": 0.0}, "timeout must be a positive number, got 0"),
+        ({"price_in": -1.0, "price_out": 1.0}, "price_in must be at least 0"),
         ({"base_url": "localhost:8000"}, "base_url must begin with http://"),
         ({"price_in": 1.0}, "Give both --price-in and --price-out"),
     ],

@@ -9,10 +9,16 @@ import pytest
 from ultraedit.core.types import Nobody
 from ultraedit.tools.reproduce import ARTEFACTS, Book, carry_out
 from ultraedit.tools.reproduce.book import Point, Source, Value
-from ultraedit.tools.reproduce.curves import Line, _crosses, _line_rows, _lines_over_edits
+from ultraedit.tools.reproduce.figures import (
+    Line,
+    _crosses,
+    _lines_over_edits,
+    ability_before,
+    line_results,
+)
 from ultraedit.tools.reproduce.names import Wanted
-from ultraedit.tools.reproduce.rendering import notes
-from ultraedit.tools.reproduce.sheet import Cell, Sheet, to_csv, to_latex, to_markdown
+from ultraedit.tools.reproduce.notes import notes
+from ultraedit.tools.reproduce.sheet import Cell, Result, Sheet, to_csv, to_latex, to_markdown
 from ultraedit.tools.reproduce.steps import Run
 
 HERE = Source("runs/a", "records.jsonl", "3:made")
@@ -24,8 +30,8 @@ def a_line(method, printed=None):
 
 
 def sheet(*cells):
-    columns = tuple(f"c{number}" for number in range(len(cells)))
-    return Sheet("t", "T", "Row", (("", columns),), (("", (("row", cells),)),), "the paper")
+    results = tuple(Result("", "row", "", f"c{n}", each) for n, each in enumerate(cells))
+    return Sheet("t", "T", "Row", results, "the paper")
 
 
 def test_no_two_methods_of_a_figure_look_alike():
@@ -50,7 +56,8 @@ def test_a_cross_is_explained_where_there_is_one():
 
 
 def test_the_number_of_edits_is_a_number_with_a_source_of_its_own():
-    ((_, first), (_, last)) = _line_rows([a_line("ft", 40.0)], 3)
+    results = [each.cell for each in line_results("", a_line("ft", 40.0), timed=True)]
+    first, last = results[:3], results[3:]
     assert [each.ours for each in first] == [10, None, 50.0]
     assert last[0].text == "1,200"
     assert last[0].sources == (HERE,)
@@ -117,7 +124,7 @@ def test_the_figures_of_general_ability_say_how_it_was_asked(bench, id):
     plan = ARTEFACTS[id]
     before = Book(made)
     assert not any("Questions of" in note for note in plan.render(before).sheet.notes)
-    place = made.out / plan._vanilla(made).place
+    place = made.out / ability_before(made, "llama-3").place
     place.parent.mkdir(parents=True)
     task = {"score": 0.5, "stderr": 0.1, "questions": 1000, "shots": 4}
     place.write_text(json.dumps({"harness": "lm-eval 1.2", "tasks": {"sst2": task}}))

@@ -11,12 +11,20 @@ import pytest
 
 from tests.tools.reproduce.tracing import untraced
 from ultraedit.tools.reproduce import ARTEFACTS, Book
-from ultraedit.tools.reproduce.bars import TASKS
 from ultraedit.tools.reproduce.book import Source, Value, mean_of
 from ultraedit.tools.reproduce.catalogue import choose
+from ultraedit.tools.reproduce.figures import TASKS
 from ultraedit.tools.reproduce.measuring import Measure
 from ultraedit.tools.reproduce.names import Wanted
-from ultraedit.tools.reproduce.sheet import Cell, Sheet, to_csv, to_json, to_latex, to_markdown
+from ultraedit.tools.reproduce.sheet import (
+    Cell,
+    Result,
+    Sheet,
+    to_csv,
+    to_json,
+    to_latex,
+    to_markdown,
+)
 from ultraedit.tools.reproduce.steps import Cases, Run, Train
 from ultraedit.tools.reproduce.working import ordered
 
@@ -119,7 +127,7 @@ def test_a_table_has_the_papers_rows_and_columns(made):
 def test_the_last_row_is_worked_out_from_ours(made):
     bench, rendered = made("table9")
     book = Book(bench)
-    methods = ARTEFACTS["table9"].methods
+    methods = ARTEFACTS["table9"].panels[0].methods
     values = {
         m: value.number
         for m in methods
@@ -152,13 +160,13 @@ def test_an_editor_that_is_not_here_leaves_a_dash_and_a_note(made, monkeypatch):
 def test_what_was_not_run_is_said(bench):
     made = bench("smoke")
     rendered = ARTEFACTS["table4"].render(Book(made))
-    assert all(cell.ours is None for *_, cell in rendered.sheet.cells())
+    assert all(each.cell.ours is None for each in rendered.sheet.results)
     assert any("not run yet" in note for note in rendered.sheet.notes)
 
 
 def test_the_modules_of_the_presets_are_those_of_the_paper(bench):
     rendered = ARTEFACTS["table6"].render(Book(bench("smoke")))
-    same = [cell.ours for *_, column, cell in rendered.sheet.cells() if column == "Same"]
+    same = [each.cell.ours for each in rendered.sheet.results if each.column == "Same"]
     assert same == ["✓"] * 20
 
 
@@ -166,18 +174,17 @@ SHEET = Sheet(
     "table0",
     "Table 0: A & B_c",
     "Method",
-    (("Set", ("Eff.", "Gen.")),),
     (
-        (
+        Result(
             "GPT-J",
-            (
-                (
-                    "one|two",
-                    (Cell(50.0, 40.0, (Source("runs/a", "summary.json", "x"),)), Cell(None, 1.5)),
-                ),
-            ),
+            "one|two",
+            "Set",
+            "Eff.",
+            Cell(50.0, 40.0, (Source("runs/a", "summary.json", "x"),)),
         ),
-        ("Mistral", (("Δ", (Cell(1.0, -2.0, signed=True), Cell("yes ✓", "no"))),)),
+        Result("GPT-J", "one|two", "Set", "Gen.", Cell(None, 1.5)),
+        Result("Mistral", "Δ", "Set", "Eff.", Cell(1.0, -2.0, signed=True)),
+        Result("Mistral", "Δ", "Set", "Gen.", Cell("yes ✓", "no")),
     ),
     "the paper",
     ("100% of it",),

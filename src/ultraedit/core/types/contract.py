@@ -113,6 +113,30 @@ class Host(Protocol):
         """
         ...
 
+    def other_wordings(self, edits: Sequence[Edit], forms: Sequence[Form]) -> list[list[Encoded]]:
+        """Per fact, texts of it in other words, which patterns make; forms take turns.
+
+        Args:
+            edits: The facts.
+            forms: As in `texts`.
+
+        Returns:
+            The texts of each fact; none where no other wording is known or fits the context.
+        """
+        ...
+
+    def neighbors(self, edits: Sequence[Edit]) -> list[Encoded]:
+        """The same questions of other subjects, whose answers must not change, in plain form.
+
+        Args:
+            edits: The facts of a turn.
+
+        Returns:
+            One text for each fact whose subject can be told. It ends behind the first token of an
+            answer, which says nothing: its Fisher information is wanted, not its loss.
+        """
+        ...
+
     def own_answers(self, source: str, forms: Sequence[Form], max_new_tokens: int) -> list[Encoded]:
         """General prompts with what the model as it stands goes on with, greedily.
 

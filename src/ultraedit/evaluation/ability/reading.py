@@ -97,16 +97,16 @@ def plain(line: str) -> str:
 
 def windows(model: LanguageModel, passages: Sequence[str], tokens: int = TOKENS) -> list[Encoded]:
     """Passages as token ids, as many as have `tokens` tokens together; each first is given."""
-    found: list[Encoded] = []
+    items: list[Encoded] = []
     total = 0
     for passage in passages:
         ids = model.tokenizer(passage)["input_ids"][: min(WINDOW, tokens - total + 1)]
         if len(ids) >= min(SHORTEST, tokens - total + 1):
-            found.append(Encoded((ids[0],), tuple(ids[1:])))
+            items.append(Encoded((ids[0],), tuple(ids[1:])))
             total += len(ids) - 1
         if total >= tokens:
             break
-    return found
+    return items
 
 
 def next_token(
@@ -155,26 +155,26 @@ def _parts(items: Sequence[Encoded], vocabulary: int) -> Iterator[list[Encoded]]
 @torch.no_grad()
 def _distributions(model: LanguageModel, items: Sequence[Encoded]) -> list[torch.Tensor]:
     """Log-probabilities at every token of some windows. Shapes (tokens, vocabulary)."""
-    found = [torch.empty(0)] * len(items)
+    rows = [torch.empty(0)] * len(items)
     for indices, logits in trace.answer_logits(model.model, items):
         for index, each in zip(indices, logits, strict=True):
-            found[index] = log_probabilities(each)
-    return found
+            rows[index] = log_probabilities(each)
+    return rows
 
 
 def endings(passages: Sequence[str], count: int = PASSAGES) -> list[tuple[str, str]]:
     """Passages up to the last word of a sentence, and that word, which stands in them before."""
-    found = []
+    pairs = []
     for passage in passages:
         for end in reversed(list(re.finditer(r" ([A-Za-z]{4,})[.]", passage))):
             before, word = passage[: end.start()], end[1]
             known = re.search(rf"\b{word}\b", before) is not None
             if known and len(before.split()) >= SHORTEST:
-                found.append((before, word))
+                pairs.append((before, word))
                 break
-        if len(found) == count:
+        if len(pairs) == count:
             break
-    return found
+    return pairs
 
 
 def last_word(model: LanguageModel, passages: Sequence[str], count: int = PASSAGES) -> Read:

@@ -25,7 +25,8 @@ function shown(text) {
 }
 
 const said = (text) => el("bdi", {}, shown(text));
-const percent = (value) => (value === null || value === undefined ? "–" : `${(100 * value).toFixed(1)} %`);
+const percent = (value) => (value === null || value === undefined ? "–" : value >= 10 ? `${value.toFixed(0)} ×` : `${(100 * value).toFixed(1)} %`);
+const named = (model) => model.replace(/\/+$/, "").split("/").pop();
 const short = (value, digits = 3) => (value === null || value === undefined ? "–" : Number(value).toPrecision(digits));
 const when = (text) => (text ? new Date(text).toLocaleString() : "–");
 
@@ -129,7 +130,7 @@ async function look() {
     const work = health.at_work ? ` · at work: ${health.at_work}` : "";
     const wait = health.waiting.facts ? ` · ${health.waiting.facts} facts wait` : "";
     const kind = health.status === "starting" ? "getting ready to be edited" : `turn ${health.turn}`;
-    const told = `${health.model} · ${kind}${work}${wait}${health.read_only ? " · read-only" : ""}`;
+    const told = `${named(health.model)} · ${kind}${work}${wait}${health.read_only ? " · read-only" : ""}`;
     if ($("state").textContent !== told) $("state").textContent = told;
     const closed = health.read_only || health.status !== "ready";
     for (const id of ["preview", "write"]) if (!$(id).dataset.busy) $(id).disabled = closed;
@@ -410,7 +411,7 @@ function showTurn(number) {
   if (turn?.facts.length) card.append(el("ul", {}, ...turn.facts.slice(0, 50).map((fact) => el("li", {}, said(`${fact.prompt} → ${fact.target}`)))));
   if (newest && turn && newest.turn !== number) {
     const value = (of, name) => of?.seen?.[name];
-    card.append(el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Comparison" }, table(["", { number: `turn ${number}` }, { number: `turn ${newest.turn}` }], [
+    card.append(el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Comparison" }, table(["score", { number: `turn ${number}` }, { number: `turn ${newest.turn}` }], [
       ["active facts", turn.total_edits, newest.total_edits],
       ["newest facts right", percent(turn.scores?.efficacy), percent(newest.scores?.efficacy)],
       ["agreement on control questions", percent(value(turn, "agreement")), percent(value(newest, "agreement"))],
@@ -472,9 +473,10 @@ function curve(title, points, limit, format) {
     if (text !== undefined) node.textContent = text;
     return node;
   };
-  const width = 360, height = 170, left = 52, right = 12, top = 12, bottom = 26;
+  const width = 360, height = 170, left = 60, right = 12, top = 12, bottom = 26;
   const values = points.map(([, value]) => value), all = limit === undefined ? values : [...values, limit];
   let low = Math.min(...all), high = Math.max(...all);
+  const marks = high - low < 1e-9 ? [low] : [low, high];
   if (high - low < 1e-9) { low -= 0.05; high += 0.05; }
   const pad = 0.08 * (high - low);
   low -= low >= 0 && low < pad ? low : pad;
@@ -486,7 +488,7 @@ function curve(title, points, limit, format) {
   const words = `${title}: ${format(newest[1])} at turn ${newest[0]}${limit === undefined ? "" : `; the guard's threshold is ${format(limit)}`}.`;
   const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, class: "curve", role: "img", "aria-label": words });
   svg.append(make("line", { x1: left, x2: width - right, y1: height - bottom, y2: height - bottom, class: "axis" }), make("line", { x1: left, x2: left, y1: top, y2: height - bottom, class: "axis" }));
-  for (const value of [low + pad / 2, high - pad / 2]) svg.append(make("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, format(value)));
+  for (const value of marks) svg.append(make("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, format(value)));
   svg.append(make("text", { x: left, y: height - 8 }, "turn 0"), make("text", { x: width - right, y: height - 8, "text-anchor": "end" }, `turn ${last}`));
   if (limit !== undefined) svg.append(make("line", { x1: left, x2: width - right, y1: y(limit), y2: y(limit), class: "limit" }), make("text", { x: width - right, y: y(limit) - 5, "text-anchor": "end", class: "limit-text" }, `guard ${format(limit)}`));
   svg.append(make("polyline", { points: points.map(([turn, value]) => `${x(turn)},${y(value)}`).join(" "), class: "value" }));

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ultraedit.core.errors import ConfigError
+from pydantic import Field, field_validator
+
+from ultraedit.core.settings import SettingsModel
 from ultraedit.tools.bench_builder.checks import check_language
 
 UNSTATED = "not stated; see the licence of the triples"
 
 
-@dataclass(frozen=True, kw_only=True)
-class BuildSettings:
+class BuildSettings(SettingsModel):
     """What to build, but for who writes it."""
 
     triples: tuple[Path, ...]
@@ -22,7 +22,7 @@ class BuildSettings:
     out: Path
     """Folder of the set: new, empty, or with an earlier set, which is replaced."""
 
-    size: int | None = None
+    size: int | None = Field(default=None, ge=1)
     """How many rows to make. None makes as many as there are."""
 
     seed: int = 0
@@ -37,20 +37,14 @@ class BuildSettings:
     patterns: Path | None = None
     """Wordings of the user's own, as `relations.load_relations` reads them."""
 
-    sample: int = 0
+    sample: int = Field(default=0, ge=0)
     """How many random rows to return for the eye."""
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be built.
-
-        Raises:
-            ConfigError: If a number is out of its range or the language is not known.
-        """
-        if self.size is not None and self.size < 1:
-            raise ConfigError(f"size must be at least 1, got {self.size}. Leave it out for all.")
-        if self.sample < 0:
-            raise ConfigError(f"sample must be 0 or more, got {self.sample}.")
-        check_language(self.language)
+    @field_validator("language")
+    @classmethod
+    def _check_language(cls, language: str) -> str:
+        check_language(language)
+        return language
 
 
 class Built(NamedTuple):

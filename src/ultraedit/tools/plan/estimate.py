@@ -7,7 +7,7 @@ counted: weights, the copies of the edited ones, and the rows of keys and gradie
 
 from __future__ import annotations
 
-import resource
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -234,7 +234,7 @@ def runtime_bytes() -> int:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except OSError:
         return RUNTIME_BYTES
-    return pages * resource.getpagesize()
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _batch(

@@ -1,8 +1,9 @@
 """The paper's tables and figures, run again: plans, their runs, and what is made of them."""
 
+from ultraedit.tools.reproduce.artefact import Artefact
 from ultraedit.tools.reproduce.bench import Bench, choose_models
 from ultraedit.tools.reproduce.book import Book
-from ultraedit.tools.reproduce.catalogue import ARTEFACTS, Artefact, choose, find_artefacts
+from ultraedit.tools.reproduce.catalogue import ARTEFACTS, choose, find_artefacts
 from ultraedit.tools.reproduce.long import LONG
 from ultraedit.tools.reproduce.scales import SCALES, Scale, find_scale
 from ultraedit.tools.reproduce.steps import Step

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -131,23 +131,14 @@ class Bench:
         if not self.scale.searched:
             return {}
         method = METHODS[wanted.method]
-        found = chosen(method.editor, self.model(wanted.model), wanted.dataset, self.out) or {}
+        options = chosen(method.editor, self.model(wanted.model), wanted.dataset, self.out) or {}
         own = method.options.keys() - {"protocol"}
-        return {} if own & found.keys() else found
+        return {} if own & options.keys() else options
 
     def marks(self, edits: int) -> list[int]:
         """Numbers of edits after which a run of some length is scored, its end the last."""
         shares = (math.ceil(share * edits) for share in self.scale.checkpoints)
         return sorted({each for each in (*self.scale.marks, *shares) if 0 < each < edits} | {edits})
-
-    def runs(self, wanted: Iterable[Wanted], chosen: frozenset[Wanted]) -> Iterator[Run]:
-        """The runs behind a table or figure, as far as they were chosen and can be made here."""
-        for each in wanted:
-            if each in chosen:
-                try:
-                    yield self.run(each)
-                except Unavailable:
-                    continue
 
     def cases(self, wanted: Wanted, cases: tuple[tuple[str, str], ...]) -> Run:
         """A run over single cases and other facts, in which the cases are asked freely.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,21 +52,22 @@ class Book:
 
     def run(self, wanted: Wanted) -> Run | None:
         """The finished run of a row; None, with a note of why, where there is none."""
+        return self.finished(wanted, self.bench.run)
+
+    def finished(self, wanted: Wanted, find: Callable[[Wanted], Run]) -> Run | None:
+        """A finished run; None, with a note of why, where there is none."""
         try:
-            run = self.bench.run(wanted)
+            run = find(wanted)
         except Unavailable as error:
             self.missing[str(wanted)] = str(error)
             return None
-        return run if self.is_done(run, str(wanted)) else None
-
-    def is_done(self, run: Run, name: str) -> bool:
-        """Whether a run is finished; if not, a note says why."""
         status = run.status(self.bench.out)
-        if status != "done":
-            why = given_up(run, self.bench.out)
-            left = {"to do": "not run yet", "interrupted": "interrupted"}[status]
-            self.missing[name] = f"stopped: {why}" if why else left
-        return status == "done"
+        if status == "done":
+            return run
+        why = given_up(run, self.bench.out)
+        left = {"to do": "not run yet", "interrupted": "interrupted"}[status]
+        self.missing[str(wanted)] = f"stopped: {why}" if why else left
+        return None
 
     def score(self, wanted: Wanted, metric: str, *, when: str = "after") -> Value | None:
         """A score of a run, in percent."""
@@ -73,10 +75,10 @@ class Book:
         if run is None:
             return None
         field = f"{when}.{FIELDS.get(metric, metric)}"
-        found = self.number(run.place, "summary.json", field, 100)
-        if found is None:
+        value = self.number(run.place, "summary.json", field, 100)
+        if value is None:
             self._unasked(wanted, metric)
-        return found
+        return value
 
     def _unasked(self, wanted: Wanted, metric: str) -> None:
         name = f"{label(metric)} on {label(wanted.dataset)}"
@@ -84,56 +86,44 @@ class Book:
 
     def number(self, place: str, file: str, field: str, scale: float = 1.0) -> Value | None:
         """A number of a JSON file; None where it is null or not there."""
-        found: Any = self._read(self.bench.out / place / file)
-        for key in field.split("."):
-            found = found.get(key) if isinstance(found, dict) else None
-        if found is None:
+        value = _at(self._read(self.bench.out / place / file), field)
+        if value is None:
             return None
-        return Value(scale * found, (Source(place, file, field),))
+        return Value(scale * value, (Source(place, file, field),))
 
     def object(self, place: str) -> dict[str, Any]:
         """What a JSON file of the reproduction has; nothing where it is not there."""
-        found: dict[str, Any] = self._read(self.bench.out / place)
-        return found
+        content: dict[str, Any] = self._read(self.bench.out / place)
+        return content
 
     def curve(self, wanted: Wanted, metric: str) -> list[Point]:
         """A score, in percent, after each checkpoint, by the number of edits so far."""
+        field = f"scores.{FIELDS.get(metric, metric)}"
         run = self.run(wanted)
-        if run is None:
-            return []
-        points = {}
-        name = f"scores.{FIELDS.get(metric, metric)}"
-        for number, row in self._lines(self.bench.out / run.place / "records.jsonl"):
-            if row["kind"] == "checkpoint" and row["turn"]:
-                score = row["scores"].get(metric)
-                if score is not None:
-                    source = Source(run.place, "records.jsonl", f"{number}:{name}")
-                    points[row["made"]] = Point(
-                        row["made"],
-                        Value(100 * score, (source,)),
-                        Source(run.place, "records.jsonl", f"{number}:made"),
-                    )
-        if not points:
+        points = self._points(run, "checkpoint", "made", field, 100)
+        if run is not None and not points:
             self._unasked(wanted, metric)
-        return list(points.values())
+        return points
 
     def memory(self, wanted: Wanted) -> list[Point]:
         """Peak memory in GiB after each turn, by the number of edits so far."""
-        run = self.run(wanted)
+        return self._points(self.run(wanted), "turn", "total_edits", "memory_bytes", 1 / 2**30)
+
+    def _points(
+        self, run: Run | None, kind: str, made: str, field: str, scale: float
+    ) -> list[Point]:
+        """A number of each record of a kind, in its unit, by the last at so many edits."""
         if run is None:
             return []
-        return [
-            Point(
-                row["total_edits"],
-                Value(
-                    row["memory_bytes"] / 2**30,
-                    (Source(run.place, "records.jsonl", f"{number}:memory_bytes"),),
-                ),
-                Source(run.place, "records.jsonl", f"{number}:total_edits"),
-            )
-            for number, row in self._lines(self.bench.out / run.place / "records.jsonl")
-            if row["kind"] == "turn"
-        ]
+        points = {}
+        for number, row in self.lines(run, "records.jsonl"):
+            value = _at(row, field) if row["kind"] == kind and row["turn"] else None
+            if value is not None:
+                here, there = (
+                    Source(run.place, "records.jsonl", f"{number}:{name}") for name in (field, made)
+                )
+                points[row[made]] = Point(row[made], Value(scale * value, (here,)), there)
+        return list(points.values())
 
     def lines(self, run: Run, file: str) -> tuple[tuple[int, dict[str, Any]], ...]:
         """The objects of a file of a run, with the numbers of their lines from 1."""
@@ -141,9 +131,9 @@ class Book:
 
     def edits(self, run: Run) -> int:
         """How many edits a finished run has made."""
-        found = self.number(run.place, "summary.json", "edits")
-        assert found is not None
-        return int(found.number)
+        value = self.number(run.place, "summary.json", "edits")
+        assert value is not None
+        return int(value.number)
 
 
 def mean_of(values: list[Value | None]) -> Value | None:
@@ -153,6 +143,13 @@ def mean_of(values: list[Value | None]) -> Value | None:
         return None
     sources = tuple(source for value in there for source in value.sources)
     return Value(sum(value.number for value in there) / len(there), sources)
+
+
+def _at(value: Any, field: str) -> Any:
+    """What stands under keys with dots between them; None where it is not there."""
+    for key in field.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def _read_json(path: Path) -> Any:

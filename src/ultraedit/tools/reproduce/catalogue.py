@@ -1,24 +1,24 @@
-"""Every table and figure of the paper that can be run again, as a declared plan."""
+"""Every table and figure of the paper that can be run again: a row each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from itertools import chain
 from types import MappingProxyType
-from typing import Protocol
 
 from ultraedit.core.errors import ConfigError, did_you_mean
-from ultraedit.tools.reproduce.bars import Bars
-from ultraedit.tools.reproduce.bench import Bench
-from ultraedit.tools.reproduce.book import Book
-from ultraedit.tools.reproduce.cases_table import CasesTable
-from ultraedit.tools.reproduce.curves import Curves, Panel
-from ultraedit.tools.reproduce.kinds_table import KindsTable
-from ultraedit.tools.reproduce.long import LONG
-from ultraedit.tools.reproduce.modules_table import ModulesTable
-from ultraedit.tools.reproduce.names import DATASETS, METHODS, MODELS, Wanted
-from ultraedit.tools.reproduce.rendering import Rendered
-from ultraedit.tools.reproduce.steps import Step
-from ultraedit.tools.reproduce.tables import BENCH, EGS, THREE_SETS, ScoreTable
+from ultraedit.tools.reproduce import figures, tables
+from ultraedit.tools.reproduce.artefact import Artefact, Panel
+from ultraedit.tools.reproduce.long import LONG, Long
+from ultraedit.tools.reproduce.names import DATASETS, METHODS, METRICS, MODELS, Wanted
+
+EGS = ("efficacy", "generalization", "specificity")
+THREE_SETS = (
+    *((dataset, metric) for dataset in ("zsre", "fever") for metric in EGS),
+    *(("wikibigedit", metric) for metric in METRICS),
+)
+BENCH = tuple(("ultraeditbench", metric) for metric in EGS)
+LARGE_SETS = ("wikibigedit", "ultraeditbench")
 
 BACKBONES = ("gpt-j", "mistral", "llama-3")
 FOUR = (*BACKBONES, "qwen2.5")
@@ -30,169 +30,156 @@ UE = ("ultraedit", "ultraedit*")
 ABLATIONS = ("ultraedit", "no-norm", "norm-25", "norm-50", "norm-75", "frozen", "inner")
 
 
-class Artefact(Protocol):
-    """A table or figure."""
-
-    @property
-    def id(self) -> str:
-        """Such as ``table2``."""
-        ...
-
-    @property
-    def title(self) -> str:
-        """What it shows."""
-        ...
-
-    def wanted(self) -> Iterator[Wanted]:
-        """The runs behind it, in the paper's words."""
-        ...
-
-    def steps(self, bench: Bench, chosen: frozenset[Wanted]) -> Iterator[Step]:
-        """What has to be done for the runs that were chosen, as far as it can be done here."""
-        ...
-
-    def render(self, book: Book) -> Rendered:
-        """It, from the records that there are."""
-        ...
-
-
 def _panel(
     dataset: str, metric: str, models: tuple[str, ...], methods: tuple[str, ...], title: str
 ) -> Panel:
-    return Panel(dataset, title, dataset, models, methods, metric)
+    return Panel(models, methods, ((dataset, metric),), title)
 
+
+_WIDE = ("", "method", "model")
+_SETS = (("zsre", BACKBONES), ("wikibigedit", ("llama-3",)))
 
 _ALL: tuple[Artefact, ...] = (
-    KindsTable("table1", "Table 1: Kinds of editing methods"),
-    ScoreTable(
+    Artefact(
+        "table1",
+        "Table 1: Kinds of editing methods",
+        tables.kinds,
+        (Panel(("llama-3",), tuple(chain(*tables.KINDS.values())), (("zsre", "efficacy"),)),),
+        "Solution",
+    ),
+    Artefact(
         "table2",
         "Table 2: Results on three data sets and three models",
-        BACKBONES,
-        ("ft", "wise", "alphaedit", "rledit", *UE),
-        THREE_SETS,
+        tables.scores,
+        (Panel(BACKBONES, ("ft", "wise", "alphaedit", "rledit", *UE), THREE_SETS),),
         delta=True,
     ),
-    ScoreTable(
+    Artefact(
         "table3",
         "Table 3: Results on UltraEditBench for four models",
-        FOUR,
-        ("ft", "wise", "alphaedit", "rledit", *UE),
-        BENCH,
-        "wide",
+        tables.scores,
+        (Panel(FOUR, ("ft", "wise", "alphaedit", "rledit", *UE), BENCH),),
+        layout=_WIDE,
         delta=True,
     ),
-    ScoreTable(
+    Artefact(
         "table4",
         "Table 4: Ablation study of UltraEdit",
-        BACKBONES,
-        ABLATIONS,
-        tuple(("zsre", metric) for metric in EGS),
-        "mean",
+        tables.scores,
+        (Panel(BACKBONES, ABLATIONS, tuple(("zsre", metric) for metric in EGS)),),
+        "Variant",
+        ("", "method", "dataset"),
     ),
-    ScoreTable(
+    Artefact(
         "table5",
         "Table 5: The models before any edit",
-        FOUR,
-        ("ultraedit",),
-        (*THREE_SETS, *BENCH),
-        "models",
+        tables.scores,
+        (Panel(FOUR, ("ultraedit",), (*THREE_SETS, *BENCH)),),
+        "Model",
+        ("", "model", "dataset"),
     ),
-    ModulesTable("table6", "Table 6: Edited modules of UltraEdit"),
-    ScoreTable(
+    Artefact("table6", "Table 6: Edited modules of UltraEdit", tables.modules, first="Model"),
+    Artefact(
         "table7",
         "Table 7: Further methods on UltraEditBench",
-        FOUR,
-        (*FURTHER, *UE),
-        BENCH,
-        "wide",
+        tables.scores,
+        (Panel(FOUR, (*FURTHER, *UE), BENCH),),
+        layout=_WIDE,
         delta=True,
     ),
-    ScoreTable(
+    Artefact(
         "table8",
         "Table 8: Further methods on three data sets and three models",
-        BACKBONES,
-        (*FURTHER, *UE),
-        THREE_SETS,
+        tables.scores,
+        (Panel(BACKBONES, (*FURTHER, *UE), THREE_SETS),),
         delta=True,
     ),
-    ScoreTable(
+    Artefact(
         "table9",
         "Table 9: All methods on three data sets with Qwen2.5",
-        ("qwen2.5",),
-        ("ft", *FURTHER, "alphaedit", "rledit", *UE),
-        THREE_SETS,
+        tables.scores,
+        (Panel(("qwen2.5",), ("ft", *FURTHER, "alphaedit", "rledit", *UE), THREE_SETS),),
         delta=True,
     ),
-    CasesTable("table10", "Table 10: Case study of UltraEdit on UltraEditBench"),
-    Curves(
+    Artefact(
+        "table10",
+        "Table 10: Case study of UltraEdit on UltraEditBench",
+        tables.cases,
+        (Panel(("llama-3",), ("ultraedit",), (("ultraeditbench", "efficacy"),)),),
+        "Prompt",
+        of=tables.run_of_cases,
+    ),
+    Artefact(
         "figure1",
         "Figure 1: Efficacy, editing time, and efficacy as edits accumulate",
-        (
-            _panel("zsre", "efficacy", BACKBONES, LEADING, "(b) Efficacy on ZsRE, %"),
-            _panel(
-                "wikibigedit", "efficacy", ("llama-3",), LEADING, "(b) Efficacy on WikiBigEdit, %"
-            ),
+        figures.lines,
+        tuple(
+            _panel(d, "efficacy", models, LEADING, f"(b) Efficacy on {DATASETS[d]}, %")
+            for d, models in _SETS
         ),
         scatter=True,
     ),
-    Curves(
+    Artefact(
         "figure2",
         "Figure 2: Memory over the edits on ZsRE with Mistral-7B",
+        figures.lines,
         (_panel("zsre", "memory", ("mistral",), LEADING, "Peak memory, GiB"),),
     ),
-    Curves(
+    Artefact(
         "figure4",
         "Figure 4: Generalization and specificity as edits accumulate",
+        figures.lines,
         tuple(
-            _panel(
-                dataset, metric, models, LEADING, f"{metric.capitalize()} on {DATASETS[dataset]}, %"
-            )
-            for metric in ("generalization", "specificity")
-            for dataset, models in (("zsre", BACKBONES), ("wikibigedit", ("llama-3",)))
+            _panel(d, metric, models, LEADING, f"{metric.capitalize()} on {DATASETS[d]}, %")
+            for metric in EGS[1:]
+            for d, models in _SETS
         ),
     ),
-    Curves(
+    Artefact(
         "figure5",
         "Figure 5: Efficacy of lifelong editing on Phi-4-14B and Gemma-3-27B",
+        figures.lines,
         tuple(
-            _panel(
-                dataset, "efficacy", LARGE, ("ultraedit*",), f"Efficacy on {DATASETS[dataset]}, %"
-            )
-            for dataset in ("wikibigedit", "ultraeditbench")
+            _panel(d, "efficacy", LARGE, UE[1:], f"Efficacy on {DATASETS[d]}, %")
+            for d in LARGE_SETS
         ),
     ),
-    Bars(
+    Artefact(
         "figure6",
         "Figure 6: General ability after 20K edits of ZsRE",
-        ("alphaedit", "wise", "rledit", "ultraedit"),
+        figures.bars,
+        (
+            _panel(
+                "zsre", "ability", ("llama-3",), ("alphaedit", "wise", "rledit", "ultraedit"), ""
+            ),
+        ),
+        of=figures.run_and_ability,
     ),
-    Curves(
+    Artefact(
         "figure7",
         "Figure 7: All methods as ZsRE edits accumulate in LLaMA-3",
+        figures.lines,
         tuple(
             _panel("zsre", metric, ("llama-3",), (*LEADING, *FURTHER), f"{metric.capitalize()}, %")
             for metric in EGS
         ),
     ),
-    Curves(
+    Artefact(
         "figure8",
         "Figure 8: Generalization and specificity on Phi-4-14B and Gemma-3-27B",
+        figures.lines,
         tuple(
-            _panel(
-                dataset,
-                metric,
-                LARGE,
-                ("ultraedit*",),
-                f"{metric.capitalize()} on {DATASETS[dataset]}, %",
-            )
-            for metric in ("generalization", "specificity")
-            for dataset in ("wikibigedit", "ultraeditbench")
+            _panel(d, metric, LARGE, UE[1:], f"{metric.capitalize()} on {DATASETS[d]}, %")
+            for metric in EGS[1:]
+            for d in LARGE_SETS
         ),
     ),
-    Bars(
+    Artefact(
         "figure9",
         "Figure 9: General ability after 20K edits of ZsRE, all methods",
-        (*LEADING, *FURTHER),
+        figures.bars,
+        (_panel("zsre", "ability", ("llama-3",), (*LEADING, *FURTHER), ""),),
+        of=figures.run_and_ability,
     ),
 )
 
@@ -200,7 +187,7 @@ ARTEFACTS: Mapping[str, Artefact] = MappingProxyType({each.id: each for each in 
 """The plans by ID, in the order of the paper. Figure 3 is a drawing, in the docs."""
 
 
-def find_artefacts(ids: tuple[str, ...]) -> list[Artefact]:
+def find_artefacts(ids: tuple[str, ...]) -> list[Artefact | Long]:
     """Look plans up; ``all`` is every one of the paper, ``long`` every comparison at length.
 
     Raises:
@@ -210,7 +197,7 @@ def find_artefacts(ids: tuple[str, ...]) -> list[Artefact]:
         return list(_ALL)
     if ids == ("long",):
         return list(LONG.values())
-    known = {**ARTEFACTS, **LONG}
+    known: dict[str, Artefact | Long] = {**ARTEFACTS, **LONG}
     for id in ids:
         if id == "figure3":
             raise ConfigError("figure3 is the drawing docs/workflow.svg: there is nothing to run.")
@@ -222,7 +209,7 @@ def find_artefacts(ids: tuple[str, ...]) -> list[Artefact]:
     return [known[id] for id in ids]
 
 
-def choose(artefact: Artefact, only: tuple[str, ...]) -> frozenset[Wanted]:
+def choose(artefact: Artefact | Long, only: tuple[str, ...]) -> frozenset[Wanted]:
     """The runs of a plan that fit some words: models, methods and data sets.
 
     Words of one kind are alternatives, and of different kinds all must fit.

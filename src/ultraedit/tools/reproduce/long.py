@@ -16,9 +16,9 @@ from ultraedit.tools.reproduce.book import Book, Source, Value
 from ultraedit.tools.reproduce.estimates import seconds
 from ultraedit.tools.reproduce.measuring import Measure
 from ultraedit.tools.reproduce.names import METHODS, Wanted, label, row_label
-from ultraedit.tools.reproduce.rendering import Rendered, notes
+from ultraedit.tools.reproduce.notes import notes
 from ultraedit.tools.reproduce.search import SPACE, chosen, trial, trials_of
-from ultraedit.tools.reproduce.sheet import Cell, Groups, Rows, Sheet, cell
+from ultraedit.tools.reproduce.sheet import Cell, Rendered, Result, Sheet, cell
 from ultraedit.tools.reproduce.steps import Run, Step
 
 COMPARED = (
@@ -48,7 +48,7 @@ NO_PAPER = "nothing, since no paper has this table"
 
 RECORDS = "records.jsonl"
 
-COLUMNS: Groups = (
+COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "teacher-forced, %",
         (
@@ -74,17 +74,17 @@ class Mark(NamedTuple):
 
     def number(self, field: str, scale: float = 100.0) -> Value | None:
         """A number of the checkpoint; None where it is null or not there."""
-        found: Any = self.row
+        value: Any = self.row
         for key in field.split("."):
-            found = found.get(key) if isinstance(found, dict) else None
-        if found is None:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is None:
             return None
-        return Value(scale * found, (Source(self.run.place, RECORDS, f"{self.line}:{field}"),))
+        return Value(scale * value, (Source(self.run.place, RECORDS, f"{self.line}:{field}"),))
 
     def interval(self, name: str) -> tuple[float, float] | None:
         """The bootstrap interval of a score, in percent."""
-        found = self.row.get("intervals", {}).get(name)
-        return None if found is None else (100 * found[0], 100 * found[1])
+        ends = self.row.get("intervals", {}).get(name)
+        return None if ends is None else (100 * ends[0], 100 * ends[1])
 
 
 class Dot(NamedTuple):
@@ -156,26 +156,25 @@ class Long:
         wanted, bench = list(self.wanted()), book.bench
         longest = max(bench.edits_of(each) for each in wanted)
         marks = bench.marks(longest)
-        blocks = [("Before any edit", self._unedited(book, wanted))]
+        results = self._unedited(book, wanted)
         plots: list[tuple[int, list[Dot]]] = []
         for mark in marks:
-            rows, dots = [], []
+            dots = []
             for number, each in enumerate(wanted):
-                found = self._found(book, each, mark)
-                if found:
+                checkpoints = self._checkpoints(book, each, mark)
+                if checkpoints:
                     name = row_label(each.method, untrained=bench.untrained(each.method))
-                    rows.append((name, self._cells(book, each, mark, found)))
-                    dots.append(_dot(number, name, found[0]))
-            if rows:
-                blocks.append((f"After {mark:,} edits", tuple(rows)))
+                    cells = self._cells(book, mark, checkpoints)
+                    results += _results(f"After {mark:,} edits", name, cells)
+                    dots.append(_dot(number, name, checkpoints[0]))
+            if dots:
                 plots.append((mark, dots))
         self._note_missing(book, wanted, marks)
         sheet = Sheet(
             self.id,
             self.title,
             "Method",
-            COLUMNS,
-            tuple(blocks),
+            tuple(results),
             NO_PAPER,
             (
                 *self._told(),
@@ -193,12 +192,12 @@ class Long:
             return None
         return run if run.status(book.bench.out) == "done" else None
 
-    def _found(self, book: Book, wanted: Wanted, mark: int) -> list[Mark]:
+    def _checkpoints(self, book: Book, wanted: Wanted, mark: int) -> list[Mark]:
         """What is on record of a method after some edits, an entry for each order of the facts.
 
         The file's own comes first; without it there is nothing.
         """
-        found: list[Mark] = []
+        checkpoints: list[Mark] = []
         for seed in range(book.bench.scale.seeds):
             edits = mark if METHODS[wanted.method].whole else None
             try:
@@ -207,28 +206,26 @@ class Long:
                 break
             at = _mark(book, run, mark)
             if at is not None:
-                found.append(at)
+                checkpoints.append(at)
             elif not seed:
                 break
-        return found
+        return checkpoints
 
-    def _cells(
-        self, book: Book, wanted: Wanted, mark: int, found: Sequence[Mark]
-    ) -> tuple[Cell, ...]:
+    def _cells(self, book: Book, mark: int, checkpoints: Sequence[Mark]) -> tuple[Cell, ...]:
         """The places of a method after some edits."""
-        first = found[0]
+        first = checkpoints[0]
         free = "scores.generation"
         seconds, memory = _cost(book, first, mark)
         return (
             cell(first.number("scores.efficacy")),
             _between(first, "efficacy"),
-            _over_seeds(found, "scores.efficacy"),
+            _over_seeds(checkpoints, "scores.efficacy"),
             cell(first.number("scores.generalization")),
             _between(first, "generalization"),
             cell(first.number("scores.specificity")),
             cell(first.number("scores.agreement")),
             _between(first, "agreement"),
-            _over_seeds(found, "scores.agreement"),
+            _over_seeds(checkpoints, "scores.agreement"),
             cell(first.number(f"{free}.efficacy")),
             _between(first, "generation.efficacy"),
             cell(first.number(f"{free}.generalization")),
@@ -240,7 +237,7 @@ class Long:
             *_reading_of(book, first.run, mark),
         )
 
-    def _unedited(self, book: Book, wanted: Sequence[Wanted]) -> Rows:
+    def _unedited(self, book: Book, wanted: Sequence[Wanted]) -> list[Result]:
         """The model before any edit, as asked about all facts of the longest run."""
         for each in sorted(wanted, key=lambda each: -book.bench.edits_of(each)):
             try:
@@ -250,22 +247,22 @@ class Long:
             at = _mark(book, run, 0)
             if at is None:
                 continue
-            cells = list(self._cells(book, each, 0, [at]))
+            cells = list(self._cells(book, 0, [at]))
             cells[15] = cells[16] = Cell(None)
             tasks = book.bench.reading()
             if tasks is not None:
                 place = Measure(tasks, model=book.bench.model(self.model)).place
                 cells[-3:] = _reading_cells(book, place)
-            return (("unedited", tuple(cells)),)
-        return ()
+            return _results("Before any edit", "unedited", cells)
+        return []
 
     def _note_missing(self, book: Book, wanted: Sequence[Wanted], marks: Sequence[int]) -> None:
         """Note which methods are on record for fewer edits than they were meant to make."""
         for each in wanted:
             try:
                 most = book.bench.edits_of(each)
-                if not self._found(book, each, most):
-                    has = [mark for mark in marks if self._found(book, each, mark)]
+                if not self._checkpoints(book, each, most):
+                    has = [mark for mark in marks if self._checkpoints(book, each, mark)]
                     so_far = f"on record up to {max(has):,} edits" if has else "not run yet"
                     book.missing[label(each.method)] = so_far
             except Unavailable as error:
@@ -279,11 +276,11 @@ class Long:
             for editor in editors
             if editor in SPACE
         }
-        for found, text in (
+        for was, text in (
             (True, "Settings chosen by the search of `reproduce tune`, 12 trials each"),
             (False, "Not searched yet, settings as they are out of the box"),
         ):
-            names = [editor for editor, searched in known.items() if searched == found]
+            names = [editor for editor, searched in known.items() if searched == was]
             if names and bench.scale.searched:
                 yield f"{text}: {', '.join(names)}."
 
@@ -302,6 +299,15 @@ class Long:
             "model's. Seconds and memory are those of the machine that each run was made on."
         )
         yield "An unedited model is asked about all facts of the longest run."
+
+
+def _results(block: str, name: str, cells: Sequence[Cell]) -> list[Result]:
+    """A row of the table."""
+    columns = [(group, column) for group, columns in COLUMNS for column in columns]
+    return [
+        Result(block, name, group, column, each)
+        for (group, column), each in zip(columns, cells, strict=True)
+    ]
 
 
 def _mark(book: Book, run: Run, edits: int) -> Mark | None:
@@ -334,16 +340,16 @@ def _cost(book: Book, mark: Mark, edits: int) -> tuple[Value | None, Value | Non
 
 def _between(mark: Mark, name: str) -> Cell:
     """The interval of a score, as text."""
-    found = mark.interval(name)
-    if found is None:
+    ends = mark.interval(name)
+    if ends is None:
         return Cell(None)
     source = Source(mark.run.place, RECORDS, f"{mark.line}:intervals.{name}")
-    return Cell(f"{found[0]:.1f} to {found[1]:.1f}", None, (source,))
+    return Cell(f"{ends[0]:.1f} to {ends[1]:.1f}", None, (source,))
 
 
-def _over_seeds(found: Sequence[Mark], field: str) -> Cell:
+def _over_seeds(checkpoints: Sequence[Mark], field: str) -> Cell:
     """Least and largest value over the orders of the facts, as text; of one order nothing."""
-    values = [value for each in found if (value := each.number(field)) is not None]
+    values = [value for each in checkpoints if (value := each.number(field)) is not None]
     if len(values) < 2:
         return Cell(None)
     numbers = [value.number for value in values]
@@ -472,18 +478,18 @@ def trial_runs(plan: Long, bench: Bench) -> dict[str, list[tuple[dict[str, Any],
         bench: The scale; what an earlier search chose is left aside.
     """
     plain = replace(bench, scale=replace(bench.scale, searched=False))
-    found: dict[str, list[tuple[dict[str, Any], Run]]] = {}
+    trials: dict[str, list[tuple[dict[str, Any], Run]]] = {}
     for wanted in plan.wanted():
         editor = METHODS[wanted.method].editor
-        if editor in SPACE and editor not in found:
+        if editor in SPACE and editor not in trials:
             try:
                 run, facts = plain.run(wanted), plain.facts(wanted.dataset)
             except Unavailable:
                 continue
-            found[editor] = [
+            trials[editor] = [
                 (options, trial(run, facts.path, options)) for options in trials_of(editor)
             ]
-    return found
+    return trials
 
 
 LONG: dict[str, Long] = {

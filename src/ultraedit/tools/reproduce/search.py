@@ -35,7 +35,7 @@ ROWS, PER_TURN = 60, 20
 """Edits of a trial, and of each of its turns."""
 
 FOLDER = "trials"
-"""Folder of what was found, in the package and in a reproduction."""
+"""Folder of the trials, in the package and in a reproduction."""
 
 Values = Mapping[str, Sequence[Any]]
 
@@ -204,17 +204,17 @@ def name_of(model: str, dataset: str) -> str:
     return f"{slug(dataset, Path(model).name)}.json"
 
 
-def write(found: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
+def write(trials: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
     """Write the trials of some editors, those of others that are there being kept."""
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps({**known, **found}, indent=1) + "\n")
+    write_text(path, json.dumps({**known, **trials}, indent=1) + "\n")
 
 
 def chosen(editor: str, model: str, dataset: str, out: Path) -> Mapping[str, Any] | None:
     """The options that the search chose for an editor; None where it was not made.
 
-    What a reproduction has found itself comes before what the package ships.
+    The trials that a reproduction has made itself come before what the package ships.
     """
     name = name_of(model, dataset)
     for rows in (_read(str(out / FOLDER / name)), _shipped(name)):
@@ -232,12 +232,12 @@ def searched() -> Iterator[str]:
 
 def _read(path: str) -> dict[str, Any]:
     file = Path(path)
-    found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    return found
+    trials: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return trials
 
 
 @cache
 def _shipped(name: str) -> dict[str, Any]:
     file = files("ultraedit.tools.reproduce") / FOLDER / name
-    found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    return found
+    trials: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return trials

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import StringIO
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from ultraedit.report.escaping import escape, table
+from ultraedit.core.files import write_bytes, write_text
+from ultraedit.report.markdown import Markdown, escape, table
 from ultraedit.tools.reproduce.book import Source, Value
 
 MISSING = "-"
@@ -52,21 +54,26 @@ class Cell:
         return f"{ours} ({published}, {self.difference:+.2f})"
 
 
-def cell(value: Value | None, published: float | str | None = None) -> Cell:
-    """The place of a number that was found, or was not."""
-    if value is None:
-        return Cell(None, published)
-    return Cell(value.number, published, value.sources)
+def cell(
+    value: Value | None, published: float | str | None = None, *, signed: bool = False
+) -> Cell:
+    """The place of a number that is there, or is not."""
+    number, sources = (None, ()) if value is None else value
+    return Cell(number, published, sources, signed)
 
 
-Groups = tuple[tuple[str, tuple[str, ...]], ...]
-"""Headings of groups of columns, and of the columns in each."""
+class Result(NamedTuple):
+    """A place of a table: a row of the long table behind it."""
 
-Rows = tuple[tuple[str, tuple[Cell, ...]], ...]
-"""Rows by name."""
-
-Blocks = tuple[tuple[str, Rows], ...]
-"""A heading, empty if there is none, and the rows below it."""
+    block: str
+    """Heading above its row; empty if there is none."""
+    row: str
+    group: str
+    """Heading above its column, likewise."""
+    column: str
+    cell: Cell
+    point: int = 0
+    """Which of the rows of this name it is in."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +84,40 @@ class Sheet:
     title: str
     first: str
     """Heading of the first column."""
-    groups: Groups
-    blocks: Blocks
+    results: tuple[Result, ...]
+    """Its places, row by row; all rows have the same columns."""
     source: str = ""
     notes: tuple[str, ...] = field(default=())
 
     @property
+    def groups(self) -> dict[str, list[str]]:
+        """Headings of groups of columns, and of the columns in each."""
+        groups: dict[str, list[str]] = {}
+        for group, column in dict.fromkeys((each.group, each.column) for each in self.results):
+            groups.setdefault(group, []).append(column)
+        return groups
+
+    @property
     def columns(self) -> list[str]:
         """Headings of the columns behind the first, with their groups'."""
-        return [f"{group} {name}".strip() for group, names in self.groups for name in names]
+        return list(dict.fromkeys(map(_column, self.results)))
+
+    @property
+    def blocks(self) -> list[tuple[str, list[tuple[str, list[Cell]]]]]:
+        """The results as they are laid out: headings, and the rows below each with their names."""
+        blocks: dict[str, dict[tuple[str, int], list[Cell]]] = {}
+        for each in self.results:
+            rows = blocks.setdefault(each.block, {})
+            rows.setdefault((each.row, each.point), []).append(each.cell)
+        return [
+            (block, [(name, cells) for (name, _), cells in rows.items()])
+            for block, rows in blocks.items()
+        ]
 
     @property
     def caption(self) -> str:
         """What stands in a place, and whose numbers ours stand beside."""
-        theirs = [each for *_, each in self.cells() if each.published is not None]
+        theirs = [each.cell for each in self.results if each.cell.published is not None]
         if not theirs:
             return f"Ours alone. What they are to be compared with: {self.source}."
         numbers = any(isinstance(each.published, float) for each in theirs)
@@ -101,20 +128,42 @@ class Sheet:
     def align(self) -> str:
         """A letter for each column: ``l`` for names and texts, ``r`` for numbers and ticks."""
         texts = {
-            column
-            for *_, column, each in self.cells()
-            if any(
-                isinstance(value, str) and len(value) > 1 for value in (each.ours, each.published)
-            )
+            _column(each)
+            for each in self.results
+            for value in (each.cell.ours, each.cell.published)
+            if isinstance(value, str) and len(value) > 1
         }
         return "l" + "".join("l" if column in texts else "r" for column in self.columns)
 
-    def cells(self) -> Iterator[tuple[str, str, str, Cell]]:
-        """Every place with its block, its row and its column."""
-        for block, rows in self.blocks:
-            for name, cells in rows:
-                for column, each in zip(self.columns, cells, strict=True):
-                    yield block, name, column, each
+
+def _column(each: Result) -> str:
+    return f"{each.group} {each.column}".strip()
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A table or figure, ready to be written."""
+
+    sheet: Sheet
+    image: bytes | None = None
+    """The figure as a PNG."""
+
+    def write(self, folder: Path) -> tuple[Path, ...]:
+        """Write all forms into a folder, the page last. Returns their paths."""
+        id = self.sheet.id
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = None if self.image is None else f"{id}.png"
+        texts = {
+            f"{id}.csv": to_csv(self.sheet),
+            f"{id}.json": to_json(self.sheet),
+            f"{id}.tex": to_latex(self.sheet),
+            f"{id}.md": to_markdown(self.sheet, picture),
+        }
+        if picture is not None and self.image is not None:
+            write_bytes(folder / picture, self.image)
+        for name, text in texts.items():
+            write_text(folder / name, text)
+        return tuple(folder / name for name in (*texts, *([picture] if picture else [])))
 
 
 def to_markdown(sheet: Sheet, image: str | None = None) -> str:
@@ -126,7 +175,7 @@ def to_markdown(sheet: Sheet, image: str | None = None) -> str:
     rows: list[list[str]] = []
     for block, named in sheet.blocks:
         if block:
-            rows.append([f"**{escape(block)}**", *[""] * len(sheet.columns)])
+            rows.append([Markdown(f"**{escape(block)}**"), *[""] * len(sheet.columns)])
         rows += [[escape(name), *(escape(each.text) for each in cells)] for name, cells in named]
     header = [escape(each) for each in (sheet.first, *sheet.columns)]
     parts.append(table(header, rows, sheet.align))
@@ -140,44 +189,46 @@ def to_csv(sheet: Sheet) -> str:
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("block", "row", "column", "ours", "published", "difference", "sources"))
-    for block, name, column, each in sheet.cells():
-        sources = " ".join(f"{s.run}/{s.file}#{s.field}" for s in each.sources)
-        values = (each.ours, each.published, each.difference)
-        writer.writerow((block, name, column, *map(_plain, values), sources))
+    for each in sheet.results:
+        cell = each.cell
+        sources = " ".join(f"{s.run}/{s.file}#{s.field}" for s in cell.sources)
+        values = map(_plain, (cell.ours, cell.published, cell.difference))
+        writer.writerow((each.block, each.row, _column(each), *values, sources))
     return text.getvalue()
 
 
 def to_json(sheet: Sheet) -> str:
     """The same with all digits, and what the page says beside."""
-    found: dict[str, Any] = {
+    page: dict[str, Any] = {
         "id": sheet.id,
         "title": sheet.title,
         "published": sheet.source,
         "notes": list(sheet.notes),
         "cells": [
             {
-                "block": block,
-                "row": name,
-                "column": column,
-                "ours": each.ours,
-                "published": each.published,
-                "difference": each.difference,
-                "from": [source._asdict() for source in each.sources],
+                "block": each.block,
+                "row": each.row,
+                "column": _column(each),
+                "ours": each.cell.ours,
+                "published": each.cell.published,
+                "difference": each.cell.difference,
+                "from": [source._asdict() for source in each.cell.sources],
             }
-            for block, name, column, each in sheet.cells()
+            for each in sheet.results
         ],
     }
-    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(page, indent=2, ensure_ascii=False) + "\n"
 
 
 def to_latex(sheet: Sheet) -> str:
     """A table for ``booktabs`` and ``amssymb``, groups over their columns as in the paper."""
     width = 1 + len(sheet.columns)
     lines = [rf"\begin{{tabular}}{{{sheet.align}}}", r"\toprule"]
-    if any(group for group, _ in sheet.groups):
-        spans = (rf"\multicolumn{{{len(names)}}}{{c}}{{{_tex(g)}}}" for g, names in sheet.groups)
+    groups = sheet.groups.items()
+    if any(sheet.groups):
+        spans = (rf"\multicolumn{{{len(names)}}}{{c}}{{{_tex(g)}}}" for g, names in groups)
         lines.append(" & ".join(("", *spans)) + r" \\")
-    names = [name for _, names in sheet.groups for name in names]
+    names = [name for _, names in groups for name in names]
     lines += [" & ".join(map(_tex, (sheet.first, *names))) + r" \\", r"\midrule"]
     for number, (block, rows) in enumerate(sheet.blocks):
         lines += [r"\midrule"] * bool(number)
@@ -213,4 +264,4 @@ def _plain(value: float | str | None) -> str:
 
 
 def _tex(text: str) -> str:
-    return re.sub(r"[&%$#_{}~^\\Δ✓✗]", lambda found: _LATEX[found[0]], text)
+    return re.sub(r"[&%$#_{}~^\\Δ✓✗]", lambda sign: _LATEX[sign[0]], text)

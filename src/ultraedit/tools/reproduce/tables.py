@@ -1,185 +1,209 @@
-"""The tables of scores: 2 to 5 and 7 to 9."""
+"""What the tables show: scores, the needs of each kind of method, modules, single answers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping
 
+from ultraedit.editors import EDITORS
+from ultraedit.models import load_preset, split_patterns
+from ultraedit.models.patterns import parse_pattern
+from ultraedit.tools.reproduce.artefact import Artefact, Content
 from ultraedit.tools.reproduce.bench import Bench
-from ultraedit.tools.reproduce.book import Book, Value, mean_of
-from ultraedit.tools.reproduce.names import METHODS, METRICS, Wanted, label, row_label
+from ultraedit.tools.reproduce.book import Book, Source, Value, mean_of
+from ultraedit.tools.reproduce.names import METHODS, PRESETS, Wanted, label, row_label
+from ultraedit.tools.reproduce.notes import means_of
 from ultraedit.tools.reproduce.published import published
-from ultraedit.tools.reproduce.rendering import Rendered, means_of, notes
-from ultraedit.tools.reproduce.sheet import Blocks, Cell, Groups, Rows, Sheet, cell
+from ultraedit.tools.reproduce.sheet import Cell, Result, cell
 from ultraedit.tools.reproduce.steps import Step
 
-EGS = ("efficacy", "generalization", "specificity")
+KEPT = 0.8
+"""Share of its efficacy at the first checkpoint that a method keeps to the last, if it lasts."""
 
-Columns = tuple[tuple[str, str], ...]
-"""Data set and score of each column."""
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "Locate-then-edit": ("memit", "alphaedit"),
+    "Memory-based": ("wise",),
+    "Hypernetwork-based": ("malmen", "rledit"),
+    "UltraEdit": ("ultraedit",),
+}
+"""The methods that stand for each kind."""
 
-THREE_SETS: Columns = (
-    *(("zsre", metric) for metric in EGS),
-    *(("fever", metric) for metric in EGS),
-    *(("wikibigedit", metric) for metric in METRICS),
-)
-BENCH: Columns = tuple(("ultraeditbench", metric) for metric in EGS)
+_PROPERTIES: Mapping[str, str] = {
+    "training-free": "Training-free",
+    "subject-free": "Subject-free",
+    "memory-free": "Memory-free",
+    "lifelong": "Lifelong scalability",
+}
+
+NOTHING = "(nothing)"
+"""What stands for an empty answer."""
+
+_MARKS = {"yes": "✓", "no": "✗", "": None}
 
 
-@dataclass(frozen=True)
-class ScoreTable:
-    """Methods by data sets and scores, for several models."""
+def scores(plan: Artefact, book: Book) -> Content:
+    """Scores of every run, laid out as the plan says; the last row of a block may be a lead."""
+    (panel,) = plan.panels
+    block, row, group = plan.layout
+    choices = {"": ("",), "model": panel.models, "method": panel.methods}
+    places = [{"dataset": dataset, "metric": metric} for dataset, metric in panel.columns]
+    if group == "model":
+        places = [{"model": model} | place for model in panel.models for place in places]
 
-    id: str
-    title: str
-    models: tuple[str, ...]
-    methods: tuple[str, ...]
-    columns: Columns
-    layout: Literal["blocks", "wide", "mean", "models"] = "blocks"
-    """A block of rows for each model; models side by side; their mean alone; or models as rows,
-    before any edit."""
+    def keys(heading: str, name: str) -> list[dict[str, str]]:
+        """Of each place in a row its model, method, data set and score."""
+        fixed = {"model": "mean", "method": "unedited", block: heading, row: name}
+        fixed.pop("", None)
+        return [fixed | place for place in places]
 
-    delta: bool = False
-    """Whether a last row says how far UltraEdit is ahead of the best of the others."""
-
-    def wanted(self) -> Iterator[Wanted]:
-        """The runs behind the table."""
-        datasets = dict.fromkeys(dataset for dataset, _ in self.columns)
-        for model in self.models:
-            for dataset in datasets:
-                yield from (Wanted(model, method, dataset) for method in self.methods)
-
-    def steps(self, bench: Bench, chosen: frozenset[Wanted]) -> Iterator[Step]:
-        """What has to be done, as far as it was chosen and can be done here."""
-        return bench.runs(self.wanted(), chosen)
-
-    def render(self, book: Book) -> Rendered:
-        """The table, from what the runs have recorded."""
-        paper = published(self.id)
-        build = {
-            "blocks": self._blocks,
-            "wide": self._wide,
-            "mean": self._means,
-            "models": self._unedited,
-        }[self.layout]
-        groups, blocks = build(book)
-        first = {"models": "Model", "mean": "Variant"}.get(self.layout, "Method")
-        sheet = Sheet(
-            self.id,
-            self.title,
-            first,
-            groups,
-            blocks,
-            paper.source,
-            (*paper.notes, *self._shared(book), *notes(book, list(self.wanted()))),
-        )
-        return Rendered(sheet)
-
-    def _groups(self) -> Groups:
-        found: dict[str, list[str]] = {}
-        for dataset, metric in self.columns:
-            found.setdefault(label(dataset), []).append(label(metric))
-        return tuple((name, tuple(columns)) for name, columns in found.items())
-
-    def _blocks(self, book: Book) -> tuple[Groups, Blocks]:
-        blocks = tuple((label(model), self._rows(book, (model,))) for model in self.models)
-        return self._groups(), blocks
-
-    def _wide(self, book: Book) -> tuple[Groups, Blocks]:
-        metrics = tuple(label(metric) for _, metric in self.columns)
-        groups = tuple((label(model), metrics) for model in self.models)
-        return groups, (("", self._rows(book, self.models)),)
-
-    def _rows(self, book: Book, models: tuple[str, ...]) -> Rows:
-        places = [(model, *column) for model in models for column in self.columns]
-        values = {
-            method: [book.score(Wanted(m, method, d), metric) for m, d, metric in places]
-            for method in self.methods
+    results = []
+    for heading in choices[block]:
+        rows = {
+            name: [_score(plan, book, each) for each in keys(heading, name)]
+            for name in choices[row]
         }
-        rows = [
-            (
-                method,
-                [
-                    cell(value)
-                    if book.bench.untrained(method)
-                    else self._cell(value, method, *place)
-                    for value, place in zip(row, places, strict=True)
-                ],
-            )
-            for method, row in values.items()
-        ]
-        if self.delta:
-            ranked = {name: row for name, row in values.items() if not book.bench.untrained(name)}
-            row = [self._delta(i, ranked, *place) for i, place in enumerate(places)]
-            rows.append(("delta", row))
-        return tuple((self._name(book, method), tuple(cells)) for method, cells in rows)
+        if plan.delta:
+            ranked = {each: rows[each] for each in rows if not book.bench.untrained(each)}
+            columns = zip(*ranked.values(), strict=True)
+            rows["delta"] = [_lead(dict(zip(ranked, column, strict=True))) for column in columns]
+        for name, values in rows.items():
+            untrained = name in METHODS and book.bench.untrained(name)
+            shown = row_label(name, untrained=untrained)
+            for each, value in zip(keys(heading, name), values, strict=True):
+                printed = None if untrained else published(plan.id).value(**each)
+                place = (label(heading), shown, label(each[group]), label(each["metric"]))
+                results.append(Result(*place, cell(value, printed, signed=name == "delta")))
+    remarks = () if "model" in plan.layout else tuple(means_of(book.bench, panel.models))
+    return Content(results, remarks)
 
-    def _name(self, book: Book, method: str) -> str:
-        """What a row is called."""
-        return row_label(method, untrained=method in METHODS and book.bench.untrained(method))
 
-    def _cell(
-        self, value: Value | None, method: str, model: str, dataset: str, metric: str
-    ) -> Cell:
-        keys = {"model": model, "method": method, "dataset": dataset, "metric": metric}
-        return cell(value, published(self.id).value(**keys))
+def _score(plan: Artefact, book: Book, keys: Mapping[str, str]) -> Value | None:
+    """A score of a run; of the unedited model where it is of no method; a mean of models."""
+    (panel,) = plan.panels
+    models, method = [keys["model"]], keys["method"]
+    if models == ["mean"]:
+        models = list(book.bench.different(panel.models).values())
+    when = "after"
+    if method == "unedited":
+        when, (method,) = "before", panel.methods
+    wanted = (Wanted(model, method, keys["dataset"]) for model in models)
+    return mean_of([book.score(each, keys["metric"], when=when) for each in wanted])
 
-    def _delta(
-        self,
-        place: int,
-        values: dict[str, list[Value | None]],
-        model: str,
-        dataset: str,
-        metric: str,
-    ) -> Cell:
-        """The better of UltraEdit's rows minus the best of the others."""
-        ours = [row[place] for name, row in values.items() if name.startswith("ultraedit")]
-        theirs = [row[place] for name, row in values.items() if not name.startswith("ultraedit")]
-        ahead = None
-        present = [value for value in ours if value], [value for value in theirs if value]
-        if all(present):
-            best, other = (max(side, key=lambda value: value.number) for side in present)
-            ahead = Value(best.number - other.number, (*best.sources, *other.sources))
-        found = self._cell(ahead, "delta", model, dataset, metric)
-        return Cell(found.ours, found.published, found.sources, signed=True)
 
-    def _means(self, book: Book) -> tuple[Groups, Blocks]:
-        rows = tuple((label(method), self._mean(book, method)) for method in self.methods)
-        return self._groups(), (("", rows),)
+def _lead(values: Mapping[str, Value | None]) -> Value | None:
+    """The better of UltraEdit's rows minus the best of the others."""
+    ours = [value for name, value in values.items() if value and name.startswith("ultraedit")]
+    theirs = [value for name, value in values.items() if value and not name.startswith("ultraedit")]
+    if not ours or not theirs:
+        return None
+    best, other = (max(side, key=lambda value: value.number) for side in (ours, theirs))
+    return Value(best.number - other.number, (*best.sources, *other.sources))
 
-    def _shared(self, book: Book) -> Iterator[str]:
-        """Where a model stands for several of the paper's, how a mean counts it."""
-        if self.layout == "mean":
-            yield from means_of(book.bench, self.models)
 
-    def _unedited(self, book: Book) -> tuple[Groups, Blocks]:
-        rows = tuple((label(model), self._before(book, model)) for model in self.models)
-        return self._groups(), (("", rows),)
+def kinds(plan: Artefact, book: Book) -> Content:
+    """What each kind of method needs, from the table of editors, and whether it lasts."""
+    theirs = {(r["solution"], r["property"]): _MARKS[r["mark"]] for r in published(plan.id).rows}
+    results = [
+        Result("", kind, "", heading, _property(plan, book, kind, name, theirs[kind, name]))
+        for kind in KINDS
+        for name, heading in _PROPERTIES.items()
+    ]
+    remarks = (
+        "The first three are what the editors say that they need (`ultraedit editors list`).",
+        f"Lifelong scalability: a method of the kind keeps at least {KEPT:.0%} of the efficacy of "
+        "its first checkpoint to the last, and is above the unedited model there.",
+    )
+    return Content(results, remarks)
 
-    def _mean(self, book: Book, method: str) -> tuple[Cell, ...]:
-        """Means over the models that are different ones here."""
-        models = book.bench.different(self.models).values()
-        return tuple(
-            self._cell(
-                mean_of([book.score(Wanted(model, method, d), metric) for model in models]),
-                method,
-                "mean",
-                d,
-                metric,
-            )
-            for d, metric in self.columns
-        )
 
-    def _before(self, book: Book, model: str) -> tuple[Cell, ...]:
-        (method,) = self.methods
-        return tuple(
-            self._cell(
-                book.score(Wanted(model, method, dataset), metric, when="before"),
-                "unedited",
-                model,
-                dataset,
-                metric,
-            )
-            for dataset, metric in self.columns
-        )
+def _property(plan: Artefact, book: Book, kind: str, name: str, theirs: str | None) -> Cell:
+    if name == "lifelong":
+        return _lasts(plan, book, kind, theirs)
+    editors = [METHODS[method].editor for method in KINDS[kind]]
+    here = [EDITORS[editor] for editor in editors if editor in EDITORS]
+    if not here:
+        return Cell(None, theirs)
+    needs = {
+        "training-free": any(row.needs_training for row in here),
+        "subject-free": any(row.needs_subject for row in here),
+        "memory-free": any("memory" in row.family for row in here),
+    }[name]
+    sources = tuple(Source("editors", row.target, name) for row in here)
+    return Cell("✗" if needs else "✓", theirs, sources)
+
+
+def _lasts(plan: Artefact, book: Book, kind: str, theirs: str | None) -> Cell:
+    lasting: list[bool] = []
+    sources: list[Source] = []
+    for wanted in plan.wanted():
+        # An untrained net says nothing of its method.
+        if wanted.method not in KINDS[kind] or book.bench.untrained(wanted.method):
+            continue
+        curve = book.curve(wanted, "efficacy")
+        before = book.score(wanted, "efficacy", when="before")
+        if curve and before is not None:
+            first, last = curve[0].value, curve[-1].value
+            kept = last.number >= KEPT * first.number
+            lasting.append(kept and last.number > before.number)
+            sources += [*first.sources, *last.sources, *before.sources]
+    if not lasting:
+        return Cell(None, theirs)
+    return Cell("✓" if any(lasting) else "✗", theirs, tuple(sources))
+
+
+def modules(plan: Artefact, book: Book) -> Content:
+    """The modules of the presets beside those of the paper, at any scale the same."""
+    results = []
+    for row in published(plan.id).rows:
+        preset = PRESETS[row["model"]]
+        name = f"{preset}/{row['dataset']}"
+        patterns = load_preset(name).modules
+        sources = (Source(f"preset {name}", f"models/presets/{preset}.toml", "modules"),)
+        same = _layers(patterns) == _layers(tuple(split_patterns(row["modules"])))
+        place = (label(row["dataset"]), label(row["model"]), "")
+        ours = Cell(", ".join(patterns), row["modules"], sources)
+        results.append(Result(*place, "Editable modules", ours))
+        results.append(Result(*place, "Same", Cell("✓" if same else "✗", None, sources)))
+    remark = "Ours are the presets of the package; `ultraedit models show` lists a model's."
+    return Content(results, [remark])
+
+
+def _layers(patterns: tuple[str, ...]) -> frozenset[tuple[int, str]]:
+    """The number of the layer and the path below it of every module that patterns name."""
+    layers = set()
+    for pattern in patterns:
+        parts = parse_pattern(pattern)
+        place = next(index for index, part in enumerate(parts) if part.numbers)
+        below = ".".join(part.text for part in parts[place + 1 :])
+        layers |= {(number, below) for number in parts[place].numbers}
+    return frozenset(layers)
+
+
+def run_of_cases(plan: Artefact, bench: Bench, wanted: Wanted) -> Iterator[Step]:
+    """The paper's own questions, edited among other facts and asked freely."""
+    yield bench.cases(wanted, tuple((r["prompt"], r["target"]) for r in published(plan.id).rows))
+
+
+def cases(plan: Artefact, book: Book) -> Content:
+    """Single questions, answered freely before and after the edits."""
+    (wanted,) = plan.wanted()
+    run = plan.run(book, wanted)
+    lines = book.lines(run, "answers.jsonl") if run is not None else ()
+    answers = {row["prompt"]: (n, row) for n, row in lines if row["kind"] == "efficacy"}
+    columns = {
+        "before": "Pre-edited output",
+        "target": "Ground truth",
+        "after": "Post-edited output",
+    }
+    results = []
+    for row in published(plan.id).rows:
+        theirs = dict(row) | {"after": f"{row['after']} {_MARKS[row['correct']]}"}
+        for field, column in columns.items():
+            shown = Cell(None, theirs[field])
+            if run is not None and row["prompt"] in answers:
+                number, answer = answers[row["prompt"]]
+                tick = f" {'✓' if answer['correct'] else '✗'}" if field == "after" else ""
+                source = Source(run.place, "answers.jsonl", f"{number}:{field}")
+                shown = Cell(f"{answer[field] or NOTHING}{tick}", theirs[field], (source,))
+            results.append(Result("", row["prompt"], "", column, shown))
+    remark = "The paper's questions are edited here, spread among the facts of the data set."
+    return Content(results, [remark])

@@ -7,12 +7,14 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import Field, field_validator, model_validator
 
 from ultraedit.core.errors import ConfigError, UltraEditError
+from ultraedit.core.settings import SettingsModel
 from ultraedit.tools.bench_builder.checks import Questions
 from ultraedit.tools.bench_builder.pairing import Pair
 from ultraedit.tools.bench_builder.writers import prompts
@@ -29,9 +31,10 @@ _TRY_AGAIN = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 _LETTERS_PER_TOKEN = 4
 
 
-@dataclass(frozen=True, kw_only=True)
-class Endpoint:
+class Endpoint(SettingsModel):
     """Where the model is and how it is to be asked."""
+
+    separator: ClassVar[str] = "_"
 
     model: str
     """Its name at the endpoint."""
@@ -39,13 +42,13 @@ class Endpoint:
     base_url: str | None = None
     """Address of the endpoint up to ``/v1``. None is the client's own."""
 
-    concurrency: int = 8
+    concurrency: int = Field(default=8, ge=1)
     """Most requests on their way at once."""
 
-    timeout: float = 60.0
+    timeout: float = Field(default=60.0, gt=0)
     """Seconds until a request is given up and made again."""
 
-    attempts: int = 6
+    attempts: int = Field(default=6, ge=1)
     """How often a request is made before the build stops."""
 
     first_wait: float = 1.0
@@ -54,39 +57,33 @@ class Endpoint:
 
     longest_wait: float = 60.0
 
-    repeats: int = 3
+    repeats: int = Field(default=3, ge=1)
     """How often a pair is asked for until its reply has the form that was asked for."""
 
-    price_in: float | None = None
+    price_in: float | None = Field(default=None, ge=0)
     """Price of a million tokens of requests. None is not known."""
 
-    price_out: float | None = None
+    price_out: float | None = Field(default=None, ge=0)
     """Price of a million tokens of replies."""
 
-    def __post_init__(self) -> None:
-        """Refuse numbers that make no sense.
-
-        Raises:
-            ConfigError: If one is out of its range.
-        """
-        for name in ("concurrency", "attempts", "repeats"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("price_in", "price_out"):
-            if (getattr(self, name) or 0) < 0:
-                raise ConfigError(f"{name} must be 0 or more, got {getattr(self, name)}.")
-        if self.timeout <= 0:
-            raise ConfigError(f"timeout must be more than 0 seconds, got {self.timeout:g}.")
-        if self.base_url and not self.base_url.startswith(("http://", "https://")):
+    @field_validator("base_url")
+    @classmethod
+    def _require_protocol(cls, url: str | None) -> str | None:
+        if url and not url.startswith(("http://", "https://")):
             raise ConfigError(
-                f"base_url must begin with http:// or https://, got {self.base_url!r}, as in "
+                f"base_url must begin with http:// or https://, got {url!r}, as in "
                 f"http://localhost:8000/v1."
             )
+        return url
+
+    @model_validator(mode="after")
+    def _require_both_prices(self) -> Endpoint:
         if (self.price_in is None) != (self.price_out is None):
             raise ConfigError(
                 "Give both --price-in and --price-out, or neither: the cost of a build is the sum "
                 "of what is asked and what is replied."
             )
+        return self
 
 
 class OpenAIWriter:
