@@ -13,11 +13,10 @@ from ultraedit.cli import _output
 from ultraedit.cli._help import add, group
 from ultraedit.cli._progress import progress
 from ultraedit.core.errors import ConfigError, did_you_mean
-from ultraedit.core.settings import FACTS, MACHINE, OUTPUT
+from ultraedit.core.settings import EDITOR, FACTS, MACHINE, OUTPUT
 
 if TYPE_CHECKING:
     from ultraedit.tools.reproduce import Artefact, Bench, Outcome, Step
-    from ultraedit.tools.reproduce.long import Long
     from ultraedit.tools.reproduce.names import Wanted
 
 app = group(
@@ -84,8 +83,8 @@ Edits = Annotated[
     o._option(
         "--edits",
         FACTS,
-        "Most edits of a run, at least 1: the first of the scale's. As many as the scale has "
-        "unless given.",
+        "Most edits of a run, at least 1: the first of the scale's. \\[default: as many as the "
+        "scale has]",
         "N",
         min=1,
     ),
@@ -109,8 +108,8 @@ WorkersOption = Annotated[
         MACHINE,
         "Make so many runs at a time: N on this machine, each with its share of the cores, or "
         "slurm:N as jobs of Slurm, whose partition, account and time limit sbatch takes from "
-        "SBATCH_PARTITION and the like. One whose worker dies is gone on with. One after the "
-        "other unless given.",
+        "SBATCH_PARTITION and the like. One whose worker dies is gone on with. \\[default: one "
+        "after the other]",
         "[slurm:]N",
     ),
 ]
@@ -134,8 +133,7 @@ def list_all(json: o.Json = False) -> None:
     """
     from ultraedit.tools.reproduce import ARTEFACTS, LONG
 
-    every: list[Artefact | Long] = [*ARTEFACTS.values(), *LONG.values()]
-    rows = [_facts(each) for each in every]
+    rows = [_facts(each) for each in (*ARTEFACTS.values(), *LONG.values())]
     if json:
         _output.write_json(rows)
     else:
@@ -181,8 +179,8 @@ def tune(
         list[str] | None,
         o._option(
             "--editor",
-            FACTS,
-            "Search for this editor alone. May be repeated; all that have a space unless given.",
+            EDITOR,
+            "Search for this editor alone. May be repeated. \\[default: all that have a space]",
             "NAME",
         ),
     ] = None,
@@ -204,7 +202,7 @@ def tune(
     `reproduce run` then takes at the scale long. All trials are in trials/ of the reproduction.
     """
     from ultraedit.tools.reproduce import LONG, carry_out, find_artefacts, ordered
-    from ultraedit.tools.reproduce.long import Long, trial_runs
+    from ultraedit.tools.reproduce.long import trial_runs
     from ultraedit.tools.reproduce.search import FOLDER, SPACE, best, collect, name_of, write
     from ultraedit.tools.reproduce.workers import carry_out_together, read_workers
 
@@ -213,7 +211,7 @@ def tune(
             raise ConfigError(f"There is no search for {name!r}. {did_you_mean(name, SPACE)}")
     bench = _bench(scale, model, data_root, out, dtype or "auto", device or "auto")
     together = None if workers is None else read_workers(workers)
-    plans = [each for each in find_artefacts(tuple(ids)) if isinstance(each, Long)]
+    plans = [each for each in find_artefacts(tuple(ids)) if each.id in LONG]
     if not plans:
         raise ConfigError(
             f"A search is of a comparison at length, got {', '.join(ids)}. Give one of "
@@ -237,7 +235,8 @@ def tune(
     result: dict[str, Any] = {}
     for plan in plans:
         made = {n: collect(runs, bench.out) for n, runs in trials[plan.id].items()}
-        path = bench.out / FOLDER / name_of(bench.model(plan.model), plan.dataset)
+        first = next(plan.wanted())
+        path = bench.out / FOLDER / name_of(bench.model(first.model), first.dataset)
         write(made, path)
         result[plan.id] = {"file": str(path), "best": {n: best(rows) for n, rows in made.items()}}
     if json:
@@ -443,8 +442,7 @@ def _plan(
     return list(ordered(steps)), left_out
 
 
-def _facts(artefact: Artefact | Long) -> dict[str, Any]:
-    from ultraedit.tools.reproduce import LONG
+def _facts(artefact: Artefact) -> dict[str, Any]:
     from ultraedit.tools.reproduce.published import published
 
     runs: list[Wanted] = list(artefact.wanted())
@@ -455,7 +453,7 @@ def _facts(artefact: Artefact | Long) -> dict[str, Any]:
         "models": list(dict.fromkeys(each.model for each in runs)),
         "methods": list(dict.fromkeys(each.method for each in runs)),
         "datasets": list(dict.fromkeys(each.dataset for each in runs)),
-        "published": None if artefact.id in LONG else published(artefact.id).source,
+        "published": published(artefact.id).source if artefact.printed else None,
     }
 
 

@@ -7,9 +7,8 @@ from itertools import chain
 from types import MappingProxyType
 
 from ultraedit.core.errors import ConfigError, did_you_mean
-from ultraedit.tools.reproduce import figures, tables
+from ultraedit.tools.reproduce import figures, long, tables
 from ultraedit.tools.reproduce.artefact import Artefact, Panel
-from ultraedit.tools.reproduce.long import LONG, Long
 from ultraedit.tools.reproduce.names import DATASETS, METHODS, METRICS, MODELS, Wanted
 
 EGS = ("efficacy", "generalization", "specificity")
@@ -183,11 +182,37 @@ _ALL: tuple[Artefact, ...] = (
     ),
 )
 
+
+def _at_length(id: str, title: str, model: str, dataset: str) -> Artefact:
+    return Artefact(
+        id,
+        title,
+        long.comparison,
+        (_panel(dataset, "efficacy", (model,), long.COMPARED, ""),),
+        of=long.run_orders,
+        printed=False,
+    )
+
+
 ARTEFACTS: Mapping[str, Artefact] = MappingProxyType({each.id: each for each in _ALL})
 """The plans by ID, in the order of the paper. Figure 3 is a drawing, in the docs."""
 
+LONG: Mapping[str, Artefact] = MappingProxyType(
+    {
+        each.id: each
+        for each in (
+            _at_length("long-zsre", "ZsRE at length, SmolLM2", "llama-3", "zsre"),
+            _at_length(
+                "long-counterfact", "CounterFact at length, SmolLM2", "llama-3", "counterfact"
+            ),
+            _at_length("long-zsre-gemma", "ZsRE at length, Gemma-3-270M", "mistral", "zsre"),
+        )
+    }
+)
+"""The comparisons at length by ID: no tables of the paper."""
 
-def find_artefacts(ids: tuple[str, ...]) -> list[Artefact | Long]:
+
+def find_artefacts(ids: tuple[str, ...]) -> list[Artefact]:
     """Look plans up; ``all`` is every one of the paper, ``long`` every comparison at length.
 
     Raises:
@@ -197,7 +222,7 @@ def find_artefacts(ids: tuple[str, ...]) -> list[Artefact | Long]:
         return list(_ALL)
     if ids == ("long",):
         return list(LONG.values())
-    known: dict[str, Artefact | Long] = {**ARTEFACTS, **LONG}
+    known = {**ARTEFACTS, **LONG}
     for id in ids:
         if id == "figure3":
             raise ConfigError("figure3 is the drawing docs/workflow.svg: there is nothing to run.")
@@ -209,7 +234,7 @@ def find_artefacts(ids: tuple[str, ...]) -> list[Artefact | Long]:
     return [known[id] for id in ids]
 
 
-def choose(artefact: Artefact | Long, only: tuple[str, ...]) -> frozenset[Wanted]:
+def choose(artefact: Artefact, only: tuple[str, ...]) -> frozenset[Wanted]:
     """The runs of a plan that fit some words: models, methods and data sets.
 
     Words of one kind are alternatives, and of different kinds all must fit.

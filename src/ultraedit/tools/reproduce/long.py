@@ -7,18 +7,18 @@ each number of edits, and a plot of what was written against what was kept.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ultraedit.report.figures import COLOURS, MUTED, RULE, draw
+from ultraedit.tools.reproduce.artefact import Artefact, Content
 from ultraedit.tools.reproduce.bench import Bench, Unavailable
 from ultraedit.tools.reproduce.book import Book, Source, Value
 from ultraedit.tools.reproduce.estimates import seconds
 from ultraedit.tools.reproduce.measuring import Measure
 from ultraedit.tools.reproduce.names import METHODS, Wanted, label, row_label
-from ultraedit.tools.reproduce.notes import notes
 from ultraedit.tools.reproduce.search import SPACE, chosen, trial, trials_of
-from ultraedit.tools.reproduce.sheet import Cell, Rendered, Result, Sheet, cell
+from ultraedit.tools.reproduce.sheet import Cell, Result, cell
 from ultraedit.tools.reproduce.steps import Run, Step
 
 COMPARED = (
@@ -44,23 +44,21 @@ COMPARED = (
 QUICK = 30 * 60
 """Seconds of a run up to which it is made for every order of the facts."""
 
-NO_PAPER = "nothing, since no paper has this table"
-
 RECORDS = "records.jsonl"
 
-COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (
-        "teacher-forced, %",
-        (
-            *("efficacy", "efficacy 95 %", "efficacy over seeds"),
-            *("generalization", "generalization 95 %", "specificity"),
-            *("agreement", "agreement 95 %", "agreement over seeds"),
-        ),
+_GROUPS = {
+    "teacher-forced, %": (
+        *("efficacy", "efficacy 95 %", "efficacy over seeds"),
+        *("generalization", "generalization 95 %", "specificity"),
+        *("agreement", "agreement 95 %", "agreement over seeds"),
     ),
-    ("exact, free generation, %", ("plain", "plain 95 %", "rephrased", "chat", "chat rephrased")),
-    ("", ("perplexity", "s / 100 edits", "GiB")),
-    ("ordinary text", ("next token, %", "KL, nats", "last word, %")),
-)
+    "exact, free generation, %": ("plain", "plain 95 %", "rephrased", "chat", "chat rephrased"),
+    "": ("perplexity", "s / 100 edits", "GiB"),
+    "ordinary text": ("next token, %", "KL, nats", "last word, %"),
+}
+
+COLUMNS = tuple((group, name) for group, names in _GROUPS.items() for name in names)
+"""Headings of the columns, behind those of their groups."""
 
 
 class Mark(NamedTuple):
@@ -99,215 +97,167 @@ class Dot(NamedTuple):
     written_between: tuple[float, float] | None
 
 
-@dataclass(frozen=True)
-class Long:
-    """A comparison of one model on one data set."""
+def run_orders(plan: Artefact, bench: Bench, wanted: Wanted) -> Iterator[Step]:
+    """The runs of a method, quick ones in several orders, and how the model reads afterwards.
 
-    id: str
-    title: str
-    model: str
-    dataset: str
-    methods: tuple[str, ...] = COMPARED
+    The longest run in the file's order comes first.
+    """
+    runs = list(_runs(bench, wanted))
+    yield from runs
+    reading = bench.reading()
+    if reading is not None:
+        yield Measure(reading, model=bench.model(wanted.model))
+        yield Measure(reading, run=runs[0])
 
-    def wanted(self) -> Iterator[Wanted]:
-        """The runs behind it, in the order of the facts that the file has."""
-        yield from (Wanted(self.model, method, self.dataset) for method in self.methods)
 
-    def steps(self, bench: Bench, chosen: frozenset[Wanted]) -> Iterator[Step]:
-        """The runs that were chosen, quick ones in several orders, and how they read afterwards."""
-        reading = bench.reading()
-        for wanted in self.wanted():
-            if wanted not in chosen:
-                continue
-            runs = list(self._runs(bench, wanted))
-            yield from runs
-            if reading is not None and runs:
-                yield Measure(reading, model=bench.model(self.model))
-                yield Measure(reading, run=self._last(bench, wanted))
+def _runs(bench: Bench, wanted: Wanted) -> Iterator[Run]:
+    """The runs of a method: one for each order of the facts, one for each mark if it is whole.
 
-    def _runs(self, bench: Bench, wanted: Wanted) -> Iterator[Run]:
-        """The runs of a method: one for each order of the facts, one for each mark if it is whole.
+    A net and an untrained one are of the file's order alone: what it was trained on is chosen
+    by that.
+    """
+    about = seconds(bench.run(wanted))
+    quick = about is not None and about <= QUICK and not METHODS[wanted.method].whole
+    for seed in range(bench.scale.seeds if quick else 1):
+        for mark in _lengths(bench, wanted):
+            yield bench.run(wanted._replace(seed=seed, edits=mark))
 
-        A net and an untrained one are of the file's order alone: what it was trained on is chosen
-        by that.
-        """
+
+def _lengths(bench: Bench, wanted: Wanted) -> list[int | None]:
+    """Lengths of the runs of a method, the longest first; None is as long as the scale has it."""
+    if not METHODS[wanted.method].whole:
+        return [None]
+    return [*reversed(bench.marks(bench.edits_of(wanted)))]
+
+
+def comparison(plan: Artefact, book: Book) -> Content:
+    """A block for each number of edits, with a row for each method, and the plots."""
+    wanted, bench = list(plan.wanted()), book.bench
+    marks = bench.marks(max(bench.edits_of(each) for each in wanted))
+    results = list(_unedited(book, wanted))
+    plots: list[tuple[int, list[Dot]]] = []
+    for mark in marks:
+        dots = []
+        for number, each in enumerate(wanted):
+            checkpoints = _checkpoints(book, each, mark)
+            if checkpoints:
+                name = row_label(each.method, untrained=bench.untrained(each.method))
+                results += _row(f"After {mark:,} edits", name, _cells(book, mark, checkpoints))
+                dots.append(_dot(number, name, checkpoints[0]))
+        if dots:
+            plots.append((mark, dots))
+    remarks = (*_told(), *_searched(bench, wanted), *_on_record(book, wanted, marks))
+    return Content(results, remarks, _picture(_ends(plots)))
+
+
+def _row(block: str, name: str, cells: Sequence[Cell]) -> Iterator[Result]:
+    """The places of a row."""
+    for (group, column), each in zip(COLUMNS, cells, strict=True):
+        yield Result(block, name, group, column, each)
+
+
+def _checkpoints(book: Book, wanted: Wanted, mark: int) -> list[Mark]:
+    """What is on record of a method after some edits, an entry for each order of the facts.
+
+    The file's own comes first; without it there is nothing.
+    """
+    checkpoints: list[Mark] = []
+    for seed in range(book.bench.scale.seeds):
+        edits = mark if METHODS[wanted.method].whole else None
         try:
-            first = bench.run(wanted)
+            run = book.bench.run(wanted._replace(seed=seed, edits=edits))
         except Unavailable:
+            break
+        at = _mark(book, run, mark)
+        if at is not None:
+            checkpoints.append(at)
+        elif not seed:
+            break
+    return checkpoints
+
+
+def _cells(book: Book, mark: int, checkpoints: Sequence[Mark]) -> tuple[Cell, ...]:
+    """The places of a method after some edits."""
+    first = checkpoints[0]
+    free = "scores.generation"
+    seconds, memory = _cost(book, first, mark)
+    return (
+        cell(first.number("scores.efficacy")),
+        _between(first, "efficacy"),
+        _over_seeds(checkpoints, "scores.efficacy"),
+        cell(first.number("scores.generalization")),
+        _between(first, "generalization"),
+        cell(first.number("scores.specificity")),
+        cell(first.number("scores.agreement")),
+        _between(first, "agreement"),
+        _over_seeds(checkpoints, "scores.agreement"),
+        cell(first.number(f"{free}.efficacy")),
+        _between(first, "generation.efficacy"),
+        cell(first.number(f"{free}.generalization")),
+        cell(first.number(f"{free}.probes.chat efficacy")),
+        cell(first.number(f"{free}.probes.chat generalization")),
+        cell(first.number("scores.perplexity", 1.0)),
+        cell(seconds),
+        cell(memory),
+        *_reading_of(book, first.run, mark),
+    )
+
+
+def _unedited(book: Book, wanted: Sequence[Wanted]) -> Iterator[Result]:
+    """The model before any edit, as asked about all facts of the longest run."""
+    bench = book.bench
+    for each in sorted(wanted, key=lambda each: -bench.edits_of(each)):
+        try:
+            run = bench.run(each)
+        except Unavailable:
+            continue
+        at = _mark(book, run, 0)
+        if at is not None:
+            yield from _row("Before any edit", "unedited", _cells(book, 0, [at]))
             return
-        about = seconds(first)
-        quick = about is not None and about <= QUICK and not METHODS[wanted.method].whole
-        for seed in range(bench.scale.seeds if quick else 1):
-            for mark in self._marks(bench, wanted):
-                yield bench.run(wanted._replace(seed=seed, edits=mark))
-
-    def _marks(self, bench: Bench, wanted: Wanted) -> list[int | None]:
-        """Lengths of the runs of a method; None is as long as the scale has it."""
-        if not METHODS[wanted.method].whole:
-            return [None]
-        return list(bench.marks(bench.edits_of(wanted)))
-
-    def _last(self, bench: Bench, wanted: Wanted) -> Run:
-        """The longest run in the file's order."""
-        return bench.run(wanted._replace(edits=self._marks(bench, wanted)[-1]))
-
-    def render(self, book: Book) -> Rendered:
-        """The table and its plots."""
-        wanted, bench = list(self.wanted()), book.bench
-        longest = max(bench.edits_of(each) for each in wanted)
-        marks = bench.marks(longest)
-        results = self._unedited(book, wanted)
-        plots: list[tuple[int, list[Dot]]] = []
-        for mark in marks:
-            dots = []
-            for number, each in enumerate(wanted):
-                checkpoints = self._checkpoints(book, each, mark)
-                if checkpoints:
-                    name = row_label(each.method, untrained=bench.untrained(each.method))
-                    cells = self._cells(book, mark, checkpoints)
-                    results += _results(f"After {mark:,} edits", name, cells)
-                    dots.append(_dot(number, name, checkpoints[0]))
-            if dots:
-                plots.append((mark, dots))
-        self._note_missing(book, wanted, marks)
-        sheet = Sheet(
-            self.id,
-            self.title,
-            "Method",
-            tuple(results),
-            NO_PAPER,
-            (
-                *self._told(),
-                *self._searched(book.bench),
-                *notes(book, wanted, lambda each: self._finished(book, each)),
-            ),
-        )
-        return Rendered(sheet, _picture(_ends(plots)))
-
-    def _finished(self, book: Book, wanted: Wanted) -> Run | None:
-        """The longest run of a row, if it is done."""
-        try:
-            run = self._last(book.bench, wanted)
-        except Unavailable:
-            return None
-        return run if run.status(book.bench.out) == "done" else None
-
-    def _checkpoints(self, book: Book, wanted: Wanted, mark: int) -> list[Mark]:
-        """What is on record of a method after some edits, an entry for each order of the facts.
-
-        The file's own comes first; without it there is nothing.
-        """
-        checkpoints: list[Mark] = []
-        for seed in range(book.bench.scale.seeds):
-            edits = mark if METHODS[wanted.method].whole else None
-            try:
-                run = book.bench.run(wanted._replace(seed=seed, edits=edits))
-            except Unavailable:
-                break
-            at = _mark(book, run, mark)
-            if at is not None:
-                checkpoints.append(at)
-            elif not seed:
-                break
-        return checkpoints
-
-    def _cells(self, book: Book, mark: int, checkpoints: Sequence[Mark]) -> tuple[Cell, ...]:
-        """The places of a method after some edits."""
-        first = checkpoints[0]
-        free = "scores.generation"
-        seconds, memory = _cost(book, first, mark)
-        return (
-            cell(first.number("scores.efficacy")),
-            _between(first, "efficacy"),
-            _over_seeds(checkpoints, "scores.efficacy"),
-            cell(first.number("scores.generalization")),
-            _between(first, "generalization"),
-            cell(first.number("scores.specificity")),
-            cell(first.number("scores.agreement")),
-            _between(first, "agreement"),
-            _over_seeds(checkpoints, "scores.agreement"),
-            cell(first.number(f"{free}.efficacy")),
-            _between(first, "generation.efficacy"),
-            cell(first.number(f"{free}.generalization")),
-            cell(first.number(f"{free}.probes.chat efficacy")),
-            cell(first.number(f"{free}.probes.chat generalization")),
-            cell(first.number("scores.perplexity", 1.0)),
-            cell(seconds),
-            cell(memory),
-            *_reading_of(book, first.run, mark),
-        )
-
-    def _unedited(self, book: Book, wanted: Sequence[Wanted]) -> list[Result]:
-        """The model before any edit, as asked about all facts of the longest run."""
-        for each in sorted(wanted, key=lambda each: -book.bench.edits_of(each)):
-            try:
-                run = self._last(book.bench, each)
-            except Unavailable:
-                continue
-            at = _mark(book, run, 0)
-            if at is None:
-                continue
-            cells = list(self._cells(book, 0, [at]))
-            cells[15] = cells[16] = Cell(None)
-            tasks = book.bench.reading()
-            if tasks is not None:
-                place = Measure(tasks, model=book.bench.model(self.model)).place
-                cells[-3:] = _reading_cells(book, place)
-            return _results("Before any edit", "unedited", cells)
-        return []
-
-    def _note_missing(self, book: Book, wanted: Sequence[Wanted], marks: Sequence[int]) -> None:
-        """Note which methods are on record for fewer edits than they were meant to make."""
-        for each in wanted:
-            try:
-                most = book.bench.edits_of(each)
-                if not self._checkpoints(book, each, most):
-                    has = [mark for mark in marks if self._checkpoints(book, each, mark)]
-                    so_far = f"on record up to {max(has):,} edits" if has else "not run yet"
-                    book.missing[label(each.method)] = so_far
-            except Unavailable as error:
-                book.missing[label(each.method)] = str(error)
-
-    def _searched(self, bench: Bench) -> Iterator[str]:
-        """Whose settings the search chose, and whose are those out of the box."""
-        model, editors = bench.model(self.model), {METHODS[m].editor: m for m in self.methods}
-        known = {
-            editor: chosen(editor, model, self.dataset, bench.out) is not None
-            for editor in editors
-            if editor in SPACE
-        }
-        for was, text in (
-            (True, "Settings chosen by the search of `reproduce tune`, 12 trials each"),
-            (False, "Not searched yet, settings as they are out of the box"),
-        ):
-            names = [editor for editor, searched in known.items() if searched == was]
-            if names and bench.scale.searched:
-                yield f"{text}: {', '.join(names)}."
-
-    @staticmethod
-    def _told() -> Iterator[str]:
-        yield (
-            "95 %: bootstrap over facts, 1,000 draws. Over seeds: least and largest value for "
-            "several orders of the same facts, where there are some."
-        )
-        yield (
-            "Free generation is greedy and of 100 of the edits made so far, evenly spaced; exact "
-            "is a match to the letter, its case and articles apart."
-        )
-        yield (
-            "Agreement is the share of locality tokens where the top choice is the unedited "
-            "model's. Seconds and memory are those of the machine that each run was made on."
-        )
-        yield "An unedited model is asked about all facts of the longest run."
 
 
-def _results(block: str, name: str, cells: Sequence[Cell]) -> list[Result]:
-    """A row of the table."""
-    columns = [(group, column) for group, columns in COLUMNS for column in columns]
-    return [
-        Result(block, name, group, column, each)
-        for (group, column), each in zip(columns, cells, strict=True)
-    ]
+def _on_record(book: Book, wanted: Sequence[Wanted], marks: Sequence[int]) -> Iterator[str]:
+    """Which methods are on record for fewer edits than they were meant to make."""
+    short: dict[int, list[str]] = {}
+    for each in wanted:
+        has = [mark for mark in marks if _checkpoints(book, each, mark)]
+        if has and max(has) < book.bench.edits_of(each):
+            short.setdefault(max(has), []).append(label(each.method))
+    for most, names in sorted(short.items()):
+        yield f"Missing, on record up to {most:,} edits: {'; '.join(names)}."
+
+
+def _searched(bench: Bench, wanted: Sequence[Wanted]) -> Iterator[str]:
+    """Whose settings the search chose, and whose are those out of the box."""
+    known = {
+        editor: chosen(editor, bench.model(each.model), each.dataset, bench.out) is not None
+        for each in wanted
+        if (editor := METHODS[each.method].editor) in SPACE
+    }
+    for was, text in (
+        (True, "Settings chosen by the search of `reproduce tune`, 12 trials each"),
+        (False, "Not searched yet, settings as they are out of the box"),
+    ):
+        names = [editor for editor, searched in known.items() if searched == was]
+        if names and bench.scale.searched:
+            yield f"{text}: {', '.join(names)}."
+
+
+def _told() -> Iterator[str]:
+    yield (
+        "95 %: bootstrap over facts, 1,000 draws. Over seeds: least and largest value for "
+        "several orders of the same facts, where there are some."
+    )
+    yield (
+        "Free generation is greedy and of 100 of the edits made so far, evenly spaced; exact "
+        "is a match to the letter, its case and articles apart."
+    )
+    yield (
+        "Agreement is the share of locality tokens where the top choice is the unedited "
+        "model's. Seconds and memory are those of the machine that each run was made on."
+    )
+    yield "An unedited model is asked about all facts of the longest run."
 
 
 def _mark(book: Book, run: Run, edits: int) -> Mark | None:
@@ -358,15 +308,12 @@ def _over_seeds(checkpoints: Sequence[Mark], field: str) -> Cell:
 
 
 def _reading_of(book: Book, run: Run, mark: int) -> tuple[Cell, ...]:
-    """How the model reads at the end of a run; nothing on the way."""
+    """How the model reads before a run and at its end; nothing on the way."""
     tasks = book.bench.reading()
-    if tasks is None or run.settings["limit"] != mark:
+    if tasks is None or mark not in (0, run.settings["limit"]):
         return (Cell(None),) * 3
-    return _reading_cells(book, Measure(tasks, run=run).place)
-
-
-def _reading_cells(book: Book, place: str) -> tuple[Cell, ...]:
-    folder, _, file = place.rpartition("/")
+    before = Measure(tasks, model=run.settings["model"])
+    folder, _, file = (Measure(tasks, run=run) if mark else before).place.rpartition("/")
     return (
         cell(book.number(folder, file, "tasks.next-token.score", 100)),
         cell(book.number(folder, file, "tasks.next-token.divergence")),
@@ -470,7 +417,7 @@ def _error(value: Value, between: tuple[float, float] | None) -> list[list[float
     return [[max(0.0, below)], [max(0.0, above)]]
 
 
-def trial_runs(plan: Long, bench: Bench) -> dict[str, list[tuple[dict[str, Any], Run]]]:
+def trial_runs(plan: Artefact, bench: Bench) -> dict[str, list[tuple[dict[str, Any], Run]]]:
     """Options and run of each trial of every editor of a comparison, as far as it can be made.
 
     Args:
@@ -490,14 +437,3 @@ def trial_runs(plan: Long, bench: Bench) -> dict[str, list[tuple[dict[str, Any],
                 (options, trial(run, facts.path, options)) for options in trials_of(editor)
             ]
     return trials
-
-
-LONG: dict[str, Long] = {
-    each.id: each
-    for each in (
-        Long("long-zsre", "ZsRE at length, SmolLM2", "llama-3", "zsre"),
-        Long("long-counterfact", "CounterFact at length, SmolLM2", "llama-3", "counterfact"),
-        Long("long-zsre-gemma", "ZsRE at length, Gemma-3-270M", "mistral", "zsre"),
-    )
-}
-"""The comparisons by ID."""
