@@ -84,8 +84,7 @@ Edits = Annotated[
     o._option(
         "--edits",
         FACTS,
-        "Most edits of a run, at least 1: the first of the scale's. As many as the scale has "
-        "unless given.",
+        "Most edits of a run: the first of the scale's. \\[default: as many as the scale has]",
         "N",
         min=1,
     ),
@@ -109,8 +108,8 @@ WorkersOption = Annotated[
         MACHINE,
         "Make so many runs at a time: N on this machine, each with its share of the cores, or "
         "slurm:N as jobs of Slurm, whose partition, account and time limit sbatch takes from "
-        "SBATCH_PARTITION and the like. One whose worker dies is gone on with. One after the "
-        "other unless given.",
+        "SBATCH_PARTITION and the like. A run whose worker dies is resumed. \\[default: one run "
+        "after the other]",
         "[slurm:]N",
     ),
 ]
@@ -182,7 +181,7 @@ def tune(
         o._option(
             "--editor",
             FACTS,
-            "Search for this editor alone. May be repeated; all that have a space unless given.",
+            "Search for this editor alone. May be repeated. \\[default: all that have a space]",
             "NAME",
         ),
     ] = None,
