@@ -83,8 +83,7 @@ Edits = Annotated[
     o._option(
         "--edits",
         FACTS,
-        "Most edits of a run, at least 1: the first of the scale's. \\[default: as many as the "
-        "scale has]",
+        "Most edits of a run: the first of the scale's. \\[default: as many as the scale has]",
         "N",
         min=1,
     ),
@@ -108,7 +107,7 @@ WorkersOption = Annotated[
         MACHINE,
         "Make so many runs at a time: N on this machine, each with its share of the cores, or "
         "slurm:N as jobs of Slurm, whose partition, account and time limit sbatch takes from "
-        "SBATCH_PARTITION and the like. One whose worker dies is gone on with. \\[default: one "
+        "SBATCH_PARTITION and the like. A run whose worker dies is resumed. \\[default: one run "
         "after the other]",
         "[slurm:]N",
     ),

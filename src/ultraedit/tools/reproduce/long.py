@@ -250,8 +250,8 @@ def _told() -> Iterator[str]:
         "several orders of the same facts, where there are some."
     )
     yield (
-        "Free generation is greedy and of 100 of the edits made so far, evenly spaced; exact "
-        "is a match to the letter, its case and articles apart."
+        "Free generation is greedy and of up to 100 of the edits made so far, evenly spaced; "
+        "exact is `exact match` of docs/notation.md."
     )
     yield (
         "Agreement is the share of locality tokens where the top choice is the unedited "
