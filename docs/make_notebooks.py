@@ -58,7 +58,7 @@ NOTEBOOKS: dict[str, list[tuple[str, str]]] = {
         ),
         (
             "The edited model is an ordinary folder for `transformers`:",
-            "result.save('edited')\n\nfrom pathlib import Path\n\n"
+            "from pathlib import Path\n\nresult.save('edited')\n"
             "sorted(path.name for path in Path('edited').iterdir())",
         ),
     ],

@@ -24,8 +24,6 @@ RECIPES = ("A metric", "An export format", "A run setting", "An editor", "A data
 MOST = 20
 """Lines of code that a recipe has at most, its file and its row together."""
 
-SETTINGS_ARE_FIELDS = (ROOT / "src/ultraedit/core/settings.py").exists()
-
 _DRIVER = """
 import json, sys, traceback
 from typer.testing import CliRunner
@@ -117,9 +115,8 @@ class Copy:
                 ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "fixtures")
             )
         for recipe in RECIPES:
-            if recipe != "A run setting" or SETTINGS_ARE_FIELDS:
-                for part in parts(recipe):
-                    put(part, root)
+            for part in parts(recipe):
+                put(part, root)
         self.work.mkdir()
         save(tiny_model("llama"), self.work / "tiny")
         (self.work / "facts.jsonl").write_text(lines(FACTS))
@@ -231,7 +228,6 @@ def test_the_export_format_of_the_page_writes_and_reads_its_file(extended):
     assert "norms: the size of each change" in " ".join(help_page.out.replace("│", " ").split())
 
 
-@pytest.mark.skipif(not SETTINGS_ARE_FIELDS, reason="settings are not fields yet")
 def test_the_setting_of_the_page_is_an_option_a_key_and_on_record(extended):
     run = "run --model tiny --data facts.jsonl --free-answers 0 --control-questions 0"
     (extended.work / "note.toml").write_text('note = "kept"\n')

@@ -13,6 +13,7 @@ from tests.tiny import appending, tiny_model, toy_tokenizer
 from ultraedit.core.types import Edit, Question
 from ultraedit.lifelong import session
 from ultraedit.models import LanguageModel, Preset, find_preset
+from ultraedit.models import preset as presets
 
 EDITS = [
     Edit(
@@ -159,7 +160,7 @@ def test_without_an_editor_it_is_anchored_in_the_modules_of_its_preset():
 
 def test_the_presets_modules_are_those_that_are_edited(monkeypatch):
     preset = Preset("mine", tuple(MODULES), 0.25, 3.0, "test")
-    monkeypatch.setattr(session, "find_preset", lambda *_: preset)
+    monkeypatch.setattr(presets, "find_preset", lambda *_: preset)
     models = [tiny_model("llama") for _ in range(2)]
     ue.edit(models[0], EDITS, STRONG, free_answers=0)
     ue.edit(models[1], EDITS, STRONG, modules=MODULES, free_answers=0)
@@ -168,7 +169,7 @@ def test_the_presets_modules_are_those_that_are_edited(monkeypatch):
 
 def test_the_papers_step_on_another_model_is_warned_of(monkeypatch):
     preset = Preset("mine", tuple(MODULES), 0.25, 3.0, "test")
-    monkeypatch.setattr(session, "find_preset", lambda *_: preset)
+    monkeypatch.setattr(presets, "find_preset", lambda *_: preset)
     with pytest.warns(UserWarning, match=r"eta=1e-06, which writes next to nothing.*eta=0\.25"):
         ue.edit(tiny_model("llama"), EDITS[:1], ue.UltraEdit(), free_answers=0)
 

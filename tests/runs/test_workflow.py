@@ -13,6 +13,7 @@ from ultraedit import models, report
 from ultraedit.core.errors import ConfigError, DataError, NumericalError, StorageError
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.lifelong import session
+from ultraedit.models import preset as presets
 from ultraedit.runs import workflow
 from ultraedit.runs.config import RunConfig, make_config, read_config
 
@@ -211,7 +212,7 @@ def test_modules_are_enough_for_a_model_that_no_preset_fits(config, monkeypatch)
     def unknown(*_):
         raise ConfigError("There is no preset for this model.")
 
-    monkeypatch.setattr(session, "find_preset", unknown)
+    monkeypatch.setattr(presets, "find_preset", unknown)
     lm = tiny_model("llama")
     with pytest.raises(ConfigError, match="no preset"):
         workflow.resolve(config(), lm)

@@ -128,6 +128,18 @@ def test_a_preview_writes_nothing_and_its_turn_is_that_of_no_preview(tiny, run, 
     assert digests[0] == digests[1]
 
 
+def test_a_preview_asks_about_other_subjects_in_the_same_form(live):
+    with live.client() as client:
+        fact = {"prompt": "What is the capital of Velmora?", "target": "Tarsk"}
+        (asked,) = _teach(client, fact, preview=True).json()["facts"]
+        near = [each for each in asked if each["kind"] == "neighbor"]
+        assert [each["form"] for each in near] == ["chat", "chat"]
+        assert all("capital of" in each["prompt"] for each in near)
+        assert all(each["right"] == (each["before"] == each["after"]) for each in near)
+        written = _teach(client, fact).json()["edits"][0]
+        assert written["rephrases"] == []  # What was asked is no part of the fact.
+
+
 def test_a_preview_of_something_else_does_not_become_the_turn(live):
     with live.client() as client:
         _teach(client, OTHER, preview=True)

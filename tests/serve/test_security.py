@@ -1,4 +1,4 @@
-"""OWASP's API security top ten of 2023, one by one; docs/design/014-serve.md names these tests."""
+"""OWASP's API security top ten of 2023, one by one; docs/design/015-serve.md names these tests."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A batch is asked of one version and ends on it. Which requests share a batch is decided when the one
 before is done. Continuous batching of transformers works on a CPU, and takes 25 s for what this
-takes one for, since it sets up a paged cache first (docs/design/014-serve.md).
+takes one for, since it sets up a paged cache first (docs/design/015-serve.md).
 """
 
 from __future__ import annotations

@@ -62,6 +62,9 @@ WATCHED = 24
 SHOWN_CONTROLS = 8
 """Control questions that a preview asks freely."""
 
+SHOWN_NEIGHBORS = 2
+"""Questions of the same form about other subjects that a preview asks beside each fact."""
+
 SHOWN_REPHRASES = 2
 """Rephrasings of each fact that a preview asks."""
 
@@ -97,13 +100,23 @@ class Taught(NamedTuple):
 class Asked(NamedTuple):
     """One question before and after."""
 
-    kind: Literal["fact", "rephrase", "control"]
+    kind: Literal["fact", "rephrase", "neighbor", "control"]
     form: Form
     prompt: str
     before: str
     after: str
     right: bool | None
-    """Whether the answer after is the target; of a control, whether it is what it was."""
+    """Whether the answer after is the target; of a neighbor or a control, whether it is what it
+    was."""
+
+
+class _Put(NamedTuple):
+    """A question as it is put to the model."""
+
+    kind: Literal["fact", "rephrase", "neighbor"]
+    form: Form
+    question: str
+    prompt: str
 
 
 class Preview(NamedTuple):
@@ -383,7 +396,7 @@ class LiveRun:
     def preview(self, edits: Sequence[Edit]) -> Preview:
         """Work a turn out and ask around it, writing nothing."""
         progress = self._standing()
-        edits = [with_rephrases(edit) for edit in edits]
+        edits = [with_questions(edit) for edit in edits]
         turn = Turn(progress.turns + 1, tuple(edits))
         prompts = [self._prompts(edit) for edit in edits]
         limits = {
@@ -407,17 +420,7 @@ class LiveRun:
         self.editor.computed = ready
         return Preview(
             questions=tuple(
-                tuple(
-                    Asked(
-                        kind,
-                        form,
-                        shown,
-                        before[prompt],
-                        after[prompt],
-                        _right(edit, after[prompt]),
-                    )
-                    for kind, form, shown, prompt in asked
-                )
+                tuple(_asked(edit, question, before, after) for question in asked)
                 for edit, asked in zip(edits, prompts, strict=True)
             ),
             controls=tuple(
@@ -685,13 +688,18 @@ class LiveRun:
 
     # Questions
 
-    def _prompts(self, edit: Edit) -> list[tuple[Any, Form, str, str]]:
-        """What a preview asks of a fact: kind, form, the question, and how it is put."""
-        asked: list[tuple[Any, Form, str, str]] = [("fact", "plain", edit.prompt, edit.prompt)]
-        if self._chat is not None:
-            asked.append(("fact", "chat", edit.prompt, self._chat.rendered(edit.prompt)))
-        asked += [("rephrase", "plain", each, each) for each in edit.rephrases[:SHOWN_REPHRASES]]
-        return asked
+    def _prompts(self, edit: Edit) -> list[_Put]:
+        """What a preview asks of a fact, and of other subjects in the same form."""
+        asked = [_Put("fact", "plain", edit.prompt, edit.prompt)]
+        asked += [
+            _Put("rephrase", "plain", each, each) for each in edit.rephrases[:SHOWN_REPHRASES]
+        ]
+        near = [question.prompt for question in edit.locality[:SHOWN_NEIGHBORS]]
+        if self._chat is None:
+            return asked + [_Put("neighbor", "plain", each, each) for each in near]
+        put = self._chat.rendered
+        asked.insert(1, _Put("fact", "chat", edit.prompt, put(edit.prompt)))
+        return asked + [_Put("neighbor", "chat", each, put(each)) for each in near]
 
     def _answers(self, limits: Mapping[str, int]) -> dict[str, str]:
         with self._viewed():
@@ -743,12 +751,16 @@ class _Guarded(MemoryRecorder):
         self._run.folder.turn(record, turn, carried)
 
 
-def with_rephrases(edit: Edit) -> Edit:
-    """A fact with rephrasings by English patterns, where it has none and there are some."""
-    if edit.rephrases:
-        return edit
+def with_questions(edit: Edit) -> Edit:
+    """A fact with rephrasings, and questions about other subjects, by English patterns."""
     made = next(enrich([edit], TemplateWriter())).edit
-    return replace(edit, rephrases=made.rephrases)
+    return replace(edit, rephrases=made.rephrases, locality=made.locality)
+
+
+def _asked(edit: Edit, put: _Put, before: Mapping[str, str], after: Mapping[str, str]) -> Asked:
+    was, now = before[put.prompt], after[put.prompt]
+    right = was == now if put.kind == "neighbor" else _right(edit, now)
+    return Asked(put.kind, put.form, put.question, was, now, right)
 
 
 def _same(computed: Sequence[Edit], wanted: Sequence[Edit]) -> bool:

@@ -277,9 +277,9 @@ function table(names, rows, kind = "") {
 
 function previewed(result) {
   const questions = result.facts.flat().map((asked) => [
-    asked.kind === "fact" ? (asked.form === "chat" ? "fact, in chat" : "fact") : "in other words",
+    { fact: "fact", rephrase: "in other words", neighbor: "another subject" }[asked.kind] + (asked.form === "chat" ? ", in chat" : ""),
     said(asked.prompt), said(asked.before || "–"), said(asked.after || "–"),
-    el("span", { class: asked.right ? "badge good" : "badge warn" }, asked.right ? "right" : "not yet"),
+    el("span", { class: asked.right ? "badge good" : "badge warn" }, asked.kind === "neighbor" ? (asked.right ? "as before" : "changes") : asked.right ? "right" : "not yet"),
   ]);
   const changed = result.controls.filter((asked) => !asked.right);
   const card = el("div", { class: "card" }, el("h3", {}, "What writing this would do"),
