@@ -77,6 +77,7 @@ def test_every_option_reaches_the_run(cli, tiny):
         "limit": 3,
         "free_answers": 1,
         "chat_answers": True,
+        "free_always": False,
         "control_questions": 40,
         "evaluate_every": None,
         "evaluate_at": [],

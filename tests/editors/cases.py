@@ -23,6 +23,7 @@ CASES: dict[str, dict[str, Any]] = {
     "ft-l": {"lr": 1e-2, "epochs": 3},
     "ft-m": {"lr": 1e-2, "epochs": 3},
     "ft-bf": {"lr": 2e-2, "epochs": 6, "batch_size": 4},
+    "lora": {"lr": 1e-2, "epochs": 6, "rank": 4, "batch_size": 4},
     "wise": {
         "edit_lr": 6.0,
         "n_iter": 8,

@@ -71,6 +71,7 @@ SETTINGS = {
     "limit": 300,
     "free_answers": None,
     "chat_answers": False,
+    "free_always": False,
     "control_questions": 100,
     "use_rephrases": 0,
     "evaluate_every": None,

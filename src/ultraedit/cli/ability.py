@@ -22,7 +22,8 @@ Tasks = Annotated[
     typer.Option(
         "--tasks",
         help="Tasks, with commas between them: sst2, mrpc, rte, nli and mmlu have files in the "
-        "data folder, any other of lm-eval's comes from the network.",
+        "data folder, any other of lm-eval's comes from the network; next-token and last-word read "
+        "ordinary text of the data folder, where small models are above chance.",
         metavar="NAMES",
         rich_help_panel=FACTS,
         show_envvar=False,
@@ -77,19 +78,21 @@ def ability(
 
     Examples:
       ultraedit ability smollm2 --tasks sst2,mmlu --limit 200
-      ultraedit ability zsre-run --beside smollm2
+      ultraedit ability zsre-run --beside smollm2 --tasks next-token,last-word
 
-    Needs lm-eval, which asks the model in memory: pip install 'ultraedit[ability]'. A run folder in
-    the place of a model is measured where it stands.
+    All but next-token and last-word need lm-eval, which asks the model in memory: pip install
+    'ultraedit[ability]'. A run folder in the place of a model is measured where it stands, and
+    next-token then also says how far its distributions are from the unedited model's.
     """
     from ultraedit.data import find_root
-    from ultraedit.evaluation.ability import Settings, of_model, require_harness
+    from ultraedit.evaluation.ability import READING, Settings, of_model, require_tasks
     from ultraedit.runs.ability import of_run
 
-    require_harness()
-    root = find_root(data_root)
-    local = root is not None and (root / "general").is_dir()
     names = tuple(name.strip() for name in tasks.split(",") if name.strip())
+    require_tasks(names)
+    root = find_root(data_root)
+    general = root is not None and (root / "general").is_dir()
+    local = general or any(name in READING for name in names)
     settings = Settings(
         tasks=names, root=root if local else None, limit=limit, batch_size=batch_size
     )
@@ -132,6 +135,11 @@ def _show(found: list[dict[str, Any]], settings: Settings) -> None:
             "questions": ", ".join(
                 f"{task} {score['questions']:,}" for task, score in found[-1]["tasks"].items()
             ),
+            **{
+                f"KL from unedited, {task}": f"{score['divergence']:.3f} nats per token"
+                for task, score in found[-1]["tasks"].items()
+                if score["divergence"] is not None
+            },
             "turn": found[-1]["turn"],
         }
     )

@@ -12,8 +12,8 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._help import add, group
 from ultraedit.cli._progress import progress
-from ultraedit.core.errors import ConfigError
-from ultraedit.core.settings import FACTS, OUTPUT
+from ultraedit.core.errors import ConfigError, did_you_mean
+from ultraedit.core.settings import EDITOR, FACTS, MACHINE, OUTPUT
 
 if TYPE_CHECKING:
     from ultraedit.tools.reproduce import Artefact, Bench, Outcome, Step
@@ -32,7 +32,8 @@ Ids = Annotated[
     list[str],
     typer.Argument(
         metavar="ID...",
-        help="Tables and figures, such as table4 or figure1; all for every one.",
+        help="Tables and figures, such as table4 or figure1; all for every one of the paper, long "
+        "for the comparisons at length.",
         show_default=False,
     ),
 ]
@@ -40,9 +41,9 @@ ScaleName = Annotated[
     str,
     typer.Option(
         "--scale",
-        help="How large: smoke takes minutes, small hours on two cores, paper the "
+        help="How large: smoke takes minutes, small hours on two cores, long a day, paper the "
         "paper's models and sizes.",
-        metavar="smoke|small|paper",
+        metavar="smoke|small|long|paper",
         rich_help_panel=FACTS,
         show_envvar=False,
     ),
@@ -77,6 +78,16 @@ Only = Annotated[
         "WORD",
     ),
 ]
+Edits = Annotated[
+    int | None,
+    o._option(
+        "--edits",
+        FACTS,
+        "Most edits of a run: the first of the scale's. \\[default: as many as the scale has]",
+        "N",
+        min=1,
+    ),
+]
 Protocol = Annotated[
     str,
     typer.Option(
@@ -87,6 +98,18 @@ Protocol = Annotated[
         metavar="paper|official",
         rich_help_panel=FACTS,
         show_envvar=False,
+    ),
+]
+WorkersOption = Annotated[
+    str | None,
+    o._option(
+        "--workers",
+        MACHINE,
+        "Make so many runs at a time: N on this machine, each with its share of the cores, or "
+        "slurm:N as jobs of Slurm, whose partition, account and time limit sbatch takes from "
+        "SBATCH_PARTITION and the like. A run whose worker dies is resumed. \\[default: one run "
+        "after the other]",
+        "[slurm:]N",
     ),
 ]
 Out = Annotated[
@@ -107,9 +130,9 @@ def list_all(json: o.Json = False) -> None:
       ultraedit reproduce list
       ultraedit reproduce list --json
     """
-    from ultraedit.tools.reproduce import ARTEFACTS
+    from ultraedit.tools.reproduce import ARTEFACTS, LONG
 
-    rows = [_facts(each) for each in ARTEFACTS.values()]
+    rows = [_facts(each) for each in (*ARTEFACTS.values(), *LONG.values())]
     if json:
         _output.write_json(rows)
     else:
@@ -124,6 +147,7 @@ def show(
     data_root: DataRoot = None,
     only: Only = None,
     protocol: Protocol = "paper",
+    edits: Edits = None,
     out: Out = None,
     json: o.Json = False,
 ) -> None:
@@ -133,8 +157,114 @@ def show(
       ultraedit reproduce show table4 --scale small
       ultraedit reproduce show all --scale paper --json
     """
-    bench = _bench(scale, model, data_root, out, protocol=protocol)
+    bench = _bench(scale, model, data_root, out, protocol=protocol, edits=edits)
     steps, left_out = _plan(bench, ids, only)
+    _show(bench, steps, left_out, json=json)
+
+
+def tune(
+    ids: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ID...",
+            help="Comparisons at length, such as long-zsre; long for all of them.",
+            show_default=False,
+        ),
+    ],
+    scale: ScaleName = "long",
+    model: Models = None,
+    data_root: DataRoot = None,
+    editor: Annotated[
+        list[str] | None,
+        o._option(
+            "--editor",
+            EDITOR,
+            "Search for this editor alone. May be repeated. \\[default: all that have a space]",
+            "NAME",
+        ),
+    ] = None,
+    dtype: o.Dtype = None,
+    device: o.Device = None,
+    workers: WorkersOption = None,
+    dry_run: o.DryRun = False,
+    out: Out = None,
+    json: o.Json = False,
+) -> None:
+    r"""Choose the settings of every editor by 12 trials each, on rows that no table scores.
+
+    Examples:
+      ultraedit reproduce tune long-zsre --dry-run
+      ultraedit reproduce tune long-zsre --editor lora --workers 2
+
+    The trials are drawn from a declared space and are runs like others, over rows 5,001 to 5,060 in
+    turns of 20. What is best by the harmonic mean of efficacy, generalization and agreement is what
+    `reproduce run` then takes at the scale long. All trials are in trials/ of the reproduction.
+    """
+    from ultraedit.tools.reproduce import LONG, carry_out, find_artefacts, ordered
+    from ultraedit.tools.reproduce.long import trial_runs
+    from ultraedit.tools.reproduce.search import FOLDER, SPACE, best, collect, name_of, write
+    from ultraedit.tools.reproduce.workers import carry_out_together, read_workers
+
+    for name in editor or ():
+        if name not in SPACE:
+            raise ConfigError(f"There is no search for {name!r}. {did_you_mean(name, SPACE)}")
+    bench = _bench(scale, model, data_root, out, dtype or "auto", device or "auto")
+    together = None if workers is None else read_workers(workers)
+    plans = [each for each in find_artefacts(tuple(ids)) if each.id in LONG]
+    if not plans:
+        raise ConfigError(
+            f"A search is of a comparison at length, got {', '.join(ids)}. Give one of "
+            f"{', '.join(LONG)}."
+        )
+    trials = {
+        plan.id: {n: t for n, t in trial_runs(plan, bench).items() if not editor or n in editor}
+        for plan in plans
+    }
+    every = [run for of in trials.values() for runs in of.values() for _, run in runs]
+    steps: list[Step] = list(ordered(every))
+    if dry_run:
+        _show(bench, steps, {}, json=json)
+        return
+    _announce(bench, steps)
+    if together is not None:
+        outcome = carry_out_together(steps, bench.out, together)
+    else:
+        with progress() as observer:
+            outcome = carry_out(steps, bench.out, observer)
+    result: dict[str, Any] = {}
+    for plan in plans:
+        made = {n: collect(runs, bench.out) for n, runs in trials[plan.id].items()}
+        first = next(plan.wanted())
+        path = bench.out / FOLDER / name_of(bench.model(first.model), first.dataset)
+        write(made, path)
+        result[plan.id] = {"file": str(path), "best": {n: best(rows) for n, rows in made.items()}}
+    if json:
+        _output.write_json(result)
+    else:
+        _show_best(result)
+    for place, why in outcome.failed.items():
+        _output.message(f"{place} could not be made: {why}")
+
+
+def _show_best(result: dict[str, Any]) -> None:
+    """Print what was chosen for each editor."""
+    for id, each in result.items():
+        rows = [
+            (
+                name,
+                "-" if row is None else f"{100 * row['objective']:.1f}",
+                "-"
+                if row is None
+                else ", ".join(f"{n}={v}" for n, v in row["options"].items()) or "as it is",
+            )
+            for name, row in each["best"].items()
+        ]
+        _output.table(("editor", "mean, %", f"settings, {id}"), rows, right=["mean, %"])
+        _output.line(each["file"])
+
+
+def _show(bench: Bench, steps: list[Step], left_out: dict[str, str], *, json: bool) -> None:
+    """Print the pieces of a plan, how far each is, and about how long they take."""
     rows = [_step(step, bench.out) for step in steps]
     if json:
         _output.write_json({"out": str(bench.out), "steps": rows, "left_out": left_out})
@@ -147,7 +277,7 @@ def show(
     )
     counts = Counter(row["status"] for row in rows)
     said = ", ".join(f"{count} {status}" for status, count in counts.items())
-    _output.line(f"{bench.out}: {said or 'nothing to run'}")
+    _output.line(f"{bench.out}: {said or 'nothing to run'}{_left(bench, steps)}")
     reasons: dict[str, list[str]] = {}
     for name, why in left_out.items():
         reasons.setdefault(why, []).append(name)
@@ -164,6 +294,9 @@ def run(
     protocol: Protocol = "paper",
     dtype: o.Dtype = None,
     device: o.Device = None,
+    edits: Edits = None,
+    workers: WorkersOption = None,
+    dry_run: o.DryRun = False,
     out: Out = None,
     json: o.Json = False,
 ) -> None:
@@ -180,12 +313,21 @@ def run(
     PNG too.
     """
     from ultraedit.tools.reproduce import Book, carry_out, find_artefacts
+    from ultraedit.tools.reproduce.workers import carry_out_together, read_workers
 
-    bench = _bench(scale, model, data_root, out, dtype or "auto", device or "auto", protocol)
-    steps, _ = _plan(bench, ids, only)
+    bench = _bench(scale, model, data_root, out, dtype or "auto", device or "auto", protocol, edits)
+    together = None if workers is None else read_workers(workers)
+    steps, left_out = _plan(bench, ids, only)
+    if dry_run:
+        _show(bench, steps, left_out, json=json)
+        return
+    _announce(bench, steps)
     try:
-        with progress() as observer:
-            outcome = carry_out(steps, bench.out, observer)
+        if together is not None:
+            outcome = carry_out_together(steps, bench.out, together)
+        else:
+            with progress() as observer:
+                outcome = carry_out(steps, bench.out, observer)
     except KeyboardInterrupt:
         _output.message(f"What is finished stays in {bench.out}. The same command goes on.")
         raise
@@ -198,6 +340,23 @@ def run(
     _report(outcome, written, json=json)
     if outcome.failed:
         raise typer.Exit(1)
+
+
+def _left(bench: Bench, steps: list[Step]) -> str:
+    """About how long what is left of a plan takes, where anything is known of that."""
+    from ultraedit.tools.reproduce.estimates import hours, seconds
+
+    left = [step for step in steps if step.status(bench.out) != "done"]
+    if not any(map(seconds, left)):
+        return ""
+    unknown = sum(seconds(step) is None for step in left)
+    others = f", {unknown} of them not counted" if unknown else ""
+    return f". About {hours(steps, bench.out):,.1f} hours on one core are left{others}."
+
+
+def _announce(bench: Bench, steps: list[Step]) -> None:
+    """Say how long a plan takes before it is begun."""
+    _output.message(f"{len(steps):,} pieces in {bench.out}{_left(bench, steps)}")
 
 
 def _report(outcome: Outcome, written: dict[str, list[str]], *, json: bool) -> None:
@@ -235,6 +394,7 @@ def _bench(
     dtype: str = "auto",
     device: str = "auto",
     protocol: str = "paper",
+    edits: int | None = None,
 ) -> Bench:
     from ultraedit.data import find_root
     from ultraedit.tools.reproduce import Bench, choose_models, find_scale
@@ -252,6 +412,7 @@ def _bench(
         device,
         dtype,
         cast("Literal['paper', 'official']", protocol),
+        edits,
     )
 
 
@@ -291,12 +452,13 @@ def _facts(artefact: Artefact) -> dict[str, Any]:
         "models": list(dict.fromkeys(each.model for each in runs)),
         "methods": list(dict.fromkeys(each.method for each in runs)),
         "datasets": list(dict.fromkeys(each.dataset for each in runs)),
-        "published": published(artefact.id).source,
+        "published": published(artefact.id).source if artefact.printed else None,
     }
 
 
 def _step(step: Step, out: Path) -> dict[str, Any]:
     from ultraedit.tools.reproduce import given_up
+    from ultraedit.tools.reproduce.estimates import seconds
     from ultraedit.tools.reproduce.steps import Run
 
     settings = dict(step.settings) if isinstance(step, Run) else {}
@@ -305,9 +467,11 @@ def _step(step: Step, out: Path) -> dict[str, Any]:
     words += [f"{name}={value}" for name, value in options if name != "net"]
     of = ", ".join(word.rpartition("/")[2] for word in words)
     status = "given up" if given_up(step, out) else step.status(out)
-    return {"place": step.place, "status": status, "of": of, "settings": settings}
+    shown = {"place": step.place, "status": status, "of": of, "settings": settings}
+    return shown | {"seconds": seconds(step)}
 
 
 add(app, "list", list_all)
 add(app, "show", show)
 add(app, "run", run)
+add(app, "tune", tune)

@@ -169,6 +169,16 @@ _ROWS = (
         options={"batch_size": 10, "shuffle": True, "end_token": True},
     ),
     EditorRow(
+        name="lora",
+        title="LoRA",
+        summary="Low-rank adapter trained on the facts, turn after turn or on all facts so far",
+        family="fine-tuning",
+        paper="LoRA: Low-Rank Adaptation of Large Language Models",
+        year=2021,
+        url="https://arxiv.org/abs/2106.09685",
+        target="ultraedit.editors.lora:LoRA",
+    ),
+    EditorRow(
         name="memit",
         title="MEMIT",
         summary="Optimized hidden states at the subject, written into several MLP layers",

@@ -41,3 +41,6 @@ class Evaluation:
     question."""
     controls: ControlScores | None = None
     """What became of the answers to control questions; None where they were not asked."""
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """By name of a score its 95 % bootstrap interval over facts, those of free generation behind
+    ``generation.``."""

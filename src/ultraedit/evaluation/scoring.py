@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
+from operator import eq
 from typing import NamedTuple, TypeVar
 
 from ultraedit.core.encoding import Encoded
@@ -35,6 +36,7 @@ from ultraedit.evaluation.metrics import (
     token_agreement,
 )
 from ultraedit.evaluation.metrics.answers import agrees
+from ultraedit.evaluation.metrics.intervals import Counted, intervals
 from ultraedit.evaluation.metrics.registry import COMPARED_QUESTIONS
 from ultraedit.evaluation.outcome import Evaluation, Reference
 from ultraedit.evaluation.perplexity import Text, perplexity
@@ -152,7 +154,9 @@ def evaluate(
     scores = replace(scores, perplexity=perplexity(host, text))
     control = watched.ask(baseline, observer, keep=keep)
     answers = tuple(case.answer for case in cases)
-    return Evaluation(scores, baseline, answers, overruled, _by_edit(forced, edits), control)
+    spread = intervals(_counted(forced, cases))
+    by_edit = _by_edit(forced, edits)
+    return Evaluation(scores, baseline, answers, overruled, by_edit, control, spread)
 
 
 class _Controls:
@@ -334,7 +338,8 @@ def _case(question: AskedQuestion, said: dict[str, str], reference: Reference) -
         after,
         correct,
     )
-    return Free(question, answer, begun, stops(answered, wanted))
+    compared = question.prompt in reference.answers
+    return Free(question, answer, begun, stops(answered, wanted), compared)
 
 
 def _generation_scores(cases: Sequence[Free]) -> GenerationScores:
@@ -399,6 +404,26 @@ def _by_edit(
         for name, scores in by_edit.items()
         if any(score is not None for score in scores)
     }
+
+
+def _counted(forced: Sequence[Forced], cases: Sequence[Free]) -> dict[str, list[Counted]]:
+    """By name of a score what each edit adds to it: its sum, and how many values are in it."""
+    sums: dict[str, dict[int, Counted]] = {}
+
+    def add(name: str, edit: Edit, total: float, count: int = 1) -> None:
+        before = sums.setdefault(name, {}).get(id(edit), (0.0, 0.0))
+        sums[name][id(edit)] = before[0] + total, before[1] + count
+
+    for item in forced:
+        if item.has_gold:
+            add(_name(item.asked.kind), item.asked.edit, item.score)
+        if item.asked.kind == "specificity" and item.unedited is not None:
+            same = sum(map(eq, item.predicted, item.unedited))
+            add("agreement", item.asked.edit, same, len(item.unedited))
+    for case in cases:
+        if case.has_gold:
+            add(f"generation.{_name(case.asked.kind)}", case.asked.edit, case.score)
+    return {name: list(by_edit.values()) for name, by_edit in sums.items()}
 
 
 def _scores(forced: Sequence[Forced], generation: GenerationScores | None) -> Scores:

@@ -293,13 +293,17 @@ class ModelHost(LookupHost):
         closing = () if end is None else (int(end),)
         return [Encoded(item.prompt_ids, item.answer_ids + closing) for item in items]
 
-    def trace_texts(self, texts: Sequence[Encoded], *, sampled: bool = False) -> TracedRows:
+    def trace_texts(
+        self, texts: Sequence[Encoded], *, sampled: bool = False, patch: Patch | None = None
+    ) -> TracedRows:
         """Losses of texts, and keys and gradients at all of their tokens, as `trace_rows`."""
         trunk = self._states
         if trunk is not None and not trunk.works_for(texts):
             trunk = None
         model = self.language_model.model
-        return trace.trace_rows(model, self._modules, texts, sampled=sampled, trunk=trunk)
+        return trace.trace_rows(
+            model, self._modules, texts, sampled=sampled, trunk=trunk, patch=patch
+        )
 
     @contextmanager
     def keeping_states(self) -> Iterator[None]:

@@ -188,9 +188,11 @@ class Checkpoints:
             turn: The last turn.
             made: How many edits of the job are made.
             reference: What the unedited model said.
-            free: Whether to ask freely too.
+            free: Whether answers are generated freely too, where the settings do not say so
+                anyway.
         """
         begun = time.perf_counter()
+        free = free or self._settings.free_always
         edits = self._source.panel.made(made)
         found = Checked(
             self._evaluator.evaluate_edits(
@@ -247,5 +249,6 @@ class Checkpoints:
                 newest=found.newest,
                 monitors=found.monitors,
                 controls=found.panel.controls,
+                intervals=found.panel.intervals,
             )
         )

@@ -49,6 +49,12 @@ class JobSettings(SettingsModel):
         "model's chat template, where it has one.",
         json_schema_extra=shown(EVALUATION),
     )
+    free_always: bool = Field(
+        default=False,
+        description="Score by free generation at every checkpoint on the way too, not only before "
+        "and after the edits.",
+        json_schema_extra=shown(EVALUATION),
+    )
     control_questions: int = Field(
         default=CONTROL_QUESTIONS,
         ge=0,

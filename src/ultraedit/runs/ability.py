@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ultraedit.core.types import Nobody, Observer
-from ultraedit.evaluation.ability import Settings, as_plain, measure, require_harness
+from ultraedit.evaluation.ability import Settings, as_plain, measure, require_tasks
 from ultraedit.runs.base_model import open_host
 from ultraedit.runs.replay import restore
 from ultraedit.runs.store import JOURNAL, Journal
@@ -21,14 +21,14 @@ def of_run(path: Path, settings: Settings, observer: Observer | None = None) -> 
     Raises:
         UltraEditError: If the folder holds no run, or as `measure`.
     """
-    require_harness()
+    require_tasks(settings.tasks)
     observer = observer or Nobody()
     journal = Journal.open(path / JOURNAL)
     try:
         host, resolved = open_host(journal, observer)
         progress = restore(host, resolved.editor, journal, observer=observer)
         with host.viewed(resolved.editor, progress.state):
-            scores = measure(host.language_model, settings, observer)
+            scores = measure(host.language_model, settings, observer, host.weights.unedited)
         return as_plain(scores, settings, model=path.name, turn=progress.turns)
     finally:
         journal.close()

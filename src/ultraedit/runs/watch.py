@@ -56,6 +56,6 @@ def make_watch(
 
 
 def _ability(config: RunConfig) -> ability.Settings:
-    ability.require_harness()
+    ability.require_tasks(config.ability)
     root = None if config.ability_data is None else Path(config.ability_data)
     return ability.Settings(tasks=config.ability, root=root, limit=config.ability_limit)

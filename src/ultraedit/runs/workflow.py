@@ -25,6 +25,7 @@ from ultraedit.host.second_moments import PROMPTS, check_corpus
 from ultraedit.lifelong.loop import Progress, Stopped, keep_freed_memory
 from ultraedit.lifelong.session import EditResult, LifelongJob, StartingPoint
 from ultraedit.runs import fact_summary as made
+from ultraedit.runs import unedited
 from ultraedit.runs.base_model import open_host
 from ultraedit.runs.conclusion import conclude, refuse_interrupted, summarize
 from ultraedit.runs.config import RunConfig
@@ -53,7 +54,13 @@ class RunResult:
     folder: Path
 
 
-def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunResult:
+def run(
+    config: RunConfig,
+    out: Path,
+    observer: Observer | None = None,
+    *,
+    told: Path | None = None,
+) -> RunResult:
     """Do a run and leave its folder.
 
     What can be checked without the model is checked first. The folder and the settings exist
@@ -63,6 +70,8 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
         config: The settings.
         out: The run folder, new or empty.
         observer: Told how far the run is.
+        told: File of what the unedited model says to these questions, so that several runs ask it
+            once: read where it is there, written where it is not. None asks it.
 
     Raises:
         UltraEditError: If a setting, the data or the model cannot be used, or the folder cannot
@@ -84,7 +93,7 @@ def run(config: RunConfig, out: Path, observer: Observer | None = None) -> RunRe
     folder = RunFolder.create(out, values, _job_settings(config))
     try:
         folder.write_json(CONFIG, resolved)
-        return _work(folder, settings, source, observer)
+        return _work(folder, settings, source, observer, told)
     except BaseException:
         if not folder.begun:
             folder.discard()
@@ -206,7 +215,12 @@ class _InFolder(StartingPoint):
     """A job that begins where the folder of its run stands."""
 
     def __init__(
-        self, folder: RunFolder, settings: ResolvedSettings, host: ModelHost, observer: Observer
+        self,
+        folder: RunFolder,
+        settings: ResolvedSettings,
+        host: ModelHost,
+        observer: Observer,
+        told: Path | None,
     ) -> None:
         journal = folder.journal
         self.edits, self.first_turn = journal.edits_of_job(), journal.job().first_turn
@@ -214,13 +228,15 @@ class _InFolder(StartingPoint):
         self.newest = journal.newest
         self.takes_back = settings.config.guard_action == "back"
         self._folder, self._host, self._observer = folder, host, observer
-        self._editor = settings.editor
+        self._editor, self._told = settings.editor, told
         self._stands: Progress | None = None
         """Where the model and the folder stand; None while that is not known."""
 
     def keep_before(self, before: Evaluation) -> None:
         """Keep what the unedited model says."""
         self._folder.keep_before(before)
+        if self._told is not None:
+            unedited.keep(self._told, self._folder, before)
 
     def start(self, host: ModelHost, editor: Editor) -> Progress:
         """Bring the model to where the folder stands; later turns are added to what this gives."""
@@ -244,7 +260,11 @@ class _InFolder(StartingPoint):
 
 
 def _work(
-    folder: RunFolder, settings: ResolvedSettings, source: EditSource, observer: Observer
+    folder: RunFolder,
+    settings: ResolvedSettings,
+    source: EditSource,
+    observer: Observer,
+    told: Path | None = None,
 ) -> RunResult:
     """Do what is left of the newest job, and leave its results."""
     keep_freed_memory()
@@ -261,7 +281,9 @@ def _work(
         host.second_moment(next(iter(host.modules)))  # Now: it would break the bar of the edits.
     if config.trunk and host.trunk is None:
         host.use_trunk(for_edits=False)  # a turn that is computed again has no trunk
-    start = _InFolder(folder, settings, host, observer)
+    if told is not None:
+        unedited.take(told, folder)
+    start = _InFolder(folder, settings, host, observer, told)
     try:
         watch = make_watch(host, config, source, observer, resumed=start.before is not None)
         result = LifelongJob(

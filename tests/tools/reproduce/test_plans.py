@@ -217,7 +217,7 @@ def test_a_plan_runs_every_editor_by_official_that_has_one(bench, scale):
 
 def test_which_editors_have_an_official_protocol():
     options = {name: official_option(name) for name in EDITORS}
-    without = {"anchored", "ft-m", "ft-bf", "in-context"}
+    without = {"anchored", "ft-m", "ft-bf", "in-context", "lora"}
     assert {name for name, option in options.items() if option is None} == without
     assert {n for n, option in options.items() if option == "base.protocol"} == {
         "rect",

@@ -124,7 +124,7 @@ def test_the_figures_of_general_ability_say_how_it_was_asked(bench, id):
     plan = ARTEFACTS[id]
     before = Book(made)
     assert not any("Questions of" in note for note in plan.render(before).sheet.notes)
-    place = made.out / ability_before(made, "llama-3").place
+    place = made.out / ability_before(made, "llama-3")[0].place
     place.parent.mkdir(parents=True)
     task = {"score": 0.5, "stderr": 0.1, "questions": 1000, "shots": 4}
     place.write_text(json.dumps({"harness": "lm-eval 1.2", "tasks": {"sst2": task}}))

@@ -13,7 +13,7 @@ from tests.tools.reproduce.tracing import untraced
 from ultraedit.tools.reproduce import ARTEFACTS, Book
 from ultraedit.tools.reproduce.book import Source, Value, mean_of
 from ultraedit.tools.reproduce.catalogue import choose
-from ultraedit.tools.reproduce.figures import TASKS
+from ultraedit.tools.reproduce.figures import CHANCE
 from ultraedit.tools.reproduce.measuring import Measure
 from ultraedit.tools.reproduce.names import Wanted
 from ultraedit.tools.reproduce.sheet import (
@@ -45,7 +45,7 @@ def make_up(step, out):
     if isinstance(step, Measure):
         asked = {"questions": 4, "shots": 5}
         tasks = {
-            task: asked | {"score": draw.random(), "stderr": 0.1 * draw.random()} for task in TASKS
+            task: asked | {"score": draw.random(), "stderr": 0.1 * draw.random()} for task in CHANCE
         }
         path.write_text(json.dumps({"harness": "lm-eval", "tasks": tasks}))
     elif isinstance(step, Run):

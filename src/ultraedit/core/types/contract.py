@@ -147,13 +147,17 @@ class Host(Protocol):
         """
         ...
 
-    def trace_texts(self, texts: Sequence[Encoded], *, sampled: bool = False) -> TracedRows:
+    def trace_texts(
+        self, texts: Sequence[Encoded], *, sampled: bool = False, patch: Patch | None = None
+    ) -> TracedRows:
         """Losses of texts at the current weights, and keys and gradients at all of their tokens.
 
         Args:
             texts: At least one.
             sampled: Whether labels are drawn from the model's own distribution, as the Fisher
                 information wants them.
+            patch: What the edited layers' outputs get as if it were applied, through its factors
+                and without rounding it to the model's dtype, as an adapter. None for nothing.
         """
         ...
 

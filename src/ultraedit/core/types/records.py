@@ -216,6 +216,9 @@ class CheckpointRecord:
     """What the monitors saw, by their names; plain values."""
     controls: ControlScores | None = None
     """Of the package's control questions; None where they were not asked."""
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """By name of a score its 95 % bootstrap interval over facts, those of free generation behind
+    ``generation.``."""
 
 
 class Answer(NamedTuple):

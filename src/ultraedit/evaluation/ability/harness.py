@@ -17,6 +17,15 @@ from pydantic import Field, field_validator
 from ultraedit.core.errors import ConfigError, UltraEditError, did_you_mean
 from ultraedit.core.settings import SettingsModel
 from ultraedit.core.types import Nobody, Observer
+from ultraedit.evaluation.ability.reading import (
+    NEXT_TOKEN,
+    READING,
+    TEXT,
+    Unedited,
+    last_word,
+    next_token,
+    read_passages,
+)
 from ultraedit.evaluation.ability.tasks import LOCAL_TASKS, METRIC, build
 
 if TYPE_CHECKING:
@@ -49,7 +58,9 @@ class Settings(SettingsModel):
     @classmethod
     def _require_one(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
         if not tasks:
-            raise ConfigError(f"No task is named. Name some of {', '.join(LOCAL_TASKS)}.")
+            raise ConfigError(
+                f"No task is named. Name some of {', '.join((*LOCAL_TASKS, *READING))}."
+            )
         return tasks
 
 
@@ -68,6 +79,8 @@ class TaskScore:
     """Whether the rows came from the data folder."""
     prompt: str | None
     """The first question as the model read it, with its examples."""
+    divergence: float | None = None
+    """Mean KL from the unedited model's distributions, in nats per token, where it is measured."""
 
 
 def require_harness() -> None:
@@ -82,8 +95,21 @@ def require_harness() -> None:
         raise ConfigError(f"General ability needs lm-eval. Install it with: {INSTALL}.")
 
 
+def require_tasks(names: Sequence[str]) -> None:
+    """Check that the harness is installed, if any task is one of its own.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    if any(name not in READING for name in names):
+        require_harness()
+
+
 def measure(
-    language_model: LanguageModel, settings: Settings, observer: Observer | None = None
+    language_model: LanguageModel,
+    settings: Settings,
+    observer: Observer | None = None,
+    unedited: Unedited | None = None,
 ) -> dict[str, TaskScore]:
     """Measure a model as it stands in memory.
 
@@ -94,6 +120,7 @@ def measure(
         language_model: The model.
         settings: What to measure.
         observer: Told of each task.
+        unedited: Holds the model as it was before any edit, for what is measured against that.
 
     Returns:
         The scores by task.
@@ -102,8 +129,45 @@ def measure(
         ConfigError: If the harness is not installed, or knows no such task.
         DataError: If the rows of a local task cannot be read.
     """
-    require_harness()
     observer = observer or Nobody()
+    found = {}
+    for name in settings.tasks:
+        if name in READING:
+            observer.stage(f"Measuring {name}")
+            found[name] = _read_text(language_model, name, settings, unedited)
+    if len(found) < len(settings.tasks):
+        found |= _ask(language_model, settings, observer)
+    return {name: found[name] for name in settings.tasks}
+
+
+def _read_text(
+    language_model: LanguageModel, name: str, settings: Settings, unedited: Unedited | None
+) -> TaskScore:
+    """How the model reads ordinary text."""
+    if settings.root is None:
+        raise ConfigError(f"The task {name} needs --data-root, a data folder with {TEXT}.")
+    passages = read_passages(settings.root)
+    if name == NEXT_TOKEN:
+        read = next_token(language_model, passages, unedited)
+    else:
+        read = last_word(language_model, passages)
+    return TaskScore(
+        score=read.score,
+        stderr=read.stderr,
+        metric=METRIC,
+        questions=read.questions,
+        shots=0,
+        local=True,
+        prompt=None,
+        divergence=read.divergence,
+    )
+
+
+def _ask(
+    language_model: LanguageModel, settings: Settings, observer: Observer
+) -> dict[str, TaskScore]:
+    """Let the harness ask its tasks."""
+    require_harness()
     with _quiet(), _random_kept():
         from lm_eval.models.huggingface import HFLM
 
@@ -115,6 +179,8 @@ def measure(
         )
     found = {}
     for name in settings.tasks:
+        if name in READING:
+            continue
         observer.stage(f"Measuring {name}")
         with _quiet(), _random_kept():
             found[name] = _measure(asked, name, settings)
@@ -133,7 +199,7 @@ def _measure(asked: Any, name: str, settings: Settings) -> TaskScore:
         task, manager = name, TaskManager()
         if name not in manager.all_tasks:
             raise ConfigError(
-                f"lm-eval has no task {name!r}. {did_you_mean(name, LOCAL_TASKS)} "
+                f"lm-eval has no task {name!r}. {did_you_mean(name, (*LOCAL_TASKS, *READING))} "
                 "Those with a local file need --data-root."
             )
     try:
@@ -215,7 +281,7 @@ def of_model(
     """
     from ultraedit import models
 
-    require_harness()
+    require_tasks(settings.tasks)
     observer = observer or Nobody()
     observer.stage("Loading the model")
     loaded = models.load(name, dtype=dtype, device=device)
@@ -236,7 +302,7 @@ def as_plain(
     return {
         "model": model,
         "turn": turn,
-        "harness": f"lm-eval {version('lm-eval')}",
+        "harness": f"lm-eval {version('lm-eval')}" if set(scores) - set(READING) else None,
         "limit": settings.limit,
         "tasks": {name: asdict(score) for name, score in scores.items()},
     }

@@ -42,6 +42,9 @@ class Free(NamedTuple):
     answer: Answer
     begins: bool
     stops: bool
+    compared: bool = True
+    """Whether the unedited model was asked the same. It was not where a checkpoint on the way asks
+    other edits freely than the run does before and after."""
 
     @property
     def has_gold(self) -> bool:

@@ -36,7 +36,7 @@ def same_tokens(answers: Sequence[Forced]) -> float | None:
 
 def same_answers(answers: Sequence[Free]) -> float | None:
     """Share of the free answers that are the unedited model's own."""
-    return mean(agrees(each.answer.after, each.answer.before) for each in answers)
+    return mean(agrees(each.answer.after, each.answer.before) for each in answers if each.compared)
 
 
 @dataclass(frozen=True, kw_only=True)

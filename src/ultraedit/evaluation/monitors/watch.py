@@ -53,7 +53,7 @@ class Spectra:
 
 
 class Ability:
-    """General ability, by lm-eval."""
+    """General ability: tasks of lm-eval, and ordinary text."""
 
     name = "ability"
 
@@ -64,7 +64,8 @@ class Ability:
         """By task what `ability.TaskScore` holds."""
         from ultraedit.evaluation.ability import measure
 
-        found = measure(self._host.language_model, self._settings)
+        unedited = self._host.weights.unedited
+        found = measure(self._host.language_model, self._settings, unedited=unedited)
         return {name: asdict(score) for name, score in found.items()}
 
 

@@ -162,12 +162,14 @@ class SharedHost(ModelHost):
         parts = [(tuple(turn.edits[i] for i in share), tokens) for share in shares]
         return _interleaved(self._together(_signals, parts))
 
-    def trace_texts(self, texts: Sequence[Encoded], *, sampled: bool = False) -> TracedRows:
+    def trace_texts(
+        self, texts: Sequence[Encoded], *, sampled: bool = False, patch: Patch | None = None
+    ) -> TracedRows:
         """Losses, keys and gradients of texts, each process of some of them."""
         shares: list[list[int]] = [[] for _ in range(self._copies.size)]
         for index, text in enumerate(texts):  # What one has kept of a text is of use to it alone.
             shares[_owner(text, len(shares))].append(index)
-        parts = [([texts[i] for i in share], sampled) for share in shares]
+        parts = [([texts[i] for i in share], sampled, patch) for share in shares]
         return _joined(self._together(_trace, parts), shares)
 
     @contextmanager
@@ -277,8 +279,12 @@ def _predict(
     return ModelHost.predict(host, items, observer, keep=keep)
 
 
-def _trace(host: ModelHost, texts: Sequence[Encoded], sampled: bool) -> TracedRows | None:
-    return ModelHost.trace_texts(host, texts, sampled=sampled) if texts else None
+def _trace(
+    host: ModelHost, texts: Sequence[Encoded], sampled: bool, patch: Patch | None
+) -> TracedRows | None:
+    if not texts:
+        return None
+    return ModelHost.trace_texts(host, texts, sampled=sampled, patch=patch)
 
 
 _KEEPING: dict[ModelHost, ExitStack] = {}

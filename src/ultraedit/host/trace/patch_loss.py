@@ -47,7 +47,7 @@ def judge(
         NumericalError: If it is not finite.
     """
     weights = _pair_weights(items, term)
-    record = _Patched(modules, patch, reverted=term.backward == "reverted")
+    record = Patched(modules, patch, reverted=term.backward == "reverted")
     loss, agreed, tokens = 0.0, 0, 0
     for indices, batch, below in passes(model, items, trunk):
         sizes = torch.tensor([len(items[index].answer_ids) for index in indices])
@@ -100,10 +100,12 @@ def _pair_weights(items: Sequence[Encoded], term: LossTerm) -> Tensor:
     return weights
 
 
-class _Patched(Record):
+class Patched(Record):
     """Records a model whose edited layers answer as if a patch were applied."""
 
-    def __init__(self, modules: Mapping[str, nn.Module], patch: Patch, *, reverted: bool) -> None:
+    def __init__(
+        self, modules: Mapping[str, nn.Module], patch: Patch, *, reverted: bool = False
+    ) -> None:
         super().__init__(modules)
         self._changes = patch.changes
         self._reverted = reverted

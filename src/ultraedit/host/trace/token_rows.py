@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from ultraedit.core.encoding import Encoded
 from ultraedit.core.errors import NumericalError
-from ultraedit.core.types import LayerSignal, TracedRows
+from ultraedit.core.types import LayerSignal, Patch, TracedRows
+from ultraedit.host.trace.patch_loss import Patched
 from ultraedit.host.trace.signals import Record, attended, passes, supervised_logits
 from ultraedit.host.trace.trunk import Trunk
 
@@ -28,6 +29,7 @@ def trace_rows(
     *,
     sampled: bool = False,
     trunk: Trunk | None = None,
+    patch: Patch | None = None,
 ) -> TracedRows:
     """Run texts forward and backward, with a row for every token that the model reads.
 
@@ -42,6 +44,7 @@ def trace_rows(
             the place of the given one: then the second moment of the gradients estimates the
             Fisher information (Martens and Grosse 2015, section 2.2), whose "loss" means nothing.
         trunk: What has the states below the lowest edited layer, or computes them once.
+        patch: What the edited layers' outputs get as if it were applied. None for nothing.
 
     Returns:
         The losses, and per path its rows; see `TracedRows`.
@@ -50,7 +53,7 @@ def trace_rows(
         ConfigError: If a module does not see every token, or is not reached at all.
         NumericalError: If a loss is not finite.
     """
-    record = Record(modules)
+    record = Record(modules) if patch is None else Patched(modules, patch)
     losses = torch.zeros(len(items), dtype=torch.float64)
     segments: list[Tensor] = []
     with record.attached(), torch.enable_grad():

@@ -3,13 +3,14 @@
 from ultraedit.tools.reproduce.artefact import Artefact
 from ultraedit.tools.reproduce.bench import Bench, choose_models
 from ultraedit.tools.reproduce.book import Book
-from ultraedit.tools.reproduce.catalogue import ARTEFACTS, choose, find_artefacts
+from ultraedit.tools.reproduce.catalogue import ARTEFACTS, LONG, choose, find_artefacts
 from ultraedit.tools.reproduce.scales import SCALES, Scale, find_scale
 from ultraedit.tools.reproduce.steps import Step
 from ultraedit.tools.reproduce.working import Outcome, carry_out, given_up, ordered
 
 __all__ = [
     "ARTEFACTS",
+    "LONG",
     "SCALES",
     "Artefact",
     "Bench",

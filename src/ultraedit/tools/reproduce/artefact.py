@@ -11,7 +11,7 @@ from ultraedit.tools.reproduce.bench import Bench, Unavailable
 from ultraedit.tools.reproduce.book import Book
 from ultraedit.tools.reproduce.names import Wanted
 from ultraedit.tools.reproduce.notes import notes
-from ultraedit.tools.reproduce.published import published
+from ultraedit.tools.reproduce.published import NOT_PUBLISHED, published
 from ultraedit.tools.reproduce.sheet import Rendered, Result, Sheet
 from ultraedit.tools.reproduce.steps import Run, Step
 
@@ -68,6 +68,8 @@ class Artefact:
     """Whether a first panel shows efficacy against editing time, as Figure 1 (a)."""
     of: Callable[[Artefact, Bench, Wanted], Iterator[Step]] = _run
     """The steps behind each of its runs."""
+    printed: bool = True
+    """Whether the paper has it."""
 
     def wanted(self) -> Iterator[Wanted]:
         """The runs behind it, in the paper's words, each once."""
@@ -91,7 +93,8 @@ class Artefact:
 
     def render(self, book: Book) -> Rendered:
         """It, from the records that there are."""
-        paper, (results, remarks, image) = published(self.id), self.content(self, book)
+        paper = published(self.id) if self.printed else NOT_PUBLISHED
+        results, remarks, image = self.content(self, book)
         wanted = list(self.wanted())
         told = [*paper.notes, *remarks]
         if wanted:

@@ -10,11 +10,13 @@ from typing import Any, Literal
 
 from ultraedit.core.errors import ConfigError, DataError, did_you_mean
 from ultraedit.editors import EDITORS, official_option
+from ultraedit.evaluation.ability.reading import READING, TEXT
 from ultraedit.tools.reproduce.facts import DataSetFacts, demo_facts, find_facts
 from ultraedit.tools.reproduce.measuring import Tasks
 from ultraedit.tools.reproduce.names import METHODS, MODELS, Method, Wanted
 from ultraedit.tools.reproduce.scales import Scale
-from ultraedit.tools.reproduce.steps import Build, CasesFile, Run, Step, Train
+from ultraedit.tools.reproduce.search import chosen
+from ultraedit.tools.reproduce.steps import Build, CasesFile, Run, Shuffled, Step, Train
 
 
 class Unavailable(Exception):
@@ -42,6 +44,9 @@ class Bench:
     """What the editors beside UltraEdit run by, where they have an official protocol: this
     package's own, or that of their released code. UltraEdit's is always official, as in the
     paper."""
+
+    edits: int | None = None
+    """Most edits of a run, where that is fewer than the scale has."""
 
     def model(self, name: str) -> str:
         """The model that stands for one of the paper's."""
@@ -85,8 +90,9 @@ class Bench:
         """
         method = METHODS[wanted.method]
         facts = self._facts(method, wanted.dataset)
-        edits = self.scale.edits_of(wanted.dataset, method.editor, starred=method.starred)
+        edits = self.edits_of(wanted)
         settings = self._settings(wanted.model, method, edits)
+        settings["options"] = {**settings["options"], **self.searched(wanted)}
         build = self._build(facts) if facts.to_build else None
         made: list[str] = []
         needs: list[Step] = []
@@ -94,12 +100,45 @@ class Bench:
         if build is not None:
             made.append("data")
             needs.append(build)
+        elif wanted.seed:
+            order = Shuffled(facts.format, facts.path, edits, wanted.seed)
+            settings |= {"data": f"{facts.format}:{order.place}", "seed": wanted.seed}
+            made.append("data")
+            needs.append(order)
         if EDITORS[method.editor].needs_training and self.scale.training_rows != 0:
-            net = self._net(settings, edits, built=build is not None)
+            net = self._net(settings, edits, built=bool(made))
             settings["options"] = {**settings["options"], "net": net.place}
             made.append("net")
             needs.append(net)
         return Run(settings, tuple(made), tuple(needs))
+
+    def edits_of(self, wanted: Wanted) -> int:
+        """How many edits the run of a row has."""
+        method = METHODS[wanted.method]
+        most = self.scale.edits_of(
+            wanted.dataset,
+            method.editor,
+            starred=method.starred,
+            model=self.model(wanted.model),
+        )
+        return min(each for each in (most, self.edits, wanted.edits) if each is not None)
+
+    def searched(self, wanted: Wanted) -> Mapping[str, Any]:
+        """What the search chose for the editor of a row; nothing where that is not for this row.
+
+        A row that is defined by a value which was searched keeps its own.
+        """
+        if not self.scale.searched:
+            return {}
+        method = METHODS[wanted.method]
+        options = chosen(method.editor, self.model(wanted.model), wanted.dataset, self.out) or {}
+        own = method.options.keys() - {"protocol"}
+        return {} if own & options.keys() else options
+
+    def marks(self, edits: int) -> list[int]:
+        """Numbers of edits after which a run of some length is scored, its end the last."""
+        shares = (math.ceil(share * edits) for share in self.scale.checkpoints)
+        return sorted({each for each in (*self.scale.marks, *shares) if 0 < each < edits} | {edits})
 
     def cases(self, wanted: Wanted, cases: tuple[tuple[str, str], ...]) -> Run:
         """A run over single cases and other facts, in which the cases are asked freely.
@@ -130,6 +169,12 @@ class Bench:
             self.dtype,
         )
 
+    def reading(self) -> Tasks | None:
+        """The tasks that ordinary text is enough for; None where they are not measured here."""
+        if not self.scale.reading or self.root is None or not (self.root / TEXT).is_file():
+            return None
+        return Tasks(READING, self.root, None, self.device, self.dtype)
+
     def _facts(self, method: Method, dataset: str) -> DataSetFacts:
         if method.editor not in EDITORS:
             raise Unavailable(f"this version has no editor named {method.editor}")
@@ -140,8 +185,10 @@ class Bench:
         scale = self.scale
         row = EDITORS[method.editor]
         per_turn = 1 if method.editor == "wise" else scale.edits_per_turn
+        per_turn = edits if method.whole else per_turn
         turns = math.ceil(edits / per_turn)
         due = {math.ceil(share * turns) for share in scale.checkpoints}
+        due |= {math.ceil(mark / per_turn) for mark in scale.marks}
         sampled = scale.score_sample is not None and edits > scale.score_sample
         options = dict(scale.options.get(method.editor, {})) | self._official(method)
         options |= dict(method.options)
@@ -152,7 +199,9 @@ class Bench:
             "limit": edits,
             "edits_per_turn": per_turn,
             "evaluate_at": sorted(turn for turn in due if 0 < turn < turns),
-            "free_answers": 0,
+            "free_answers": scale.free_answers,
+            **({"free_always": True, "chat_answers": True} if scale.free_answers else {}),
+            **({"perplexity": self._file(scale.read)} if scale.read else {}),
             "score_sample": scale.score_sample if sampled else None,
             "corpus": self._corpus() if row.needs_statistics else None,
             "corpus_samples": scale.corpus_samples if row.needs_statistics else 1_000,
@@ -177,11 +226,14 @@ class Bench:
 
     def _corpus(self) -> str | None:
         """The text of the second moments: a file of the data folder, or a name on the hub."""
-        corpus = self.scale.corpus
-        if corpus is None or self.root is None:
-            return corpus
-        here = self.root / corpus
-        return str(here) if here.is_file() else corpus
+        return self._file(self.scale.corpus)
+
+    def _file(self, name: str | None) -> str | None:
+        """A file of the data folder where it is there, else its name."""
+        if name is None or self.root is None:
+            return name
+        here = self.root / name
+        return str(here) if here.is_file() else name
 
     def _build(self, facts: DataSetFacts) -> Build:
         """A set as large as the largest run on it."""

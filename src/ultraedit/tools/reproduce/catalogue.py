@@ -7,7 +7,7 @@ from itertools import chain
 from types import MappingProxyType
 
 from ultraedit.core.errors import ConfigError, did_you_mean
-from ultraedit.tools.reproduce import figures, tables
+from ultraedit.tools.reproduce import figures, long, tables
 from ultraedit.tools.reproduce.artefact import Artefact, Panel
 from ultraedit.tools.reproduce.names import DATASETS, METHODS, METRICS, MODELS, Wanted
 
@@ -17,7 +17,7 @@ THREE_SETS = (
     *(("wikibigedit", metric) for metric in METRICS),
 )
 BENCH = tuple(("ultraeditbench", metric) for metric in EGS)
-LONG = ("wikibigedit", "ultraeditbench")
+LARGE_SETS = ("wikibigedit", "ultraeditbench")
 
 BACKBONES = ("gpt-j", "mistral", "llama-3")
 FOUR = (*BACKBONES, "qwen2.5")
@@ -138,7 +138,10 @@ _ALL: tuple[Artefact, ...] = (
         "figure5",
         "Figure 5: Efficacy of lifelong editing on Phi-4-14B and Gemma-3-27B",
         figures.lines,
-        tuple(_panel(d, "efficacy", LARGE, UE[1:], f"Efficacy on {DATASETS[d]}, %") for d in LONG),
+        tuple(
+            _panel(d, "efficacy", LARGE, UE[1:], f"Efficacy on {DATASETS[d]}, %")
+            for d in LARGE_SETS
+        ),
     ),
     Artefact(
         "figure6",
@@ -167,7 +170,7 @@ _ALL: tuple[Artefact, ...] = (
         tuple(
             _panel(d, metric, LARGE, UE[1:], f"{metric.capitalize()} on {DATASETS[d]}, %")
             for metric in EGS[1:]
-            for d in LONG
+            for d in LARGE_SETS
         ),
     ),
     Artefact(
@@ -179,27 +182,56 @@ _ALL: tuple[Artefact, ...] = (
     ),
 )
 
+
+def _at_length(id: str, title: str, model: str, dataset: str) -> Artefact:
+    return Artefact(
+        id,
+        title,
+        long.comparison,
+        (_panel(dataset, "efficacy", (model,), long.COMPARED, ""),),
+        of=long.run_orders,
+        printed=False,
+    )
+
+
 ARTEFACTS: Mapping[str, Artefact] = MappingProxyType({each.id: each for each in _ALL})
 """The plans by ID, in the order of the paper. Figure 3 is a drawing, in the docs."""
 
+LONG: Mapping[str, Artefact] = MappingProxyType(
+    {
+        each.id: each
+        for each in (
+            _at_length("long-zsre", "ZsRE at length, SmolLM2", "llama-3", "zsre"),
+            _at_length(
+                "long-counterfact", "CounterFact at length, SmolLM2", "llama-3", "counterfact"
+            ),
+            _at_length("long-zsre-gemma", "ZsRE at length, Gemma-3-270M", "mistral", "zsre"),
+        )
+    }
+)
+"""The comparisons at length by ID: no tables of the paper."""
+
 
 def find_artefacts(ids: tuple[str, ...]) -> list[Artefact]:
-    """Look plans up; ``all`` is every one.
+    """Look plans up; ``all`` is every one of the paper, ``long`` every comparison at length.
 
     Raises:
         ConfigError: If there is none of such an ID.
     """
     if ids == ("all",):
         return list(_ALL)
+    if ids == ("long",):
+        return list(LONG.values())
+    known = {**ARTEFACTS, **LONG}
     for id in ids:
         if id == "figure3":
             raise ConfigError("figure3 is the drawing docs/workflow.svg: there is nothing to run.")
-        if id not in ARTEFACTS:
+        if id not in known:
             raise ConfigError(
-                f"The paper has no {id!r} to run. {did_you_mean(id, ARTEFACTS)} "
+                f"The paper has no {id!r} to run. {did_you_mean(id, known)} "
                 "Run `ultraedit reproduce list`."
             )
-    return [ARTEFACTS[id] for id in ids]
+    return [known[id] for id in ids]
 
 
 def choose(artefact: Artefact, only: tuple[str, ...]) -> frozenset[Wanted]:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ultraedit.report.figures import BEFORE, COLOURS, MUTED, draw
+from ultraedit.report.figures import BEFORE, COLOURS, INK, MUTED, draw
 from ultraedit.tools.reproduce.artefact import Artefact, Content, Panel
 from ultraedit.tools.reproduce.bench import Bench
 from ultraedit.tools.reproduce.book import Book, Point, Value, mean_of
-from ultraedit.tools.reproduce.measuring import Measure
+from ultraedit.tools.reproduce.measuring import Measure, Tasks
 from ultraedit.tools.reproduce.names import Wanted, label, row_label
 from ultraedit.tools.reproduce.notes import means_of
 from ultraedit.tools.reproduce.published import published
 from ultraedit.tools.reproduce.sheet import Cell, Result, cell
 from ultraedit.tools.reproduce.steps import Step
 
-TASKS = ("sst2", "mmlu", "mrpc", "nli")
+CHANCE = {"sst2": 50.0, "mmlu": 25.0, "mrpc": 50.0, "nli": 50.0}
+"""Percent that guessing gets. Nobody guesses a word of ordinary text."""
 
 _DASHES = ("-", "--", ":", "-.")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -214,61 +215,71 @@ def _lines_over_edits(place: Any, panel: Panel, lines: Sequence[Line]) -> None:
 def run_and_ability(plan: Artefact, bench: Bench, wanted: Wanted) -> Iterator[Step]:
     """A run, and the general ability of the model before and after it."""
     run = bench.run(wanted)
-    yield from (ability_before(bench, wanted.model), run, Measure(bench.ability(), run=run))
+    yield from ability_before(bench, wanted.model)
+    yield run
+    yield from (Measure(tasks, run=run) for tasks in tasks_of(bench))
 
 
-def ability_before(bench: Bench, model: str) -> Measure:
+def tasks_of(bench: Bench) -> list[Tasks]:
+    """The paper's tasks, and where they are measured those of ordinary text."""
+    reading = bench.reading()
+    return [bench.ability(), *([] if reading is None else [reading])]
+
+
+def ability_before(bench: Bench, model: str) -> list[Measure]:
     """General ability of a model of the paper, unedited."""
-    return Measure(bench.ability(), model=bench.model(model))
+    return [Measure(tasks, model=bench.model(model)) for tasks in tasks_of(bench)]
 
 
 def bars(plan: Artefact, book: Book) -> Content:
     """General ability of the unedited model and after the edits of each method, in percent."""
     (panel,) = plan.panels
     before = ability_before(book.bench, *panel.models)
+    names = [task for measure in before for task in measure.tasks.names]
     measured = [("Vanilla", _ability(book, before, "Vanilla"))]
     for wanted in plan.wanted():
-        run, scores = book.run(wanted), [_NOTHING] * len(TASKS)
+        run, scores = book.run(wanted), [_NOTHING] * len(names)
         if run is not None:
-            scores = _ability(book, Measure(book.bench.ability(), run=run), str(wanted))
+            after = [Measure(tasks, run=run) for tasks in tasks_of(book.bench)]
+            scores = _ability(book, after, str(wanted))
         untrained = book.bench.untrained(wanted.method)
         measured.append((row_label(wanted.method, untrained=untrained), scores))
     results = [
         Result("", name, label(task), column, cell(value))
         for name, scores in measured
-        for task, pair in zip(TASKS, scores, strict=True)
+        for task, pair in zip(names, scores, strict=True)
         for column, value in zip(("accuracy", "s.e."), pair, strict=True)
     ]
-    remarks = []
-    if measurement := book.object(before.place):
+    guessed = ", ".join(f"{label(task)} {chance:g}" for task, chance in CHANCE.items())
+    remarks = [f"Guessing gets {guessed} %; the dashed lines are drawn there."]
+    if measurement := book.object(before[0].place):
         asked = (
             f"{label(name)} {task['questions']:,} with {task['shots']} examples"
             for name, task in measurement["tasks"].items()
         )
         remarks.append(f"Questions of {measurement['harness']}: {', '.join(asked)}.")
-    return Content(results, remarks, _bars(measured))
+    return Content(results, remarks, _bars(names, measured))
 
 
-def _ability(book: Book, measure: Measure, name: str) -> list[Scored]:
+def _ability(book: Book, measures: Sequence[Measure], name: str) -> list[Scored]:
     """Score and standard error of each task."""
-    if measure.status(book.bench.out) != "done":
-        book.missing[f"general ability, {name}"] = "not measured yet"
-    folder, _, file = measure.place.rpartition("/")
-    return [
-        (
-            book.number(folder, file, f"tasks.{task}.score", 100),
-            book.number(folder, file, f"tasks.{task}.stderr", 100),
-        )
-        for task in TASKS
-    ]
+    scores: list[Scored] = []
+    for measure in measures:
+        if measure.status(book.bench.out) != "done":
+            book.missing[f"general ability, {name}"] = "not measured yet"
+        folder, _, file = measure.place.rpartition("/")
+        for task in measure.tasks.names:
+            score = book.number(folder, file, f"tasks.{task}.score", 100)
+            scores.append((score, book.number(folder, file, f"tasks.{task}.stderr", 100)))
+    return scores
 
 
-def _bars(rows: Sequence[tuple[str, list[Scored]]]) -> bytes:
+def _bars(names: Sequence[str], rows: Sequence[tuple[str, list[Scored]]]) -> bytes:
     def paint(figure: Any) -> None:
         place = figure.subplots()
         width = 0.85 / len(rows)
         for number, (name, scores) in enumerate(rows):
-            at = [task + (number - (len(rows) - 1) / 2) * width for task in range(len(TASKS))]
+            at = [task + (number - (len(rows) - 1) / 2) * width for task in range(len(names))]
             heights = [value.number if value else 0.0 for value, _ in scores]
             errors = [error.number if error else 0.0 for _, error in scores]
             colour = BEFORE if number == 0 else COLOURS[(number - 1) % len(COLOURS)]
@@ -283,7 +294,11 @@ def _bars(rows: Sequence[tuple[str, list[Scored]]]) -> bytes:
                 hatch=hatch,
                 ecolor="#555555",
             )
-        place.set_xticks(range(len(TASKS)), [label(task) for task in TASKS])
+        for at_task, task in enumerate(names):
+            if task in CHANCE:
+                ends = (at_task - 0.46, at_task + 0.46)
+                place.hlines(CHANCE[task], *ends, color=INK, linestyle="--", linewidth=1)
+        place.set_xticks(range(len(names)), [label(task) for task in names])
         place.tick_params(axis="x", length=0)
         place.set_ylim(0, 105)
         place.set_title("Accuracy and standard error, %")

@@ -18,6 +18,8 @@ class Method:
     options: Mapping[str, Any] = field(default_factory=dict)
     starred: bool = False
     """Whether it is run at the ultra-large scale."""
+    whole: bool = False
+    """Whether each of its checkpoints is a run of its own, with all edits so far in one turn."""
 
 
 class Wanted(NamedTuple):
@@ -26,10 +28,16 @@ class Wanted(NamedTuple):
     model: str
     method: str
     dataset: str
+    seed: int = 0
+    """What the order of the edits is drawn from; 0 leaves them as the file has them."""
+    edits: int | None = None
+    """Edits of the run, where it is shorter than the scale has it."""
 
     def __str__(self) -> str:
         """As a note under a table has it."""
-        return f"{label(self.method)} on {label(self.dataset)} with {label(self.model)}"
+        ends = "" if self.edits is None else f", {self.edits:,} edits"
+        ends += f", seed {self.seed}" if self.seed else ""
+        return f"{label(self.method)} on {label(self.dataset)} with {label(self.model)}{ends}"
 
 
 MODELS: Mapping[str, str] = {
@@ -87,6 +95,12 @@ METHODS: Mapping[str, Method] = {
     "inner": Method(
         "w/ inner-product coefficient", "ultraedit", _OFFICIAL | {"coefficient": "inner"}
     ),
+    "ultraedit-auto": Method("UltraEdit, eta auto", "ultraedit", {"eta": "auto"}),
+    "ft-bf": Method("FT-BF", "ft-bf"),
+    "anchored": Method("Anchored", "anchored"),
+    "in-context": Method("In-context", "in-context"),
+    "lora": Method("LoRA, turn after turn", "lora"),
+    "lora-all": Method("LoRA, all facts so far", "lora", {"replay": "all"}, whole=True),
 }
 
 DATASETS: Mapping[str, str] = {
@@ -94,6 +108,7 @@ DATASETS: Mapping[str, str] = {
     "fever": "FEVER",
     "wikibigedit": "WikiBigEdit",
     "ultraeditbench": "UltraEditBench",
+    "counterfact": "CounterFact",
 }
 
 METRICS: Mapping[str, str] = {
@@ -115,6 +130,8 @@ _OTHERS = {
     "mmlu": "MMLU",
     "mrpc": "MRPC",
     "nli": "NLI",
+    "next-token": "next token",
+    "last-word": "last word",
 }
 
 

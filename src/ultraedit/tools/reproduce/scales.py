@@ -1,4 +1,4 @@
-"""How large a reproduction is: the paper's own size, one for two cores, one for a minute."""
+"""How large a reproduction is: the paper's own size, two for a few cores, one for a minute."""
 
 from __future__ import annotations
 
@@ -61,11 +61,34 @@ class Scale:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Options of single editors."""
 
-    def edits_of(self, dataset: str, editor: str, *, starred: bool) -> int:
+    marks: tuple[int, ...] = ()
+    """Edits after which all edits so far are scored, beside `checkpoints`."""
+
+    model_limits: Mapping[str, int] = field(default_factory=dict)
+    """Most edits for single models, by what stands for them."""
+
+    free_answers: int = 0
+    """Edits that are also asked freely whenever a run is scored, in plain and in chat form."""
+
+    read: str | None = None
+    """Text whose perplexity is measured then, a file of the data folder."""
+
+    reading: bool = False
+    """Whether it is measured how the models read ordinary text, where small ones have an ability to
+    lose."""
+
+    searched: bool = False
+    """Whether editors have the settings that `reproduce tune` chose for them, where it did."""
+
+    seeds: int = 1
+    """Orders of the edits in which quick editors are run by the comparison at length."""
+
+    def edits_of(self, dataset: str, editor: str, *, starred: bool, model: str = "") -> int:
         """Edits of a run."""
         sizes = self.starred if starred else self.edits
         wanted = sizes.get(dataset, sizes["other"])
-        return min(wanted, self.limits.get(editor, wanted))
+        limits = (self.limits.get(editor, wanted), self.model_limits.get(model, wanted))
+        return min(wanted, *limits)
 
 
 SCALES: Mapping[str, Scale] = MappingProxyType(
@@ -118,6 +141,35 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
                 limits={"wise": 20},
             ),
             Scale(
+                name="long",
+                text="A day on one core: SmolLM2, 2,000 edits in turns of 100; Gemma-3-270M 1,000.",
+                models={
+                    "gpt-j": _SMOLLM2,
+                    "mistral": _GEMMA,
+                    "llama-3": _SMOLLM2,
+                    "qwen2.5": _GEMMA,
+                    "phi-4": _SMOLLM2,
+                    "gemma-3": _GEMMA,
+                },
+                facts="data",
+                stand_ins=True,
+                edits={"other": 2_000},
+                starred={"other": 2_000},
+                edits_per_turn=100,
+                checkpoints=(),
+                training_rows=1_000,
+                corpus="text/wikipedia_paragraphs.jsonl.gz",
+                ability_limit=50,
+                limits={"wise": 1_000},
+                marks=(100, 300, 1_000, 2_000),
+                model_limits={_GEMMA: 1_000},
+                free_answers=100,
+                read="text/wikitext2_valid.txt",
+                reading=True,
+                searched=True,
+                seeds=3,
+            ),
+            Scale(
                 name="paper",
                 text="The paper's size: 20K edits, 17K of WikiBigEdit, up to 1M, in turns of 100.",
                 models=HUB,
@@ -131,6 +183,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
                 corpus="wikimedia/wikipedia:20231101.en/train-00000-of-00041.parquet",
                 corpus_samples=100_000,
                 score_sample=100_000,
+                reading=True,
             ),
         )
     }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from ultraedit.core.errors import DataError
 from ultraedit.core.files import write_text
 from ultraedit.core.types import Observer
 from ultraedit.runs.config import make_config
@@ -18,7 +20,10 @@ from ultraedit.runs.store.schema import is_blank
 
 Status = Literal["done", "interrupted", "to do"]
 
-DATA, NETS, RUNS, ABILITY = "data", "nets", "runs", "ability"
+EDITING = ("editor", "options", "corpus", "corpus_samples", "evaluate_at", "save_model")
+"""Settings of a run on which the questions to the unedited model do not depend, nor its answers."""
+
+DATA, NETS, RUNS, ABILITY, UNEDITED = "data", "nets", "runs", "ability", "unedited"
 """Folders of a reproduction, beside those of its tables and figures."""
 
 
@@ -161,6 +166,12 @@ class Run:
         finally:
             journal.close()
 
+    @property
+    def told(self) -> str:
+        """The file of what the unedited model says to its questions, as to those of other runs."""
+        settings = {n: v for n, v in _identity(self.settings).items() if n not in EDITING}
+        return f"{UNEDITED}/{slug(Path(self.settings['model']).name, digest(settings))}.json"
+
     def located(self, out: Path) -> dict[str, Any]:
         """Its settings with the files that the reproduction makes where they are."""
         settings = dict(self.settings)
@@ -181,7 +192,8 @@ class Run:
         if self.status(out) == "interrupted":
             workflow.resume(folder, observer)
         else:
-            workflow.run(make_config(self.located(out)), folder, observer)
+            told = out / self.told
+            workflow.run(make_config(self.located(out)), folder, observer, told=told)
 
 
 @dataclass(frozen=True)
@@ -231,6 +243,43 @@ class CasesFile:
         write_text(file, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
 
 
+@dataclass(frozen=True)
+class Shuffled:
+    """The first rows of a file of facts in another order."""
+
+    format: str
+    path: Path
+    size: int
+    """Rows that change places. Those behind them follow as they are, for nets to train on."""
+
+    seed: int
+    needs: tuple[Step, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """The file."""
+        words = (self.format, self.size, "order", self.seed)
+        return f"{DATA}/{slug(*words, digest([self.path.name, self.size, self.seed]))}.json"
+
+    def status(self, out: Path) -> Status:
+        """How far it is."""
+        return "done" if (out / self.place).is_file() else "to do"
+
+    def carry_out(self, out: Path, observer: Observer) -> None:
+        """Write it."""
+        rows = json.loads(self.path.read_text(encoding="utf-8"))
+        if not isinstance(rows, list):
+            raise DataError(
+                f"{self.path} holds no list of facts, so their order cannot be changed. "
+                "Give a JSON file with a list."
+            )
+        first = rows[: self.size]
+        random.Random(self.seed).shuffle(first)
+        file = out / self.place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps([*first, *rows[self.size :]], ensure_ascii=False))
+
+
 def _within(out: Path, data: str) -> str:
     """``FORMAT:PATH`` of a file that the reproduction makes, wherever we are."""
     format, _, path = data.partition(":")
@@ -246,6 +295,7 @@ def _named(data: str) -> str:
 def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a run the same run: its settings, wherever its files lie."""
     found = dict(settings) | {"data": _named(settings["data"])}
-    if settings.get("corpus"):
-        found["corpus"] = Path(settings["corpus"]).name
+    for name in ("corpus", "perplexity"):
+        if settings.get(name):
+            found[name] = Path(settings[name]).name
     return found

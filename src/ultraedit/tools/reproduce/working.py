@@ -62,9 +62,9 @@ def carry_out(
             outcome.found.append(step.place)
             continue
         _log.info("%d of %d: %s", number, len(every), step.place)
-        why = given_up(step, out) or _missing(step, out)
+        why = given_up(step, out) or missing(step, out)
         if why is None:
-            why = _isolated(step, out, observer) if isolated else _here(step, out, observer)
+            why = _isolated(step, out, observer) if isolated else here(step, out, observer)
         if why is None:
             outcome.made.append(step.place)
         else:
@@ -89,14 +89,15 @@ def given_up(step: Step, out: Path) -> str | None:
     return None
 
 
-def _missing(step: Step, out: Path) -> str | None:
+def missing(step: Step, out: Path) -> str | None:
+    """Which piece that another needs is not there; None if all are."""
     for need in step.needs:
         if need.status(out) != "done":
             return f"{need.place}, which it needs, is not there"
     return None
 
 
-def _here(step: Step, out: Path, observer: Observer) -> str | None:
+def here(step: Step, out: Path, observer: Observer) -> str | None:
     """Do a piece. Returns why it could not be done; None if it was."""
     try:
         step.carry_out(out, observer)
@@ -151,7 +152,7 @@ def _child(step: Step, out: Path, pipe: Connection) -> None:
         os.setpgid(0, 0)  # Ctrl-C in the terminal goes to the parent, which passes it on
     # A broken pipe: nobody is there to be told any more. What is recorded stands.
     with suppress(KeyboardInterrupt, BrokenPipeError):
-        pipe.send(("done", _here(step, out, _Relay(pipe))))
+        pipe.send(("done", here(step, out, _Relay(pipe))))
     pipe.close()
 
 

@@ -27,6 +27,10 @@ class Published(NamedTuple):
         return None
 
 
+NOT_PUBLISHED = Published("nothing, since no paper has this table", (), ())
+"""What stands for the numbers of a table of our own."""
+
+
 @cache
 def published(id: str) -> Published:
     """Read the file of a table or figure: lines of comment, a header, and a row a number."""
