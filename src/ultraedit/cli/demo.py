@@ -19,7 +19,7 @@ EDITS_PER_TURN = 61
 """Few enough for several turns, so that the plots have something to show."""
 
 FREE_ANSWERS = 40
-"""Facts that are also asked freely, with their other questions: a minute's worth of answers."""
+"""Facts asked in free generation, with their other questions: a minute's worth of answers."""
 
 EXAMPLES = 8
 """Answers shown at the end."""

@@ -106,16 +106,16 @@ def evaluate(
         edits: The edits whose questions are asked.
         reference: The unedited model's answers. None if this is the unedited model.
         newest: The last edit made of each prompt, as `questions` takes it.
-        free_answers: How many edits are also asked freely, evenly spaced; None for all of them.
+        free_answers: How many edits are also asked in free generation, evenly spaced; None for all.
             A locality question without a gold answer counts for agreement only where it is among
             them, since it is the unedited model's free answer that it is scored along.
         keep: Whether the same will be asked again: then a trunk keeps what lies below.
         text: Passages whose perplexity is measured too; none for no perplexity.
         probing: Probes that are asked beside the questions of the edits.
-        in_chat: The model's chat template, in which the edits that are asked freely, and their
-            rephrases, are asked freely too. None for bare prompts alone.
+        in_chat: The model's chat template, in which the edits that are asked in free generation,
+            and their rephrases, are asked too. None for bare prompts alone.
         controls: Questions that have nothing to do with any edit; see `ControlScores`. They are
-            asked freely unless `free_answers` is 0.
+            asked in free generation unless `free_answers` is 0.
         observer: Told the number of questions, and of each as it is answered.
 
     Returns:
@@ -234,7 +234,7 @@ def _likeness(answer: Changed) -> tuple[bool, float]:
 
 
 def _chatted(in_chat: Chat, samples: Sequence[Sequence[AskedQuestion]]) -> list[AskedQuestion]:
-    """The edits that are asked freely, and their rephrases, in the chat template."""
+    """The edits asked in free generation, and their rephrases, in the chat template."""
     asked, probed = samples
     known = {question.kind for question in probed}
     of_fact = {kind.name for kind in QUESTIONS.values() if kind.of_fact}
@@ -286,7 +286,7 @@ def _encoded(host: ModelHost, answered: Sequence[tuple[AskedQuestion, str]]) -> 
 def _sampled(
     asked: Sequence[AskedQuestion], edits: Sequence[Edit], count: int | None
 ) -> list[AskedQuestion]:
-    """The questions that are asked freely."""
+    """The questions that are asked in free generation."""
     if count is None or count >= len(edits):
         return list(asked)
     chosen = {id(edits[i * len(edits) // count]) for i in range(count)}

@@ -42,7 +42,7 @@ def apply_to(
         subtract: Files of the deltas to subtract.
         out: Folder of the new model; new or empty.
         device: Where to compute.
-        observer: Told how far the job is.
+        observer: Receives progress updates.
 
     Raises:
         UltraEditError: If there is no delta, one of them is not of this base, or something cannot

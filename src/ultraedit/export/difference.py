@@ -45,7 +45,7 @@ def compare(a: str, b: str, observer: Observer | None = None) -> Difference:
         a: A file from ``export --as delta``, an adapter from ``--as lora``, the folder of a run,
             or what `models.load` takes.
         b: Another.
-        observer: Told how far the job is.
+        observer: Receives progress updates.
 
     Raises:
         UltraEditError: If one of them cannot be read, or they are of different architectures.

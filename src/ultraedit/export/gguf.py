@@ -219,7 +219,7 @@ def export_gguf(
         base: GGUF file of the base model. None takes the one that the run was made on.
         lossy: Whether ``same`` may be a type in which a part of the change is lost.
         score: Whether to score the run in transformers and the file in llama.cpp.
-        observer: Told how far the job is.
+        observer: Receives progress updates.
 
     Raises:
         ConfigError: If there is no base file, it is not of the run's base model, or its type

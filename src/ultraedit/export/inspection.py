@@ -76,7 +76,7 @@ def inspect(
         run: The folder of the run that it should be of; None compares nothing.
         base: GGUF file of the base model, with which the unedited tensors of a GGUF file are
             compared. None takes the one that the run was made on, if it is such a file.
-        observer: Told how far the job is.
+        observer: Receives progress updates.
 
     Raises:
         ConfigError: If it is none of these.

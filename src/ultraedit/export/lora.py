@@ -155,7 +155,7 @@ def export_lora(
         layout: One of `LAYOUTS`.
         base: For the layout ``gguf``, the GGUF file of the base model. None takes the one that
             the run was made on.
-        observer: Told how far the job is.
+        observer: Receives progress updates.
 
     Raises:
         UltraEditError: If the run or its base model cannot be read, or the folder not be written.

@@ -34,7 +34,7 @@ def export_beside(
         path: The run folder.
         out: Folder of the model; new or empty.
         editor: The editor that it must be of, ``wise`` or ``in-context``.
-        observer: Told how far the job is.
+        observer: Receives progress updates.
 
     Returns:
         What was exported, without a change.

@@ -46,7 +46,7 @@ def push(
         private: Whether a repository that is made is seen by its owners alone.
         dry_run: Whether to export, and to send nothing.
         options: Further options of the format, as `registry.Exporter` takes them.
-        observer: Told how far the job is.
+        observer: Receives progress updates.
 
     Raises:
         ConfigError: If the name or the form cannot be used, or the hub refuses.

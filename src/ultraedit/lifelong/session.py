@@ -145,7 +145,7 @@ def edit(
         edits_per_turn: How many edits are applied together. The last turn may be short.
         evaluate_every: Score all edits so far after every so many turns; None for the end alone.
         use_rephrases: How many rephrases of each fact are edited on too, and then not scored.
-        free_answers: How many edits are also asked freely; None for all, 0 for none.
+        free_answers: How many edits are also asked in free generation; None for all, 0 for none.
         probes: Probes of real use, of `chat`, `few-shot`, `reverse` and `negation`, or `all`.
         chat_answers: Whether these are asked in the model's chat template too, where it has one.
         control_questions: How many of the package's 200 questions that have nothing to do with any
@@ -153,7 +153,7 @@ def edit(
         statistics: Where editors that need second moments of the layers' inputs have them from.
             None takes the prompts of the first edits.
         recorder: Told of every turn and evaluation as it happens.
-        observer: Told how far the job is.
+        observer: Receives progress updates.
 
     Returns:
         The edited model with its scores, records and the state that a next turn would need.

@@ -77,7 +77,7 @@ class Verdict:
     """What is answered and what has changed, then whether the model is ready, a thought each."""
 
     ready: bool | None
-    """Whether it is; None where nothing was asked freely, so that nobody knows."""
+    """Whether it is; None where nothing was generated freely, so that nobody knows."""
 
     because: tuple[str, ...]
     """What is missing where it is not."""

@@ -79,7 +79,7 @@ def revert(
         path: The run folder.
         names: Ids of the edits, or their prompts, or parts of these.
         turn: Their turn, where an id occurs in several.
-        observer: Told how far it is.
+        observer: Receives progress updates.
 
     Raises:
         UltraEditError: If there is no such edit, or the folder or the model cannot be used.
@@ -210,7 +210,7 @@ def finish_revert(
 
     Args:
         folder: The run, where `is_unfinished` holds.
-        observer: Told how far it is.
+        observer: Receives progress updates.
 
     Returns:
         The outcome and its summary; None if no edit remains.

@@ -37,7 +37,7 @@ def rollback(path: Path, turn: int, observer: Observer | None = None) -> Rolled:
     Args:
         path: The run folder.
         turn: The turn; 0 is the unedited model.
-        observer: Told how far it is.
+        observer: Receives progress updates.
 
     Raises:
         UltraEditError: If there is no such turn, or the folder or the model cannot be used.

@@ -41,8 +41,8 @@ def score(
 
     Args:
         path: The run folder.
-        free_answers: How many edits are also asked freely; None for all, 0 for none.
-        observer: Told how far it is.
+        free_answers: How many edits are also asked in free generation; None for all, 0 for none.
+        observer: Receives progress updates.
         probes: Probes that are asked; None for those of the run.
 
     Returns:

@@ -87,7 +87,7 @@ def train(
         config: Editor, model, data and so on, as for a run. `limit` counts training rows.
         plan: What a run does not have.
         out: The file.
-        observer: Told how far it is.
+        observer: Receives progress updates.
         report: Told of each look at the validation rows.
 
     Raises:

@@ -54,7 +54,7 @@ def verify(path: Path, observer: Observer | None = None) -> Verified:
 
     Args:
         path: The run folder.
-        observer: Told how far it is.
+        observer: Receives progress updates.
 
     Returns:
         What was found. A journal that is damaged beyond reading is a finding too.

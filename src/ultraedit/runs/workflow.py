@@ -69,7 +69,7 @@ def run(
     Args:
         config: The settings.
         out: The run folder, new or empty.
-        observer: Told how far the run is.
+        observer: Receives progress updates.
         told: File of what the unedited model says to these questions, so that several runs ask it
             once: read where it is there, written where it is not. None asks it.
 
@@ -127,7 +127,7 @@ def resume(path: Path, observer: Observer | None = None) -> RunResult | None:
 
     Args:
         path: Its folder.
-        observer: Told how far the run is.
+        observer: Receives progress updates.
 
     Returns:
         The finished run; None if it was finished before.
@@ -162,7 +162,7 @@ def append(path: Path, changes: dict[str, Any], observer: Observer | None = None
         path: The run's folder.
         changes: Settings of these turns where they differ from the run's: the data, its limits,
             edits_per_turn and what is evaluated.
-        observer: Told how far the job is.
+        observer: Receives progress updates.
 
     Raises:
         UltraEditError: If the folder holds no run, one that was interrupted, or one that is in

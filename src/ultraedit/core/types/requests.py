@@ -260,7 +260,7 @@ class Memory(NamedTuple):
 class Routed:
     """A replacement that no weight can hold: a layer, and what it does to which sequence.
 
-    It has neither sum nor difference, and no rank, so it can be laid over a model and taken
+    It has neither sum nor difference, and no rank, so it can be put over a model and taken
     away again, and is nothing that a turn adds.
     """
 
@@ -278,7 +278,7 @@ class Routed:
 class Recalled:
     """Facts that the model reads in front of the questions that they match; no weight changes.
 
-    As a `Routed`, it is laid over a model and taken away again, and is nothing that a turn adds.
+    As a `Routed`, it is an overlay, taken away again, and is nothing that a turn adds.
     """
 
     facts: tuple[tuple[str, str], ...]
@@ -303,7 +303,7 @@ class Recalled:
 
 
 View: TypeAlias = "Additive | Routed | Recalled"
-"""What can be laid over a model for a while."""
+"""Temporary overlays on a model."""
 
 GradientSink: TypeAlias = "Callable[[str, Tensor, Tensor], None]"
 """Takes the gradient at an edited weight in its factors, batch after batch: the path, the layer's

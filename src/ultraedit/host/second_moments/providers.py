@@ -56,7 +56,7 @@ def provider(
         corpus: A corpus as `read_corpus` takes it, ``imported``, or None for the prompts.
         samples: Passages of the corpus.
         prompts: Prompts of the edits, of which the first `PROMPTS` are used.
-        observer: Told how far the collecting is.
+        observer: Receives progress updates.
     """
     if corpus is None:
         return OfPrompts(tuple(prompts[:PROMPTS]))

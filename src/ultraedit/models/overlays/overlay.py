@@ -1,4 +1,4 @@
-"""What is laid over a model for a while, or stands beside its weights for good."""
+"""Overlays on a model, for a while or beside its weights for good."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def build(
         settings: What to build.
         writer: Who writes the questions.
         confirm: Called once with what it will cost, if it costs anything; it may raise.
-        observer: Told how far the work is.
+        observer: Receives progress updates.
 
     Raises:
         ConfigError: If the folder cannot be used, or the writer cannot work.

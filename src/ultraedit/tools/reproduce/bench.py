@@ -141,7 +141,7 @@ class Bench:
         return sorted({each for each in (*self.scale.marks, *shares) if 0 < each < edits} | {edits})
 
     def cases(self, wanted: Wanted, cases: tuple[tuple[str, str], ...]) -> Run:
-        """A run over single cases and other facts, in which the cases are asked freely.
+        """A run over single cases and other facts, in which the cases are asked in free generation.
 
         Raises:
             Unavailable: As `run`.

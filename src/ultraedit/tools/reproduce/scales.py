@@ -68,7 +68,7 @@ class Scale:
     """Most edits for single models, by what stands for them."""
 
     free_answers: int = 0
-    """Edits that are also asked freely whenever a run is scored, in plain and in chat form."""
+    """Edits asked in free generation whenever a run is scored, in plain and in chat form."""
 
     read: str | None = None
     """Text whose perplexity is measured then, a file of the data folder."""

@@ -179,7 +179,7 @@ def _layers(patterns: tuple[str, ...]) -> frozenset[tuple[int, str]]:
 
 
 def run_of_cases(plan: Artefact, bench: Bench, wanted: Wanted) -> Iterator[Step]:
-    """The paper's own questions, edited among other facts and asked freely."""
+    """The paper's own questions, edited among other facts, in free generation."""
     yield bench.cases(wanted, tuple((r["prompt"], r["target"]) for r in published(plan.id).rows))
 
 

@@ -49,7 +49,7 @@ def carry_out(
     Args:
         steps: The pieces, each after those that it needs.
         out: The folder of the reproduction.
-        observer: Told how far each is.
+        observer: Receives progress updates.
         isolated: Whether each gets a process of its own.
 
     Raises:

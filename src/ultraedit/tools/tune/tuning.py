@@ -64,7 +64,7 @@ def tune(config: TuneConfig, out: Path, observer: Observer | None = None) -> Tun
         config: What to search.
         out: Where the preset goes. Beside it a plot, ``.png``, and the trials, ``.trials.jsonl``,
             from which the same search goes on where it was interrupted.
-        observer: Told how far the search is.
+        observer: Receives progress updates.
 
     Returns:
         The best candidate and how it did. After Ctrl-C the best so far, without a final score.
