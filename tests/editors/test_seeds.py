@@ -22,6 +22,7 @@ HALF = {"normalise": 0.5}
 DRAWING = {
     "wise": {"n_iter": 2},
     "ft-bf": {},
+    "lora": {},
     "ft-m": {"shuffle": True},
     "ultraedit": HALF,
     "stableedit": HALF,
@@ -29,12 +30,12 @@ DRAWING = {
     "rect": {"base": "ft-bf", "keep": 0.9},
     "prune": {"base": "ultraedit", "base.normalise": 0.5, "base.eta": "auto"},
 }
-"""Options under which an editor draws something. All but WISE and FT-BF draw nothing without."""
+"""Options under which an editor draws something. Only WISE, FT-BF and LoRA do so without any."""
 
 TRAINED = ("mend", "mend-original", "malmen", "rledit", "stableedit")
 CASES_OF_SEEDS = [
     *((name, options, True) for name, options in DRAWING.items()),
-    *((name, {}, False) for name in EDITORS if name not in ("wise", "ft-bf")),
+    *((name, {}, False) for name in EDITORS if name not in ("wise", "ft-bf", "lora")),
 ]
 
 

@@ -96,7 +96,7 @@ def test_a_figure_goes_on_where_it_was_stopped_to_the_same_numbers(bench, tiny, 
 def test_the_papers_own_questions_are_edited_and_asked(bench, tiny):
     made = bench(model=tiny)
     plan, steps = plan_of(made, "table10")
-    assert [type(step).__name__ for step in steps] == ["Cases", "Run"]
+    assert [type(step).__name__ for step in steps] == ["CasesFile", "Run"]
     carry_out(steps, made.out, Nobody(), isolated=False)
     sheet = plan.render(Book(made)).sheet
     ((_, rows),) = sheet.blocks
