@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.tiny import ARCHITECTURES
 
@@ -103,6 +104,19 @@ def test_a_plan_says_whom_it_is_for_and_what_another_editor_keeps_besides(cli, c
     page = " ".join(cli(*args, "--editor", "memit").stdout.split())
     assert "ultraedit; memit takes other time, and memory of its own." in page
     assert "second moments 18 KiB" in page
+
+
+def test_a_plan_counts_the_float32_weights_that_a_turn_of_anchored_is_made_with(
+    cli, config_alone, monkeypatch
+):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    args = ("plan", str(config_alone), "--editor", "anchored", "--device", "cpu", "--json")
+    kept = {
+        dtype: json.loads(cli(*args, "--dtype", dtype).stdout) for dtype in ("bfloat16", "float32")
+    }
+    name = "the model in float32, while a turn is made"
+    assert kept["bfloat16"]["kept_beyond"][name] == 4 * kept["bfloat16"]["parameters"]
+    assert name not in kept["float32"]["kept_beyond"]
 
 
 def test_a_dry_run_of_several_passes_says_that_its_time_is_that_of_one(cli, tiny):

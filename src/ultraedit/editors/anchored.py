@@ -159,8 +159,9 @@ class Anchored:
                 for path, shape in host.modules.items()
                 for kind, size in (("keys", shape.d_in), ("fisher", shape.d_out))
             }
-        texts = host.own_answers(self.anchors, FORMS[self.form], self.anchor_tokens)
-        traced = host.trace_texts(texts, sampled=True)
+        with host.keeping_states():
+            texts = host.own_answers(self.anchors, FORMS[self.form], self.anchor_tokens)
+            traced = host.trace_texts(texts, sampled=True)
         state = {}
         for path, signal in traced.signals.items():
             rows = len(signal.keys)

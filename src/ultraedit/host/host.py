@@ -54,6 +54,7 @@ from ultraedit.models.modules import shape_of
 from ultraedit.models.offload import held, is_offloaded, refuse_absent
 from ultraedit.models.overlays.facts import as_read
 from ultraedit.models.overlays.overlay import laid_over, require_plain
+from ultraedit.models.precision import in_float32
 from ultraedit.models.saving import require_savable
 from ultraedit.models.weights import EditedWeights
 
@@ -311,11 +312,13 @@ class ModelHost(LookupHost):
 
         `trace_texts` alone reads these states, and always does, so that a turn that is computed
         again begins from the same bits. Where the model cannot be cut there, it runs whole.
+        A CPU that is faster in float32 computes in it.
         """
         hold = held if self._fetched else None
-        self._states = trace.trunk_of(self._blocks, list(self._modules), hold=hold)
+        self._states = trace.trunk_of(self._blocks, list(self._modules), hold=hold, padded=True)
         try:
-            yield
+            with in_float32(self.language_model.model):
+                yield
         finally:
             if self._states is not None:
                 self._states.close()

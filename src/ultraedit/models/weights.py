@@ -41,13 +41,17 @@ class EditedWeights:
             modules: The edited linear layers by path.
             master: What each patch is added to, and so what it is rounded to.
         """
-        self._live = {path: weight_view(module) for path, module in modules.items()}
-        self._base = {path: weight.clone() for path, weight in self._live.items()}
+        self._modules = dict(modules)
+        self._base = {path: weight_view(module).clone() for path, module in modules.items()}
         self._changes = {
             path: torch.zeros_like(weight, dtype=torch.float32)
-            for path, weight in self._live.items()
+            for path, weight in self._base.items()
         }
         self._master = master
+
+    def _live(self, path: str) -> Tensor:
+        """The weight that the model computes with, looked up anew: `in_float32` exchanges it."""
+        return weight_view(self._modules[path])
 
     @property
     def changes(self) -> Mapping[str, Tensor]:
@@ -60,7 +64,7 @@ class EditedWeights:
     def weight(self, path: str) -> Tensor:
         """Current weight, float32. Shape (d_in, d_out)."""
         if self._master == "model":
-            return self._live[path].float()
+            return self._live(path).float()
         return self._base[path].float() + self._changes[path]
 
     def with_change(self, path: str, change: Tensor) -> Tensor:
@@ -90,7 +94,7 @@ class EditedWeights:
             self._check(path, change)
         for path, change in patch.changes.items():
             if self._master == "model":
-                rounded = _added(self._live[path].clone(), change)
+                rounded = _added(self._live(path).clone(), change)
                 self._changes[path] = rounded.float() - self._base[path].float()
             else:
                 _added(self._changes[path], change)
@@ -98,22 +102,22 @@ class EditedWeights:
 
     def _refresh(self, path: str) -> None:
         """Round base plus change to the model's dtype, in the live weight."""
-        live = self._live[path]
+        live = self._live(path)
         if live.dtype == torch.float32:
             torch.add(self._base[path], self._changes[path], out=live)
         else:
             live.copy_(self._base[path].float().add_(self._changes[path]))
 
     def _check(self, path: str, change: Tensor | LowRank) -> None:
-        if path not in self._live:
+        if path not in self._modules:
             raise ConfigError(
                 f"The patch changes {path!r}, which is not among the edited modules: "
-                f"{', '.join(self._live)}."
+                f"{', '.join(self._modules)}."
             )
         factors = tuple(change) if isinstance(change, LowRank) else (change,)
         shape = (factors[0].shape[0], factors[-1].shape[1])
-        if shape != tuple(self._live[path].shape):
-            expected = tuple(self._live[path].shape)
+        if shape != tuple(self._live(path).shape):
+            expected = tuple(self._live(path).shape)
             raise ConfigError(f"{path}: the patch has shape {shape}, the weight {expected}.")
         if not all(bool(torch.isfinite(factor).all()) for factor in factors):
             raise NumericalError(
@@ -147,7 +151,7 @@ class EditedWeights:
         """Go back to the unedited weights, bit for bit."""
         for path, base in self._base.items():
             self._changes[path].zero_()
-            self._live[path].copy_(base)  # base + 0 would turn -0 into 0
+            self._live(path).copy_(base)  # base + 0 would turn -0 into 0
 
     @contextmanager
     def applied(self, patch: Patch) -> Iterator[None]:
@@ -167,14 +171,14 @@ class EditedWeights:
         Args:
             weights: By module path, shape (d_in, d_out); they are rounded to the model's dtype.
         """
-        before = {path: self._live[path].clone() for path in weights}
+        before = {path: self._live(path).clone() for path in weights}
         try:
             for path, weight in weights.items():
-                self._live[path].copy_(weight)
+                self._live(path).copy_(weight)
             yield
         finally:
             for path, weight in before.items():
-                self._live[path].copy_(weight)
+                self._live(path).copy_(weight)
 
     @contextmanager
     def unedited(self) -> Iterator[None]:

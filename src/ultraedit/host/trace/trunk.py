@@ -48,8 +48,9 @@ class Trunk:
     """Hidden states at the input of the lowest edited block, computed once and reused.
 
     A state depends on nothing but its own tokens. On a CPU, where a batch holds sequences of one
-    length and is never tiny, that is so to the last bit, and a run that was resumed equals an
-    unbroken one; on a GPU, whose kernels depend on the size of the batch, within rounding.
+    length and is never tiny (but see `padded`), that is so to the last bit, and a run that was
+    resumed equals an unbroken one; on a GPU, whose kernels depend on the size of the batch, within
+    rounding.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Trunk:
         first: int,
         *,
         narrow: bool = False,
+        padded: bool = False,
         hold: Hold | None = None,
         budget_bytes: int = BUDGET_BYTES,
         folder: str | os.PathLike[str] | None = None,
@@ -69,6 +71,8 @@ class Trunk:
             first: The lowest edited block. At least 1.
             narrow: Whether the MLP of the last block may run at the wanted positions alone: not
                 where it is edited itself, since a trace looks for every token there.
+            padded: Whether a CPU, too, may compute texts of different lengths together: faster
+                for few texts, and a state then depends on those beside it within rounding.
             hold: Keeps the weights of a block in memory, where they are elsewhere otherwise:
                 then all sequences pass through one block before the next one is fetched.
             budget_bytes: Most memory for states that are kept. Past it they go to a file.
@@ -77,6 +81,7 @@ class Trunk:
         self.blocks = blocks
         self.first = first
         self.narrow = narrow
+        self.padded = padded
         self.hold = hold
         self.store = StateStore(budget_bytes, folder)
         self.computed = 0
@@ -178,7 +183,7 @@ class Trunk:
     ) -> Iterator[tuple[tuple[int, ...], Tensor]]:
         device = self.blocks.model.get_input_embeddings().weight.device  # type: ignore[operator]
         limit = max_tokens(device)
-        exact = device.type == "cpu"
+        exact = device.type == "cpu" and not self.padded
         batches = list(_batches(sequences, limit, same_length=exact))
         padded = (
             pad_sequence(
@@ -235,6 +240,7 @@ def trunk_of(
     blocks: Blocks,
     paths: Sequence[str],
     *,
+    padded: bool = False,
     hold: Hold | None = None,
     budget_bytes: int = BUDGET_BYTES,
     folder: str | os.PathLike[str] | None = None,
@@ -244,6 +250,7 @@ def trunk_of(
     Args:
         blocks: The model's decoder blocks.
         paths: The edited modules.
+        padded: As in `Trunk`.
         hold: As in `Trunk`.
         budget_bytes: Most memory for states that are kept. Past it they go to a file.
         folder: Where that file is. None takes the system's folder for temporary files.
@@ -255,9 +262,14 @@ def trunk_of(
     found = [index for index in map(blocks.index_of, paths) if index is not None]
     if not found or len(found) < len(paths) or min(found) == 0:
         return None
-    narrow = max(found) < len(blocks) - 1
     return Trunk(
-        blocks, min(found), narrow=narrow, hold=hold, budget_bytes=budget_bytes, folder=folder
+        blocks,
+        min(found),
+        narrow=max(found) < len(blocks) - 1,
+        padded=padded,
+        hold=hold,
+        budget_bytes=budget_bytes,
+        folder=folder,
     )
 
 

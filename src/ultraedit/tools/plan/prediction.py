@@ -11,6 +11,8 @@ import torch
 
 from ultraedit.core.types import Editor, RememberingEditor
 from ultraedit.editors import make_editor, name_of
+from ultraedit.editors.anchored import Anchored
+from ultraedit.models.precision import float32_bytes
 from ultraedit.tools.plan import estimate
 from ultraedit.tools.plan.estimate import Plan, Workload
 
@@ -54,14 +56,25 @@ def predict(
         "editor": name_of(editor),
         "planned_for": "ultraedit",
         "passes": getattr(editor, "passes", None) or 1,
-        "kept_beyond": editor.extra_memory(here.shapes, edits, dtype.itemsize)
-        if isinstance(editor, RememberingEditor)
-        else {},
+        "kept_beyond": _kept_beyond(editor, here, edits, dtype, device),
         "device_map": device_map,
         "card_peak_bytes": card.peak,
         "fits": {f"{size} GB": there for size, there in estimate.fits(card.peak).items()},
         "cards": {f"{size} GB": count for size, count in estimate.cards(card).items()},
     }
+
+
+def _kept_beyond(
+    editor: Editor, plan: Plan, edits: int | None, dtype: torch.dtype, device: torch.device
+) -> dict[str, int]:
+    """Bytes that an editor takes beside what UltraEdit does, by what they are."""
+    kept: dict[str, int] = {}
+    if isinstance(editor, RememberingEditor):
+        kept |= editor.extra_memory(plan.shapes, edits, dtype.itemsize)
+    wide = float32_bytes(plan.parameters, dtype, device)
+    if isinstance(editor, Anchored) and wide:
+        kept["the model in float32, while a turn is made"] = wide
+    return kept
 
 
 def _facts(plan: Plan) -> dict[str, Any]:
