@@ -346,6 +346,31 @@ def test_control_questions_change_no_other_score_and_give_way_where_they_cannot_
     assert evaluate(host_of(), EDITS, controls=["x " * 400]).controls is None
 
 
+def test_every_other_control_question_is_asked_in_the_chat_template():
+    host = host_of()
+    tokenizer = deepcopy(host.language_model.tokenizer)
+    tokenizer.chat_template = "{% for m in messages %}Q {{ m.content }}{% endfor %} A"
+    chat = Chat(tokenizer)
+    before = evaluate(host, EDITS, controls=CONTROLS, in_chat=chat, free_answers=1)
+    asked = [CONTROLS[0], f"Q {CONTROLS[1]} A", CONTROLS[2]]
+    own = dict(zip(asked, host.answer(asked, [module.CONTROL_TOKENS] * 3), strict=True))
+    assert before.reference.controls == own
+    ids = host.encode([(asked[1], own[asked[1]])], gap="")[0]
+    assert before.reference.control_tokens[asked[1]] == host.predict([ids])[0]
+    # What has changed in chat alone is seen, and named as the question that it is.
+    other = host.encode([(asked[1], "something else")], gap="")[0]
+    reference = replace(
+        before.reference,
+        controls=own | {asked[1]: "something else"},
+        control_tokens=before.reference.control_tokens | {asked[1]: host.predict([other])[0]},
+    )
+    after = evaluate(
+        host, EDITS, reference=reference, controls=CONTROLS, in_chat=chat, free_answers=1
+    ).controls
+    assert (after.questions, after.changed) == (3, 1)
+    assert (after.worst.prompt, after.worst.after) == (CONTROLS[1], own[asked[1]])
+
+
 def test_bare_facts_have_an_agreement_too():
     bare = [Edit(edit.prompt, edit.target) for edit in EDITS]
     host = host_of()

@@ -115,7 +115,7 @@ def evaluate(
         in_chat: The model's chat template, in which the edits that are asked in free generation,
             and their rephrases, are asked too. None for bare prompts alone.
         controls: Questions that have nothing to do with any edit; see `ControlScores`. They are
-            asked in free generation unless `free_answers` is 0.
+            asked in free generation unless `free_answers` is 0, every other one `in_chat`.
         observer: Told the number of questions, and of each as it is answered.
 
     Returns:
@@ -128,7 +128,7 @@ def evaluate(
         samples.append(_chatted(in_chat, samples))
     sample = [question for group in samples for question in group]
     observer = observer or Nobody()
-    watched = _Controls(host, controls, reference, free=free_answers != 0)
+    watched = _Controls(host, controls, in_chat, reference, free=free_answers != 0)
     total = len(asked) + len(probed) + len({question.prompt for question in sample})
     total += watched.steps
     observer.stage(f"Asking the {'edited' if reference else 'unedited'} model", total)
@@ -160,12 +160,13 @@ def evaluate(
 
 
 class _Controls:
-    """The control questions of one evaluation."""
+    """The control questions of one evaluation, every other one in the chat template if any."""
 
     def __init__(
         self,
         host: ModelHost,
-        prompts: Sequence[str],
+        controls: Sequence[str],
+        in_chat: Chat | None,
         reference: Reference | None,
         *,
         free: bool,
@@ -174,10 +175,14 @@ class _Controls:
         self._host = host
         self._is_unedited = reference is None
         self._free = free
-        if reference is None:
-            self._prompts = [prompt for prompt in prompts if self._fits(prompt)]
-        else:
-            self._prompts = [prompt for prompt in prompts if prompt in reference.controls]
+        self._controls: dict[str, str] = {}  # By prompt as it is asked.
+        self._gaps: dict[str, str] = {}  # Between it and its answer.
+        for place, control in enumerate(controls):
+            chatted = in_chat is not None and place % 2 == 1
+            prompt = in_chat.rendered(control) if in_chat is not None and chatted else control
+            if self._fits(prompt) if reference is None else prompt in reference.controls:
+                self._controls[prompt] = control
+                self._gaps[prompt] = "" if chatted else " "
 
     def _fits(self, prompt: str) -> bool:
         length = self._host.language_model.context_length or sys.maxsize
@@ -187,42 +192,43 @@ class _Controls:
     @property
     def steps(self) -> int:
         """How many answers an observer is told of, of those that are sure to be given."""
-        asked = len(self._prompts)
+        asked = len(self._controls)
         return asked * (self._is_unedited or self._free)
 
     def ask(self, reference: Reference, observer: Observer, *, keep: bool) -> ControlScores | None:
         """Ask them, along the reference and freely. The unedited model makes the reference."""
-        if not self._prompts:
+        if not self._controls:
             return None
+        prompts = list(self._controls)
         said: dict[str, str] = {}
         if self._is_unedited or self._free:
-            limits = [CONTROL_TOKENS] * len(self._prompts)
-            said = dict(
-                zip(
-                    self._prompts,
-                    self._host.answer(self._prompts, limits, observer),
-                    strict=True,
-                )
-            )
+            answers = self._host.answer(prompts, [CONTROL_TOKENS] * len(prompts), observer)
+            said = dict(zip(prompts, answers, strict=True))
         if self._is_unedited:
             reference.controls.update(said)
-        answered = [(each, reference.controls[each]) for each in self._prompts]
-        answered = [(prompt, answer) for prompt, answer in answered if answer]
-        chosen = self._host.predict(self._host.encode(answered), keep=keep)
-        tokens = dict(zip((prompt for prompt, _ in answered), chosen, strict=True))
+        tokens: dict[str, tuple[int, ...]] = {}
+        for gap in dict.fromkeys(self._gaps.values()):
+            answered = [
+                (each, reference.controls[each])
+                for each in prompts
+                if self._gaps[each] == gap and reference.controls[each]
+            ]
+            if answered:
+                chosen = self._host.predict(self._host.encode(answered, gap=gap), keep=keep)
+                tokens |= zip((prompt for prompt, _ in answered), chosen, strict=True)
         if self._is_unedited:
             reference.control_tokens.update(tokens)
         changed = [
-            Changed(prompt, reference.controls[prompt], after)
+            Changed(self._controls[prompt], reference.controls[prompt], after)
             for prompt, after in said.items()
             if not agrees(after, reference.controls[prompt])
         ]
         return ControlScores(
-            questions=len(self._prompts),
+            questions=len(prompts),
             agreement=token_agreement(
                 tokens.values(), (reference.control_tokens[prompt] for prompt in tokens)
             ),
-            generation=1 - len(changed) / len(self._prompts) if said else None,
+            generation=1 - len(changed) / len(prompts) if said else None,
             worst=min(changed, key=_likeness, default=None),
         )
 

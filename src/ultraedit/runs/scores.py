@@ -60,7 +60,7 @@ def score(
         if not panel.edits:
             raise ConfigError(f"No edit of {path} holds: there is nothing to score.")
         host, settings = open_host(journal, observer)
-        changes: dict[str, Any] = {"free_answers": free_answers, "chat_answers": False}
+        changes: dict[str, Any] = {"free_answers": free_answers}
         if probes is not None:
             changes["probe"] = tuple(probes)
         evaluator = Evaluator(host, panel, settings.config.model_copy(update=changes), observer)
