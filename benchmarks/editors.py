@@ -92,8 +92,8 @@ def _earlier(name: str, limit: int) -> dict[str, Any]:
     path = ROOT / "benchmarks" / "results" / name
     if not path.is_file():
         return {}
-    found = json.loads(path.read_text())
-    return dict(found["rows"]) if found["limit"] == limit else {}
+    written = json.loads(path.read_text())
+    return dict(written["rows"]) if written["limit"] == limit else {}
 
 
 def _row(editor: str, facts: str, folder: Path, limit: int, kind: str) -> dict[str, Any]:
@@ -127,16 +127,16 @@ def _row(editor: str, facts: str, folder: Path, limit: int, kind: str) -> dict[s
     resolved = summary["resolved"]
     row |= {key: resolved[key] for key in ("options", "modules", "preset", "dtype")}
     plain = json.dumps(row).replace(f"{folder}/", "").replace(f"{place}/", "")
-    found: dict[str, Any] = json.loads(plain)  # Where things lay on this machine says nothing.
-    return found
+    tidied: dict[str, Any] = json.loads(plain)  # Where things lay on this machine says nothing.
+    return tidied
 
 
 def _json(arguments: Sequence[str]) -> dict[str, Any]:
     """Run the command line and read what it prints."""
     command = [sys.executable, "-m", "ultraedit", *arguments]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed
 
 
 def _print_table(rows: dict[str, Any]) -> None:

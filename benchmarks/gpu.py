@@ -148,8 +148,8 @@ def _in_a_process(program: str, **request: Any) -> dict[str, Any]:
     child = json.dumps({"program": program, **request})
     command = [sys.executable, "-m", "benchmarks.gpu", "--child", child]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return measured
 
 
 def _said(row: dict[str, Any]) -> str:
@@ -186,9 +186,9 @@ class HashTokenizer:
     ) -> dict[str, Any]:
         """Token ids of a text or of several, and where each token is if asked for."""
         several = [texts] if isinstance(texts, str) else texts
-        found = [self._tokens(text, add_special_tokens) for text in several]
-        ids = [[token for token, _ in tokens] for tokens in found]
-        places = [[place for _, place in tokens] for tokens in found]
+        tokenized = [self._tokens(text, add_special_tokens) for text in several]
+        ids = [[token for token, _ in tokens] for tokens in tokenized]
+        places = [[place for _, place in tokens] for tokens in tokenized]
         result = {"input_ids": ids} | ({"offset_mapping": places} if return_offsets_mapping else {})
         return {k: v[0] for k, v in result.items()} if isinstance(texts, str) else result
 

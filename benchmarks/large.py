@@ -166,12 +166,12 @@ def _measure(options: argparse.Namespace) -> None:
     }
     command = [sys.executable, "-m", "benchmarks.large", "--child", json.dumps(child)]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    print(json.dumps(found, indent=2))
-    small = found["peak_bytes"] < TARGET_BYTES
-    print(f"peak {found['peak_bytes'] / 2**30:.2f} GiB, {'under' if small else 'OVER'} 6 GiB")
+    figures = json.loads(done.stdout.splitlines()[-1])
+    print(json.dumps(figures, indent=2))
+    small = figures["peak_bytes"] < TARGET_BYTES
+    print(f"peak {figures['peak_bytes'] / 2**30:.2f} GiB, {'under' if small else 'OVER'} 6 GiB")
     if not options.no_write:
-        result = {"target_bytes": TARGET_BYTES, "edits": options.edits, **found}
+        result = {"target_bytes": TARGET_BYTES, "edits": options.edits, **figures}
         print(f"Written to {machine.write('large.json', result).relative_to(ROOT)}")
 
 

@@ -30,14 +30,14 @@ def main() -> None:
     if len(sys.argv) > 1:
         print(json.dumps(measure(sys.argv[1])))
         return
-    found = {form: _in_its_own_process(form) for form in ("kernel", "dense")}
-    ours, theirs = found["kernel"], found["dense"]
+    forms = {form: _in_its_own_process(form) for form in ("kernel", "dense")}
+    ours, theirs = forms["kernel"], forms["dense"]
     result = {
         "d_in": D_IN,
         "d_out": D_OUT,
         "rows": ROWS,
         "judged_tokens": JUDGED,
-        **found,
+        **forms,
         "times_leaner": theirs["peak_bytes"] / ours["peak_bytes"],
         "times_faster": theirs["seconds"] / ours["seconds"],
         # The derivative by the ridge is so small here that float32 has no digit of it in the
@@ -54,8 +54,8 @@ def main() -> None:
 def _in_its_own_process(form: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.malmen", form]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 def measure(form: str) -> dict[str, Any]:
@@ -93,8 +93,8 @@ def _kernel(keys: Any, pseudo: Any, inputs: Any, outputs: Any) -> tuple[Any, Any
     editor = MALMEN()
     editor.change("layer", keys, pseudo, RIDGE)
     pull = (editor.probe(keys, pseudo).left @ inputs.T) @ outputs
-    found = editor.pull_back("layer", keys, pseudo, Pulled(pull), LR, RIDGE)
-    return found.pseudo, found.lr, found.log_ridge
+    gradients = editor.pull_back("layer", keys, pseudo, Pulled(pull), LR, RIDGE)
+    return gradients.pseudo, gradients.lr, gradients.log_ridge
 
 
 def _dense(keys: Any, pseudo: Any, inputs: Any, outputs: Any) -> tuple[Any, Any, Any]:

@@ -90,10 +90,10 @@ def _compare(editors: dict[str, dict[str, Any]], file: Path) -> dict[str, dict[s
         total = dict.fromkeys(NAMES, 0.0)
         for batch, reference in zip(batches, before, strict=True):
             run_turns(host, editor, [batch], MemoryRecorder())
-            found = evaluate(host, batch.edits, reference=reference, free_answers=0).scores
+            scores = evaluate(host, batch.edits, reference=reference, free_answers=0).scores
             host.weights.reset()
             for key in NAMES:
-                total[key] += getattr(found, key) * len(batch.edits) / EDITS
+                total[key] += getattr(scores, key) * len(batch.edits) / EDITS
         rows[name] = total
     return rows
 

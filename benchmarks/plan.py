@@ -67,8 +67,8 @@ def _compare(model: str, dtype: str, file: Path) -> dict[str, Any]:
 
 def _json(command: list[str]) -> dict[str, Any]:
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed
 
 
 if __name__ == "__main__":

@@ -29,18 +29,18 @@ def main() -> None:
     parser.add_argument("--dtype", default="auto")
     options = parser.parse_args()
     file = inputs.zsre(options.data)
-    found = measure(file, options.dtype)
+    figures = measure(file, options.dtype)
     print(
-        f"The store takes {found['share']:.1%} of the edit time: {found['store_seconds']:.2f} s of "
-        f"{found['edit_seconds']:.1f} s in {TURNS} turns of {EDITS_PER_TURN}, "
-        f"{found['snapshots']} snapshots of {found['snapshot_bytes'] / 2**20:.1f} MiB included "
-        f"(the edited weights have {found['edited_bytes'] / 2**20:.1f} MiB)."
+        f"The store takes {figures['share']:.1%} of the edit time: {figures['store_seconds']:.2f} "
+        f"s of {figures['edit_seconds']:.1f} s in {TURNS} turns of {EDITS_PER_TURN}, "
+        f"{figures['snapshots']} snapshots of {figures['snapshot_bytes'] / 2**20:.1f} MiB included "
+        f"(the edited weights have {figures['edited_bytes'] / 2**20:.1f} MiB)."
     )
     print(
-        f"Back to turn {found['back_to']}, {found['replayed']} turns after a snapshot: "
-        f"{found['back_seconds']:.1f} s; {EVERY} turns took {found['k_turns_seconds']:.1f} s."
+        f"Back to turn {figures['back_to']}, {figures['replayed']} turns after a snapshot: "
+        f"{figures['back_seconds']:.1f} s; {EVERY} turns took {figures['k_turns_seconds']:.1f} s."
     )
-    path = machine.write("store.json", found)
+    path = machine.write("store.json", figures)
     print(f"Written to {path.relative_to(ROOT)}")
 
 

@@ -54,8 +54,8 @@ def compare(
     from ultraedit.models import load
 
     facts = read(f"counterfact:{file}", limit=edits)
-    found = search_both_ways(load(model, dtype=dtype), MODULES, facts, steps, pairs)
-    return {"model": model, "dtype": dtype, **found}
+    figures = search_both_ways(load(model, dtype=dtype), MODULES, facts, steps, pairs)
+    return {"model": model, "dtype": dtype, **figures}
 
 
 def search_both_ways(
@@ -86,7 +86,7 @@ def search_both_ways(
     ours, theirs, apart = [], [], []
     for _ in range(pairs):
         begun = time.perf_counter()
-        found = host.search_offsets(path, goals, search)
+        result = host.search_offsets(path, goals, search)
         _synchronize()
         middle = time.perf_counter()
         published = torch.stack(
@@ -95,7 +95,7 @@ def search_both_ways(
         _synchronize()
         ours.append(middle - begun)
         theirs.append(time.perf_counter() - middle)
-        difference = (found.offsets - published).norm(dim=1) / published.norm(dim=1)
+        difference = (result.offsets - published).norm(dim=1) / published.norm(dim=1)
         apart.append(float(difference.max()))
     return {
         "threads": torch.get_num_threads(),

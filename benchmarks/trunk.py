@@ -140,8 +140,8 @@ def _measure(
         if turn.number in at:
             begin = time.perf_counter()
             seen = facts[: progress.edits]
-            found = evaluate(host, seen, reference=before.reference, free_answers=0)
-            scores.append(found.scores)
+            evaluation = evaluate(host, seen, reference=before.reference, free_answers=0)
+            scores.append(evaluation.scores)
             spent["checkpoints"] += time.perf_counter() - begin
 
     progress = run_turns(

@@ -111,14 +111,14 @@ def _trials(
 
     rows = len(bench.edits)
     candidate = Candidate(modules)
-    found = _known(row, modules, "auto")
-    if found is None:
+    auto = _known(row, modules, "auto")
+    if auto is None:
         once = UltraEdit(eta="auto", passes=1, expected_edits=rows)
-        found = _facts(bench.attempt(candidate, once, rows, Nobody())) | {"multiple": "auto"}
-        row["grid"].append(found)
-        print(_line(found), file=sys.stderr, flush=True)
+        auto = _facts(bench.attempt(candidate, once, rows, Nobody())) | {"multiple": "auto"}
+        row["grid"].append(auto)
+        print(_line(auto), file=sys.stderr, flush=True)
         save()
-    centre = math.exp(statistics.fmean(map(math.log, found["etas"].values())))
+    centre = math.exp(statistics.fmean(map(math.log, auto["etas"].values())))
     for multiple in multiples:
         if _known(row, modules, multiple) is not None:
             continue
@@ -183,12 +183,12 @@ def _tune(options: argparse.Namespace, data: str, row: dict[str, Any], save: Any
 
     config = TuneConfig(model=options.model, data=data, budget=options.budget, dtype=options.dtype)
     with tempfile.TemporaryDirectory() as folder:
-        found = tune(config, Path(folder, "tuned.toml"))
-    held_out = None if found.held_out is None else _facts(found.held_out)
-    row["tune"] = _facts(_bench(options, data).trial(found.best.candidate, options.edits)) | {
+        outcome = tune(config, Path(folder, "tuned.toml"))
+    held_out = None if outcome.held_out is None else _facts(outcome.held_out)
+    row["tune"] = _facts(_bench(options, data).trial(outcome.best.candidate, options.edits)) | {
         "minutes": options.budget,
-        "trials": len(found.trials),
-        "on_tuning_rows": _facts(found.best),
+        "trials": len(outcome.trials),
+        "on_tuning_rows": _facts(outcome.best),
         "on_held_out_rows": held_out,
     }
 
@@ -238,8 +238,8 @@ def _read() -> dict[str, Any]:
     path = machine.RESULTS / RESULT
     if not path.is_file():
         return {}
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["results"]
-    return found
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["results"]
+    return results
 
 
 def _write(results: dict[str, Any]) -> None:

@@ -138,7 +138,7 @@ def test_it_is_not_compared_as_weights_nor_changed_by_a_delta(recalling, run, tm
 
 def test_scores_and_answers_of_a_run_are_those_of_its_model(recalling, place):
     folder = recalling()
-    found = score(folder).found
+    found = score(folder).evaluation
     edits = data.read(str(place / "facts.jsonl"))
     again = evaluate(ModelHost(loaded(folder), None), edits)
     base = load(str(folder / "model" / "base"), dtype="float32", device="cpu")

@@ -273,7 +273,7 @@ def test_a_run_is_scored_again_and_edits_come_out_on_the_sample(config, tmp_path
     run = workflow.run(config(score_sample=8), tmp_path / "run")
     scored = scoring.score(run.folder, 0)
     assert (scored.turn, scored.edits) == (8, 8)
-    assert scored.found.scores == run.result.after.scores
+    assert scored.evaluation.scores == run.result.after.scores
     kept = read(config().data)
     gone = kept.pop(by_sorting(kept, 8, 0)[3])
     done = revert(run.folder, [gone.id])

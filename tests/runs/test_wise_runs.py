@@ -137,7 +137,7 @@ def test_scores_of_a_run_are_those_of_its_model(wise, place):
     from ultraedit.host.host import ModelHost
 
     folder = wise()
-    found = score(folder, 0).found
+    found = score(folder, 0).evaluation
     edits = data.read(str(place / "facts.jsonl"))
     loaded = load(str(folder / "model"), dtype="float32", device="cpu")
     again = evaluate(ModelHost(loaded, None), edits, free_answers=0)

@@ -58,16 +58,16 @@ def _words(hint: Any) -> list[str]:
 
 def _texts(cls: type[Any]) -> dict[str, str]:
     """The docstrings under the fields, which Python itself does not keep, also of base classes."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for owner in reversed([each for each in cls.__mro__ if is_dataclass(each)]):
-        found |= _own_texts(owner)
-    return found
+        texts |= _own_texts(owner)
+    return texts
 
 
 def _own_texts(cls: type[Any]) -> dict[str, str]:
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     assert isinstance(tree, ast.ClassDef)
-    found = {}
+    texts = {}
     for field, text in zip(tree.body, tree.body[1:], strict=False):
         if (
             isinstance(field, ast.AnnAssign)
@@ -76,5 +76,5 @@ def _own_texts(cls: type[Any]) -> dict[str, str]:
             and isinstance(text.value, ast.Constant)
         ):
             words = " ".join(str(text.value.value).split())
-            found[field.target.id] = re.sub(r"`+", "", words)
-    return found
+            texts[field.target.id] = re.sub(r"`+", "", words)
+    return texts

@@ -100,21 +100,25 @@ def ability(
     is_run = (Path(model) / "journal.sqlite").is_file()
     if is_run:
         refuse_beside("A run folder", {"dtype": dtype, "device": device})
-    found = []
+    measurements = []
     with progress() as observer:
         if beside is not None:
-            found.append(of_model(beside, settings, *machine, observer=observer))
+            measurements.append(of_model(beside, settings, *machine, observer=observer))
         if is_run:
-            found.append(of_run(Path(model), settings, observer))
+            measurements.append(of_run(Path(model), settings, observer))
         else:
-            found.append(of_model(model, settings, *machine, observer=observer))
-    result: Any = found[0] if len(found) == 1 else {"beside": found[0], **found[1]}
+            measurements.append(of_model(model, settings, *machine, observer=observer))
+    result: Any = (
+        measurements[0]
+        if len(measurements) == 1
+        else {"beside": measurements[0], **measurements[1]}
+    )
     if out is not None:
         _write(out, result)
     if json:
         _output.write_json(result)
     else:
-        _show(found, settings)
+        _show(measurements, settings)
 
 
 def _write(out: Path, result: Any) -> None:
@@ -123,24 +127,27 @@ def _write(out: Path, result: Any) -> None:
     write_text(out, json_module.dumps(result, indent=2) + "\n")
 
 
-def _show(found: list[dict[str, Any]], settings: Settings) -> None:
+def _show(measurements: list[dict[str, Any]], settings: Settings) -> None:
     """Print a row for each task, a column for each model."""
-    names = [each["model"] for each in found]
-    rows = [(task, *(_cell(each["tasks"][task]) for each in found)) for task in settings.tasks]
+    names = [each["model"] for each in measurements]
+    rows = [
+        (task, *(_cell(each["tasks"][task]) for each in measurements)) for task in settings.tasks
+    ]
     _output.table(("task", *names), rows, right=names)
     _output.line()
     _output.line("Share of right answers and its standard error.")
     _output.pairs(
         {
             "questions": ", ".join(
-                f"{task} {score['questions']:,}" for task, score in found[-1]["tasks"].items()
+                f"{task} {score['questions']:,}"
+                for task, score in measurements[-1]["tasks"].items()
             ),
             **{
                 f"KL from unedited, {task}": f"{score['divergence']:.3f} nats per token"
-                for task, score in found[-1]["tasks"].items()
+                for task, score in measurements[-1]["tasks"].items()
                 if score["divergence"] is not None
             },
-            "turn": found[-1]["turn"],
+            "turn": measurements[-1]["turn"],
         }
     )
 

@@ -45,41 +45,41 @@ def compare(runs: Folders, out: Out = None, json: o.Json = False) -> None:
 
     if out is not None:
         check_out(out)
-    found = compare_runs(runs)
-    for warning in found.warnings:
+    comparison = compare_runs(runs)
+    for warning in comparison.warnings:
         _output.message(f"Warning: {warning}")
-    written = [] if out is None else write_comparison(found, out)
+    written = [] if out is None else write_comparison(comparison, out)
     if json:
-        _output.write_json(_as_json(found, written))
+        _output.write_json(_as_json(comparison, written))
         return
-    _show(found)
+    _show(comparison)
     if written:
         _output.line()
         _output.pairs({"page": written[-1], "plots": ", ".join(map(str, written[:-1])) or None})
 
 
-def _as_json(found: Comparison, written: list[Path]) -> dict[str, Any]:
+def _as_json(comparison: Comparison, written: list[Path]) -> dict[str, Any]:
     return {
         "runs": [
             {"name": each.name, "folder": str(each.run.folder)} | each.figures._asdict()
-            for each in found.runs
+            for each in comparison.runs
         ],
-        "settings": found.settings(),
-        "left_out": [asdict(each) for each in found.left_out],
-        "warnings": found.warnings,
+        "settings": comparison.settings(),
+        "left_out": [asdict(each) for each in comparison.left_out],
+        "warnings": comparison.warnings,
         "written": [str(path) for path in written],
     }
 
 
-def _show(found: Comparison) -> None:
+def _show(comparison: Comparison) -> None:
     """The figures, a column for each run, then the settings that differ."""
     from ultraedit.report.comparison_page import measured, setting
 
-    names = [each.name for each in found.runs]
+    names = [each.name for each in comparison.runs]
     columns = ["after the edits", *names]
-    _output.table(columns, measured(found), right=names, whole=columns[:1])
+    _output.table(columns, measured(comparison), right=names, whole=columns[:1])
     _output.line()
-    differing = found.settings()
+    differing = comparison.settings()
     if not differing:
         _output.line("The runs were made with the same settings.")
         return

@@ -102,14 +102,14 @@ def show(name: FormatName, json: o.Json = False) -> None:
     """
     from ultraedit.data._registry import find_format
 
-    found = find_format(name)
+    described = find_format(name)
     facts = {
-        "name": found.name,
-        "description": found.description,
-        "source": found.source,
-        "license": found.license,
-        "keys": list(found.keys),
-        "optional_keys": list(found.optional_keys),
+        "name": described.name,
+        "description": described.description,
+        "source": described.source,
+        "license": described.license,
+        "keys": list(described.keys),
+        "optional_keys": list(described.optional_keys),
     }
     if json:
         _output.write_json(facts)

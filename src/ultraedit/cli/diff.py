@@ -37,25 +37,25 @@ def diff(a: A, b: B, json: o.Json = False) -> None:
         observer.stage("Getting ready")
         from ultraedit.export.difference import compare
 
-        found = compare(a, b, observer)
-    if not found.same_base:
+        difference = compare(a, b, observer)
+    if not difference.same_base:
         _output.message(
             "A and B are changes of different base models: the numbers compare the changes alone."
         )
     if json:
-        _output.write_json({"a": a, "b": b} | asdict(found))
+        _output.write_json({"a": a, "b": b} | asdict(difference))
     else:
-        _show(a, b, found)
+        _show(a, b, difference)
 
 
-def _show(a: str, b: str, found: Difference) -> None:
+def _show(a: str, b: str, difference: Difference) -> None:
     from ultraedit.report import format_number, format_percent
     from ultraedit.report.formats import short_names
 
-    if not found.modules:
+    if not difference.modules:
         _output.line(f"{a} and {b} have the same weights.")
         return
-    names = short_names([each.module for each in found.modules])
+    names = short_names([each.module for each in difference.modules])
     _output.table(
         ["module", "shape", "norm", "relative", "rank", "effective", "largest"],
         [
@@ -68,9 +68,9 @@ def _show(a: str, b: str, found: Difference) -> None:
                 format_number(each.effective_rank),
                 ", ".join(map(format_number, each.singular_values[:SHOWN])),
             )
-            for name, each in zip(names, found.modules, strict=True)
+            for name, each in zip(names, difference.modules, strict=True)
         ],
-        title=f"A - B, of {found.of}",
+        title=f"A - B, of {difference.of}",
         right=["norm", "relative", "rank", "effective"],
         whole=["module"],
     )

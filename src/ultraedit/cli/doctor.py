@@ -52,42 +52,42 @@ def doctor(
         raise ConfigError(examined["verdict"]["sentence"])
 
 
-def _show(found: dict[str, Any]) -> None:
+def _show(report: dict[str, Any]) -> None:
     from ultraedit.cli import plan
     from ultraedit.report import format_bytes
 
-    _output.pairs({k.replace("_", " "): v for k, v in found["model"].items()})
+    _output.pairs({k.replace("_", " "): v for k, v in report["model"].items()})
     _output.line()
-    _show_places(found["modules"])
+    _show_places(report["modules"])
     _output.line()
-    if found["preset"] is not None:
-        preset = found["preset"] | {"modules": ", ".join(found["preset"]["modules"])}
+    if report["preset"] is not None:
+        preset = report["preset"] | {"modules": ", ".join(report["preset"]["modules"])}
         _output.pairs(
-            {"quantised": found["quantised"]} | {f"preset {k}": preset[k] for k in preset}
+            {"quantised": report["quantised"]} | {f"preset {k}": preset[k] for k in preset}
         )
         _output.line()
     _output.table(
         ["tokenizer", "", ""],
         [
             (each["about"], each["found"], _output.CROSS if each["trouble"] else _output.TICK)
-            for each in found["tokenizer"]
+            for each in report["tokenizer"]
         ],
     )
     _output.line()
-    dtypes = found["dtypes"]
+    dtypes = report["dtypes"]
     _output.pairs(
         {
             "precision": f"stored in {dtypes['stored']}, loaded in {dtypes['auto']} by default",
             **{name: dtypes[name] for name in ("float32", "bfloat16", "float16")},
         }
     )
-    if found["plan"] is not None:
+    if report["plan"] is not None:
         _output.line()
-        plan.show(found["plan"])
-        free = found["free_bytes"]
+        plan.show(report["plan"])
+        free = report["free_bytes"]
         _output.pairs({"free here": None if free is None else format_bytes(free)})
     _output.line()
-    _show_verdict(found)
+    _show_verdict(report)
 
 
 def _show_places(places: list[dict[str, Any]]) -> None:
@@ -116,10 +116,10 @@ def _show_places(places: list[dict[str, Any]]) -> None:
         _output.pairs(special)
 
 
-def _show_verdict(found: dict[str, Any]) -> None:
+def _show_verdict(report: dict[str, Any]) -> None:
     from ultraedit.report import format_number, format_seconds
 
-    edit, verdict = found["edit"], found["verdict"]
+    edit, verdict = report["edit"], report["verdict"]
     if edit is not None and edit["loss_before"] is not None:
         _output.pairs(
             {

@@ -91,7 +91,7 @@ def evaluate(
                 for sentence in oddities(InMemory(edits), host.language_model.tokenizer):
                     _output.message(sentence)
             probing = Probing(probes or (), host.language_model.tokenizer, edits, seed or 0)
-            found = ask_all(
+            evaluation = ask_all(
                 *(host, edits),
                 reference=reference,
                 free_answers=free_answers,
@@ -100,18 +100,18 @@ def evaluate(
                 observer=Named(observer, f"Asking {name}"),
             )
             del host  # before the next one is loaded
-            reference = found.reference
+            reference = evaluation.reference
     if beside is None:
-        found = _without_agreement(found)
+        evaluation = _without_agreement(evaluation)
     result: dict[str, Any] = {
         "model": model,
         "beside": beside,
         "data": data,
         "engine": engine or "transformers",
         "edits": len(edits),
-        "overruled": found.overruled,
-        "scores": to_json(found.scores),
-        "controls": None if found.controls is None else to_json(found.controls),
+        "overruled": evaluation.overruled,
+        "scores": to_json(evaluation.scores),
+        "controls": None if evaluation.controls is None else to_json(evaluation.controls),
         "remarks": probing.remarks,
     }
     _show(result, ("model", "beside", "data", "engine", "edits"), json=json)
@@ -130,9 +130,11 @@ def _score_run(
         "folder": str(folder),
         "turn": scored.turn,
         "edits": scored.edits,
-        "overruled": scored.found.overruled,
-        "scores": to_json(scored.found.scores),
-        "controls": None if scored.found.controls is None else to_json(scored.found.controls),
+        "overruled": scored.evaluation.overruled,
+        "scores": to_json(scored.evaluation.scores),
+        "controls": None
+        if scored.evaluation.controls is None
+        else to_json(scored.evaluation.controls),
         "remarks": scored.remarks,
     }
     _show(result, ("folder", "turn", "edits"), json=json)
@@ -172,13 +174,15 @@ def _engine(name: str) -> ModelHost:
     return engine_host(gguf_path(name))
 
 
-def _without_agreement(found: Evaluation) -> Evaluation:
+def _without_agreement(evaluation: Evaluation) -> Evaluation:
     """Drop the agreement of a model with itself, which says nothing."""
-    generation = found.scores.generation
+    generation = evaluation.scores.generation
     if generation is not None:
         generation = replace(generation, metrics=_alone(generation.metrics))
-    scores = replace(found.scores, metrics=_alone(found.scores.metrics), generation=generation)
-    return replace(found, scores=scores, controls=None)
+    scores = replace(
+        evaluation.scores, metrics=_alone(evaluation.scores.metrics), generation=generation
+    )
+    return replace(evaluation, scores=scores, controls=None)
 
 
 def _alone(metrics: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -47,16 +47,16 @@ def find(folder: o.RunArgument, text: Text, first: First = None, json: o.Json = 
     from ultraedit.runs.store import JOURNAL, Journal
 
     journal = Journal.open(folder / JOURNAL)
-    found = [(each, _fate(journal, each)) for each in islice(journal.find(text), first)]
+    matching = [(each, _fate(journal, each)) for each in islice(journal.find(text), first)]
     journal.close()
     if json:
         rows = [
             {"turn": each.turn, "state": fate or "holds"} | asdict(each.edit)
-            for each, fate in found
+            for each, fate in matching
         ]
         _output.write_json(rows)
         return
-    if not found:
+    if not matching:
         _output.message(
             f"No edit in {folder} has {text!r} in its prompt or its target, or as its id."
         )
@@ -65,19 +65,19 @@ def find(folder: o.RunArgument, text: Text, first: First = None, json: o.Json = 
         ["turn", "id", "prompt", "target", "now"],
         [
             (each.turn, each.edit.id, each.edit.prompt, each.edit.target, fate or "holds")
-            for each, fate in found
+            for each, fate in matching
         ],
         right=["turn"],
     )
 
 
-def _fate(journal: Journal, found: StoredEdit) -> str | None:
+def _fate(journal: Journal, stored: StoredEdit) -> str | None:
     """What became of an edit; None if it holds."""
-    if found.undone is not None:
+    if stored.undone is not None:
         return "rolled back"
-    if found.reverted_by is not None:
-        return f"taken out by turn {found.reverted_by}"
-    last = journal.last_of_prompt(found.edit.prompt)
-    if last is None or last.row <= found.row or last.edit.target == found.edit.target:
+    if stored.reverted_by is not None:
+        return f"taken out by turn {stored.reverted_by}"
+    last = journal.last_of_prompt(stored.edit.prompt)
+    if last is None or last.row <= stored.row or last.edit.target == stored.edit.target:
         return None
     return f"overruled by turn {last.turn}: {last.edit.target}"

@@ -56,38 +56,38 @@ def inspect(file: File, run: Run = None, base: Base = None, json: o.Json = False
         from ultraedit.export.inspection import inspect as read
         from ultraedit.export.inspection import scores_line
 
-        found = read(file, run, base, observer)
+        contents = read(file, run, base, observer)
     if json:
         _output.write_json(
             {
                 "file": str(file),
-                "kind": found.kind,
-                "about": dict(found.about),
-                "holds": dict(found.holds),
-                "checks": [check._asdict() for check in found.checks],
-                "as_written": found.is_as_written if found.checks else None,
+                "kind": contents.kind,
+                "about": dict(contents.about),
+                "holds": dict(contents.holds),
+                "checks": [check._asdict() for check in contents.checks],
+                "as_written": contents.is_as_written if contents.checks else None,
             }
         )
     else:
-        about = {name: said for name, said in found.about.items() if name != "scores"}
+        about = {name: said for name, said in contents.about.items() if name != "scores"}
         said = {} if about else {"provenance": "none: the file was not made by ultraedit"}
         _output.pairs(
             {
-                "kind": found.kind,
+                "kind": contents.kind,
                 **about,
                 **said,
-                "scores": scores_line(found.about),
-                **found.holds,
+                "scores": scores_line(contents.about),
+                **contents.holds,
             }
         )
-        if found.checks:
+        if contents.checks:
             _output.line()
             _output.table(
                 ["compared with the run", "", ""],
                 [
                     (each.name, _output.TICK if each.ok else _output.CROSS, each.said)
-                    for each in found.checks
+                    for each in contents.checks
                 ],
             )
-    if not found.is_as_written:
+    if not contents.is_as_written:
         raise typer.Exit(1)

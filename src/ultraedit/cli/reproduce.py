@@ -366,7 +366,7 @@ def _report(outcome: Outcome, written: dict[str, list[str]], *, json: bool) -> N
             {
                 "written": written,
                 "made": outcome.made,
-                "found": outcome.found,
+                "found": outcome.done_before,
                 "failed": outcome.failed,
             }
         )
@@ -376,7 +376,7 @@ def _report(outcome: Outcome, written: dict[str, list[str]], *, json: bool) -> N
     _output.pairs(
         {
             "made now": len(outcome.made),
-            "made before": len(outcome.found),
+            "made before": len(outcome.done_before),
             "failed": len(outcome.failed) or None,
             **{
                 id: next(path for path in paths if path.endswith(".md"))

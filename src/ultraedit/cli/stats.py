@@ -112,9 +112,9 @@ def compute(
         loaded = _load(model, dtype, device, observer)
         wanted = _modules(loaded, modules, editor)
         start = time.perf_counter()
-        found = list(statistics.entries(loaded, wanted).values())
+        moments = list(statistics.entries(loaded, wanted).values())
         seconds = time.perf_counter() - start
-    _show(found, json, seconds=seconds)
+    _show(moments, json, seconds=seconds)
 
 
 def import_files(path: Source, model: Of, json: o.Json = False) -> None:
@@ -131,8 +131,8 @@ def import_files(path: Source, model: Of, json: o.Json = False) -> None:
 
     with progress() as observer:
         loaded = _load(model, None, None, observer)
-        found = import_moments(path, loaded, observer)
-    _show(found, json)
+        moments = import_moments(path, loaded, observer)
+    _show(moments, json)
 
 
 def list_all(json: o.Json = False) -> None:
@@ -214,9 +214,9 @@ def _modules(
     return find_modules(loaded.model, chosen, name=loaded.name)
 
 
-def _show(found: Sequence[CachedMoment], json: bool, *, seconds: float | None = None) -> None:
+def _show(moments: Sequence[CachedMoment], json: bool, *, seconds: float | None = None) -> None:
     if json:
-        rows = [_facts(entry) for entry in found]
+        rows = [_facts(entry) for entry in moments]
         _output.write_json(rows if seconds is None else {"seconds": seconds, "moments": rows})
         return
     _output.table(
@@ -230,7 +230,7 @@ def _show(found: Sequence[CachedMoment], json: bool, *, seconds: float | None = 
                 f"{entry.tokens:,}",
                 f"{entry.doublings[-1][1]:.1%}" if entry.doublings else None,
             )
-            for entry in found
+            for entry in moments
         ],
         right=["tokens", "last change"],
         whole=["id"],

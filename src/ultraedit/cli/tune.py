@@ -96,26 +96,26 @@ def tune(
             modules=tuple(tuple(split_patterns(text)) for text in modules) if modules else None,
             **given,
         )
-        found = search(config, preset, observer)
+        outcome = search(config, preset, observer)
     if json:
-        _output.write_json(_facts(found, preset))
+        _output.write_json(_facts(outcome, preset))
     else:
-        _show(found, preset, config)
-    if found.interrupted:
+        _show(outcome, preset, config)
+    if outcome.interrupted:
         raise KeyboardInterrupt
 
 
-def _facts(found: TuneOutcome, preset: Path) -> dict[str, Any]:
+def _facts(outcome: TuneOutcome, preset: Path) -> dict[str, Any]:
     from ultraedit.tools.tune.outcome import front, on_most_rows
 
     return {
         "preset": str(preset),
-        "best": _trial(found.best),
-        "held_out": None if found.held_out is None else _trial(found.held_out),
-        "without_tuning": None if found.start is None else _trial(found.start),
-        "front": [_trial(trial) for trial in front(on_most_rows(found.trials))],
-        "trials": [_trial(trial) for trial in found.trials],
-        "interrupted": found.interrupted,
+        "best": _trial(outcome.best),
+        "held_out": None if outcome.held_out is None else _trial(outcome.held_out),
+        "without_tuning": None if outcome.start is None else _trial(outcome.start),
+        "front": [_trial(trial) for trial in front(on_most_rows(outcome.trials))],
+        "trials": [_trial(trial) for trial in outcome.trials],
+        "interrupted": outcome.interrupted,
     }
 
 
@@ -124,17 +124,17 @@ def _trial(trial: Trial) -> dict[str, Any]:
     return asdict(trial) | {"candidate": candidate, "written": trial.written, "score": trial.score}
 
 
-def _show(found: TuneOutcome, preset: Path, config: TuneConfig) -> None:
+def _show(outcome: TuneOutcome, preset: Path, config: TuneConfig) -> None:
     from ultraedit.report import format_percent
     from ultraedit.tools.tune.outcome import front, on_most_rows
 
-    last = on_most_rows(found.trials)
+    last = on_most_rows(outcome.trials)
     scores = {"E": "efficacy", "G": "generalization", "agreement": "agreement", "mean": "score"}
     _output.table(
         ["", "modules", "step", "ridge", *scores],
         [
             (
-                "*" if trial == found.best else "",
+                "*" if trial == outcome.best else "",
                 "\n".join(trial.candidate.modules),
                 f"{trial.candidate.step:g}",
                 f"{trial.candidate.ridge:g}",
@@ -148,7 +148,7 @@ def _show(found: TuneOutcome, preset: Path, config: TuneConfig) -> None:
     )
     _output.line("E efficacy, G generalization, agreement with the unedited model, harmonic mean.")
     _output.line()
-    rows = [("tuned", found.held_out), ("without tuning", found.start)]
+    rows = [("tuned", outcome.held_out), ("without tuning", outcome.start)]
     if any(trial is not None for _, trial in rows):
         _output.table(
             ["on held-out rows", "rows", *scores],
@@ -160,7 +160,7 @@ def _show(found: TuneOutcome, preset: Path, config: TuneConfig) -> None:
             right=["rows", *scores],
         )
         _output.line()
-    if found.interrupted:
+    if outcome.interrupted:
         _output.line("Interrupted: this is the best so far. The same command goes on.")
     _output.pairs({"preset": preset, "plot": preset.with_suffix(".png")})
     run = ["ultraedit", "run", "--model", config.model, "--data", config.data, "--preset"]

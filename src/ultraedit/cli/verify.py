@@ -27,21 +27,21 @@ def verify(folder: o.RunArgument, json: o.Json = False) -> None:
         observer.stage("Getting ready")
         from ultraedit.runs.verify import verify as check
 
-        found = check(folder, observer)
+        verified = check(folder, observer)
     if json:
-        damages = [damage._asdict() for damage in found.damages]
+        damages = [damage._asdict() for damage in verified.damages]
         _output.write_json(
-            {"folder": str(folder), "whole": found.is_whole}
-            | found._asdict()
+            {"folder": str(folder), "whole": verified.is_whole}
+            | verified._asdict()
             | {"damages": damages}
         )
     else:
-        if found.damages:
-            _output.table(["damaged", "what is wrong"], found.damages)
+        if verified.damages:
+            _output.table(["damaged", "what is wrong"], verified.damages)
             _output.line()
-        for sentence in (found.weights, *found.notes):
+        for sentence in (verified.weights, *verified.notes):
             _output.line(sentence)
-        whole = "all of them whole" if found.is_whole else f"{len(found.damages):,} damaged"
-        _output.line(f"{format_count(found.files, 'file')}, {whole}.")
-    if not found.is_whole:
+        whole = "all of them whole" if verified.is_whole else f"{len(verified.damages):,} damaged"
+        _output.line(f"{format_count(verified.files, 'file')}, {whole}.")
+    if not verified.is_whole:
         raise typer.Exit(DAMAGED)

@@ -263,7 +263,7 @@ def locate(
     texts = [_trimmed(lookup.text) for lookup in lookups]
     encoded = tokenizer(texts, return_offsets_mapping=True)
     behind = added_tokens(tokenizer).behind
-    found = []
+    located = []
     for lookup, whole, offsets in zip(
         lookups, encoded["input_ids"], encoded["offset_mapping"], strict=True
     ):
@@ -281,8 +281,8 @@ def locate(
         if not inside:
             span = lookup.text[lookup.start : lookup.end]
             raise DataError(f"The tokenizer finds no token for {span!r} in {shown!r}.")
-        found.append((ids, inside[-1]))
-    return found
+        located.append((ids, inside[-1]))
+    return located
 
 
 class Batch(NamedTuple):

@@ -34,12 +34,12 @@ class Net:
     @cached_property
     def digest(self) -> Tensor:
         """Hash of all tensors. uint8, shape (32,)."""
-        found = hashlib.sha256()
+        sha256 = hashlib.sha256()
         for name, tensor in sorted(self.tensors.items()):
-            found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+            sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
             raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-            found.update(raw.numpy().tobytes())
-        return torch.frombuffer(bytearray(found.digest()), dtype=torch.uint8)
+            sha256.update(raw.numpy().tobytes())
+        return torch.frombuffer(bytearray(sha256.digest()), dtype=torch.uint8)
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all.

@@ -46,7 +46,7 @@ def spectrum(change: Tensor) -> Spectrum:
     return Spectrum(squares.flip(0).clamp(min=0).sqrt(), vectors.flip(1))
 
 
-def nearest(change: Tensor, found: Spectrum, rank: int) -> LowRank:
+def nearest(change: Tensor, svd: Spectrum, rank: int) -> LowRank:
     """Give the change of a rank that is nearest to another one, in the Frobenius norm.
 
     By Eckart and Young (1936) it is the truncated singular value decomposition. Each factor gets
@@ -54,16 +54,16 @@ def nearest(change: Tensor, found: Spectrum, rank: int) -> LowRank:
 
     Args:
         change: Shape (d_in, d_out).
-        found: Its spectrum.
+        svd: Its spectrum.
         rank: From 1 to the shorter side.
 
     Returns:
         The factors, float32, of shapes (d_in, rank) and (rank, d_out).
     """
-    vectors = found.vectors[:, :rank]
+    vectors = svd.vectors[:, :rank]
     # Below its noise a singular value is no scale: dividing by it would blow the noise up.
-    noise = max(float(found.values[0]) * _NOISE, torch.finfo(torch.float64).tiny)
-    scale = found.values[:rank].clamp(min=noise).sqrt()
+    noise = max(float(svd.values[0]) * _NOISE, torch.finfo(torch.float64).tiny)
+    scale = svd.values[:rank].clamp(min=noise).sqrt()
     wide = change.double()
     if _is_tall(change):
         left, right = (wide @ vectors) / scale, (vectors * scale).T
@@ -72,36 +72,36 @@ def nearest(change: Tensor, found: Spectrum, rank: int) -> LowRank:
     return LowRank(left.float().contiguous(), right.float().contiguous())
 
 
-def rank_for(found: Spectrum, share: float) -> int:
+def rank_for(svd: Spectrum, share: float) -> int:
     """The smallest rank that keeps a share of the energy, at least 1.
 
     Args:
-        found: The spectrum of a change.
+        svd: The spectrum of a change.
         share: Wanted share of ``||C||^2``, above 0 and at most 1.
     """
-    return min(int((found.energy < share).sum()) + 1, len(found.values))
+    return min(int((svd.energy < share).sum()) + 1, len(svd.values))
 
 
-def numerical_rank(found: Spectrum, shape: tuple[int, ...]) -> int:
+def numerical_rank(svd: Spectrum, shape: tuple[int, ...]) -> int:
     """How many singular values stand out of the rounding of float32.
 
     They are larger than the largest one times the longer side times the machine epsilon, as
     `torch.linalg.matrix_rank` has it.
     """
-    floor = found.values[0] * max(shape) * torch.finfo(torch.float32).eps
-    return int((found.values > floor).sum())
+    floor = svd.values[0] * max(shape) * torch.finfo(torch.float32).eps
+    return int((svd.values > floor).sum())
 
 
-def effective_rank(found: Spectrum) -> float:
+def effective_rank(svd: Spectrum) -> float:
     """How many directions a change really uses: ``exp(entropy)`` of its normalized values.
 
     Roy and Vetterli, "The effective rank" (EUSIPCO 2007). All equal, it is their number; one alone,
     it is 1; of no change, 0.
     """
-    total = found.values.sum()
+    total = svd.values.sum()
     if total == 0:
         return 0.0
-    shares = found.values / total
+    shares = svd.values / total
     return float(torch.exp(-torch.xlogy(shares, shares).sum()))
 
 

@@ -171,11 +171,11 @@ class _Text:
         Raises:
             DataError: If something else, or nothing, stands there.
         """
-        found = self.peek()
-        if found == ",":
+        character = self.peek()
+        if character == ",":
             self.skip(1)
             return
-        got = f"got {found!r}" if found else "but the file ends; it may be cut short"
+        got = f"got {character!r}" if character else "but the file ends; it may be cut short"
         raise DataError(
             f"{self._path}, line {self.line}: expected ',' or ']' after row {number}, {got}."
         )

@@ -69,12 +69,12 @@ class Layout:
         """Find everything that is wrong with a row; nothing if it can be turned into an edit."""
         if isinstance(row.values, Fault):
             return [row.values]
-        found = self._unknown_keys(row.values) if self.closed else []
+        faults = self._unknown_keys(row.values) if self.closed else []
         for field in self.fields:
             fault = self._field_fault(field, row.values)
             if fault is not None:
-                found.append(fault)
-        return found
+                faults.append(fault)
+        return faults
 
     def edit_of(self, row: Row, seed: int) -> Edit:
         """Turn a row without faults into an edit."""

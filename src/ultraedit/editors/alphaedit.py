@@ -87,16 +87,16 @@ class AlphaEdit(LocateThenEdit):
             state[f"{path}/keys"] = torch.zeros(0, shape.d_in)
         return state
 
-    def _blocked(self, path: str, found: SecondMoment) -> Tensor:
+    def _blocked(self, path: str, second_moment: SecondMoment) -> Tensor:
         """Orthonormal directions that must not be written in, I - P. Shape (d_in, blocked)."""
-        values, vectors = torch.linalg.eigh(found.moment.double())  # ascending
+        values, vectors = torch.linalg.eigh(second_moment.moment.double())  # ascending
         d_in = len(values)
         if self.threshold is None:
             free = round(self.kept * d_in)
         else:
             free = int((values < self.threshold).sum())
         if self.protocol == "paper":
-            free = max(free, d_in - found.tokens // TOKENS_PER_DIRECTION)
+            free = max(free, d_in - second_moment.tokens // TOKENS_PER_DIRECTION)
         if not HEALTHY[0] * d_in <= free <= HEALTHY[1] * d_in:
             logger.warning(
                 "%s: AlphaEdit may write in %d of %d directions, by %d tokens of %s; about 70 %% "
@@ -104,8 +104,8 @@ class AlphaEdit(LocateThenEdit):
                 path,
                 free,
                 d_in,
-                found.tokens,
-                found.source,
+                second_moment.tokens,
+                second_moment.source,
             )
         blocked: Tensor = vectors[:, free:].float()
         return blocked.contiguous()
@@ -122,9 +122,9 @@ class AlphaEdit(LocateThenEdit):
     ) -> State:
         """Add the turn's keys, as the changed model has them."""
         with host.patched(Additive(changes)):
-            found = mean_inputs(host, list(changes), self.prompts(edits, state))
+            inputs = mean_inputs(host, list(changes), self.prompts(edits, state))
         new = {}
-        for path, keys in found.items():
+        for path, keys in inputs.items():
             earlier = state[f"{path}/keys"].to(keys)
             rows = torch.cat([earlier, self._project(path, keys, state)])
             new[f"{path}/keys"] = compacted(rows)
@@ -152,14 +152,14 @@ class AlphaEdit(LocateThenEdit):
         """How many directions each layer may write in, and which text decided on them."""
         if self.projection == "off":
             return {"null space": "off"}
-        found = host.second_moment(next(iter(host.modules)))
+        second_moment = host.second_moment(next(iter(host.modules)))
         free = [
             f"{shape.d_in - state[f'{path}/blocked'].shape[1]} of {shape.d_in} directions in {path}"
             for path, shape in host.modules.items()
         ]
         return {
             "null space": ", ".join(free),
-            "statistics": f"{found.tokens:,} tokens of {found.source}",
+            "statistics": f"{second_moment.tokens:,} tokens of {second_moment.source}",
         }
 
 

@@ -145,12 +145,12 @@ class FT:
         at: SupervisedAt = self.objective
         if self.protocol == "official":
             at = "last-prompt-released"
-        found = host.weight_gradients(edits, weights, at=at, end_token=self.end_token)
-        if float(found.losses.mean()) >= self.stop_loss:
+        result = host.weight_gradients(edits, weights, at=at, end_token=self.end_token)
+        if float(result.losses.mean()) >= self.stop_loss:
             for path, weight in weights.items():
-                weight.grad = found.grads[path].to(weight)
+                weight.grad = result.grads[path].to(weight)
             adam.step()
-        losses: list[float] = found.losses.tolist()
+        losses: list[float] = result.losses.tolist()
         return losses
 
     @torch.no_grad()

@@ -66,20 +66,20 @@ class MEMIT(LocateThenEdit):
 
     def remarks(self, host: Host, state: State) -> Mapping[str, str]:
         """Which text the second moments are from."""
-        found = host.second_moment(next(iter(host.modules)))
-        return {"statistics": f"{found.tokens:,} tokens of {found.source}"}
+        second_moment = host.second_moment(next(iter(host.modules)))
+        return {"statistics": f"{second_moment.tokens:,} tokens of {second_moment.source}"}
 
 
-def smoothed(found: SecondMoment) -> Tensor:
+def smoothed(second_moment: SecondMoment) -> Tensor:
     """A second moment mixed with a multiple of the identity. float64, shape (d_in, d_in).
 
     The share of the identity is d_in / (d_in + tokens): one half where there are as many tokens
     as inputs, 4e-5 for the hundred thousand articles of the released statistics. Its size is
     the median of the diagonal, since a few inputs of a layer may be a million times the others.
     """
-    moment = found.moment.double()
+    moment = second_moment.moment.double()
     d_in = len(moment)
-    share = d_in / (d_in + found.tokens)
+    share = d_in / (d_in + second_moment.tokens)
     typical = moment.diagonal().median().clamp(min=1e-30)
     identity = torch.eye(d_in, dtype=torch.float64, device=moment.device)
     return (1 - share) * moment + share * typical * identity

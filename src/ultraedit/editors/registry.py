@@ -48,8 +48,8 @@ class EditorRow:
     def load(self) -> type[Editor]:
         """Import the editor's class."""
         module, _, name = self.target.partition(":")
-        found: type[Editor] = getattr(import_module(module), name)
-        return found
+        editor: type[Editor] = getattr(import_module(module), name)
+        return editor
 
 
 UNTRAINED = "untrained"

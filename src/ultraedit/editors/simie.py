@@ -105,8 +105,8 @@ def updated_inverse(inverse: Tensor, keys: Tensor, *, name: str = "system") -> T
     seen = keys @ inverse  # (n, d_in)
     inner = seen @ keys.T  # (n, n)
     inner.diagonal().add_(1)
-    found = inverse - seen.T @ solve_positive_definite(inner, seen, name=name)
-    return (found + found.T) / 2
+    updated = inverse - seen.T @ solve_positive_definite(inner, seen, name=name)
+    return (updated + updated.T) / 2
 
 
 def _applied(keys: Tensor, change: Tensor | LowRank) -> Tensor:

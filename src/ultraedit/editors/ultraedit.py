@@ -272,12 +272,12 @@ class UltraEdit(Normalised):
         """Sums of ``H^T H`` over all turns so far, where retention asks for them."""
         if not self.retention:
             return {}
-        found = {}
+        sums = {}
         for path, signal in solved.signals.items():
             moment = signal.keys.T @ signal.keys  # (d_in, d_in)
             earlier = carried.get(f"past/{path}")
-            found[f"past/{path}"] = moment if earlier is None else earlier.to(moment) + moment
-        return found
+            sums[f"past/{path}"] = moment if earlier is None else earlier.to(moment) + moment
+        return sums
 
     def extra_memory(
         self, shapes: Sequence[ModuleShape], edits: int | None = None, itemsize: int = 4
@@ -340,9 +340,9 @@ class UltraEdit(Normalised):
         low, high = LEAST_SHARE, 1.0
         for _ in range(HALVINGS):
             middle = math.sqrt(low * high)
-            found = loss(middle)
-            if self.loss_left * begun < found < before:
-                low, before = middle, found
+            left = loss(middle)
+            if self.loss_left * begun < left < before:
+                low, before = middle, left
             else:
                 high = middle
         return math.sqrt(low * high)

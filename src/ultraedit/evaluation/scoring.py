@@ -272,21 +272,21 @@ def _forced(
     own = [(q, baseline.answers.get(q.prompt, "")) for q in asked if q.target is None]
     answered = [*gold, *((question, answer) for question, answer in own if answer)]
     items = _encoded(host, answered)
-    found = host.predict(items, observer, keep=keep)
+    predictions = host.predict(items, observer, keep=keep)
     return [
         Forced(question, predicted, item.answer_ids)
-        for (question, _), predicted, item in zip(answered, found, items, strict=True)
+        for (question, _), predicted, item in zip(answered, predictions, items, strict=True)
     ]
 
 
 def _encoded(host: ModelHost, answered: Sequence[tuple[AskedQuestion, str]]) -> list[Encoded]:
     """Tokenize questions with answers, in their order."""
-    found: dict[int, Encoded] = {}
+    encoded: dict[int, Encoded] = {}
     for gap in dict.fromkeys(question.gap for question, _ in answered):
         places = [i for i, (question, _) in enumerate(answered) if question.gap == gap]
         pairs = [(answered[i][0].prompt, answered[i][1]) for i in places]
-        found |= zip(places, host.encode(pairs, gap=gap), strict=True)
-    return [found[i] for i in range(len(answered))]
+        encoded |= zip(places, host.encode(pairs, gap=gap), strict=True)
+    return [encoded[i] for i in range(len(answered))]
 
 
 def _sampled(

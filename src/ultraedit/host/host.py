@@ -206,12 +206,12 @@ class ModelHost(LookupHost):
     ) -> list[Judgement]:
         """Value of each term as if a patch were applied, and gradients at the patched weights."""
         model, modules = self.language_model.model, self._modules
-        found = []
+        values = []
         for term in terms:
             items = self.encode(term.pairs)
             trunk = self._trunk_of(items) if self._trunk_for_edits else None
-            found.append(trace.judge(model, modules, patch, term, items, sink, trunk))
-        return found
+            values.append(trace.judge(model, modules, patch, term, items, sink, trunk))
+        return values
 
     def texts(self, edits: Sequence[Edit], forms: Sequence[Form]) -> list[Encoded]:
         """Facts as texts that end where their answer ends; see `types.Host`.

@@ -82,8 +82,8 @@ class LookupHost(ABC):
 
     def _places(self, lookups: Sequence[Lookup]) -> list[trace.TokenPlace]:
         model = self.language_model
-        found = locate(model.tokenizer, lookups, max_length=model.context_length)
-        return [trace.TokenPlace(*each) for each in found]
+        located = locate(model.tokenizer, lookups, max_length=model.context_length)
+        return [trace.TokenPlace(*each) for each in located]
 
     def search_offsets(
         self, path: str, goals: Sequence[OffsetGoal], search: OffsetSearch

@@ -167,19 +167,21 @@ class Checkpoints:
         behind = self._source.after(max(0, made - size)) if size and made else iter(())
         return deque(islice(behind, min(size, made)), maxlen=size)
 
-    def breach(self, found: Checked, before: Evaluation) -> str | None:
+    def breach(self, checked: Checked, before: Evaluation) -> str | None:
         """Why the guard does not let the model through; None if it does."""
         if self._watch is None:
             return None
-        return self._watch.breach(found.monitors, found.norms, found.panel.scores, before.scores)
+        return self._watch.breach(
+            checked.monitors, checked.norms, checked.panel.scores, before.scores
+        )
 
     def unedited(self) -> Evaluation:
         """Ask the unedited model about the whole panel, and record it."""
         panel, begun = self._source.panel, time.perf_counter()
-        found = self._evaluator.evaluate()
+        evaluation = self._evaluator.evaluate()
         seen = {} if self._watch is None else self._watch.unedited
-        self._record(0, 0, len(panel.edits), begun, Checked(found, None, seen))
-        return found
+        self._record(0, 0, len(panel.edits), begun, Checked(evaluation, None, seen))
+        return evaluation
 
     def edited(self, turn: int, made: int, reference: Reference, *, free: bool) -> Checked:
         """Ask the model as it stands about those of the panel that were made, and record it.
@@ -194,7 +196,7 @@ class Checkpoints:
         begun = time.perf_counter()
         free = free or self._settings.free_always
         edits = self._source.panel.made(made)
-        found = Checked(
+        checked = Checked(
             self._evaluator.evaluate_edits(
                 edits, self._newest_of(edits, made), reference, free=free
             ),
@@ -202,15 +204,15 @@ class Checkpoints:
             {} if self._watch is None else self._watch.look(),
             self._host.asked_norms(),
         )
-        self._record(turn, made, len(edits), begun, found)
-        return found
+        self._record(turn, made, len(edits), begun, checked)
+        return checked
 
     def _ask_newest(self) -> NewestScores | None:
         """Score the edits made last. Whatever overrules one of them is among them."""
         if not self._last:
             return None
         edits = tuple(self._last)
-        found = evaluate(
+        newest = evaluate(
             self._host,
             edits,
             reference=Reference(),
@@ -218,7 +220,7 @@ class Checkpoints:
             keep=False,
             observer=self._observer,
         )
-        return NewestScores(edits=len(edits), scores=found.scores)
+        return NewestScores(edits=len(edits), scores=newest.scores)
 
     def _newest_of(self, edits: Sequence[Edit], made: int) -> Mapping[str, Edit] | None:
         """The last edit made of each prompt; None where the edits say so themselves."""
@@ -230,25 +232,25 @@ class Checkpoints:
         before = islice(self._source.after(), made)
         return {edit.prompt: edit for edit in before if edit.prompt in prompts}
 
-    def _record(self, turn: int, made: int, edits: int, begun: float, found: Checked) -> None:
+    def _record(self, turn: int, made: int, edits: int, begun: float, checked: Checked) -> None:
         panel, size = self._source.panel, self._settings.edits_per_turn
         by_turn = {
             name: turn_means(scores, panel.places, size)
-            for name, scores in found.panel.by_edit.items()
+            for name, scores in checked.panel.by_edit.items()
         }
         self._recorder.checkpoint(
             CheckpointRecord(
                 turn=turn,
                 edits=edits,
                 made=made,
-                overruled=found.panel.overruled,
+                overruled=checked.panel.overruled,
                 seconds=time.perf_counter() - begun,
-                scores=found.panel.scores,
+                scores=checked.panel.scores,
                 by_turn=by_turn,
                 first_turn=self._first_turn,
-                newest=found.newest,
-                monitors=found.monitors,
-                controls=found.panel.controls,
-                intervals=found.panel.intervals,
+                newest=checked.newest,
+                monitors=checked.monitors,
+                controls=checked.panel.controls,
+                intervals=checked.panel.intervals,
             )
         )

@@ -82,11 +82,11 @@ class EditResult:
     @property
     def remarks(self) -> dict[str, str]:
         """What has to be said about how it went, by what it is about."""
-        found = {} if self.halted is None else {"guard": self.halted}
-        found |= self.probed
+        remarks = {} if self.halted is None else {"guard": self.halted}
+        remarks |= self.probed
         if isinstance(self.editor, RemarkingEditor):
-            found |= self.editor.remarks(self.host, self.progress.state)
-        return found
+            remarks |= self.editor.remarks(self.host, self.progress.state)
+        return remarks
 
     @property
     def verdict(self) -> Verdict:

@@ -47,10 +47,10 @@ def activation_named(name: str) -> Callable[[Tensor], Tensor]:
     from transformers.activations import ACT2FN
 
     try:
-        found: Callable[[Tensor], Tensor] = ACT2FN[name]
+        activation: Callable[[Tensor], Tensor] = ACT2FN[name]
     except KeyError:
         raise ConfigError(
             f"This version of transformers has no nonlinearity {name!r}. Install the version that "
             "the model was edited with."
         ) from None
-    return found
+    return activation

@@ -229,13 +229,13 @@ def check_base(language_model: LanguageModel, delta: Delta) -> None:
     Raises:
         ConfigError: If it has not.
     """
-    found = fingerprint(language_model.model)
-    if found != delta.fingerprint:
+    of_model = fingerprint(language_model.model)
+    if of_model != delta.fingerprint:
         dtype = str(language_model.dtype).removeprefix("torch.")
         raise ConfigError(
             f"{delta.source} is a change of {delta.base} in {delta.dtype}, fingerprint "
             f"{short(delta.fingerprint)}, but {language_model.name} in {dtype} has "
-            f"{short(found)}. A change fits only the weights that it was made on, so nothing "
+            f"{short(of_model)}. A change fits only the weights that it was made on, so nothing "
             "overrides this: give that model, or make the edits again on this one."
         )
 

@@ -75,8 +75,8 @@ def computes_bfloat16(device: torch.device) -> bool:
     capabilities = getattr(torch.cpu, "get_capabilities", None)
     if device.type != "cpu" or capabilities is None:
         return False
-    found = capabilities()
-    return any(found.get(name, False) for name in _CPU_BFLOAT16)
+    supported = capabilities()
+    return any(supported.get(name, False) for name in _CPU_BFLOAT16)
 
 
 def free_bytes(device: torch.device) -> int | None:

@@ -74,14 +74,14 @@ def find_modules(
             "No edit modules were given. Write a pattern such as [27-28].mlp.up_proj."
         )
     shared = shared_weights(model)
-    found: dict[str, nn.Module] = {}
+    layers: dict[str, nn.Module] = {}
     for text in split:
         for path, module in _find(model, text, name):
             reason = why_not(path, module, shared)
             if reason:
                 raise ConfigError(f"{text!r} matches {path}, which cannot be edited: {reason}.")
-            found[path] = module
-    return found
+            layers[path] = module
+    return layers
 
 
 def describe_modules(model: PreTrainedModel) -> list[ModuleGroup]:
@@ -149,18 +149,18 @@ def _find(model: PreTrainedModel, text: str, name: str) -> list[tuple[str, nn.Mo
     """Modules that one pattern stands for, with every layer that it names among them."""
     prefix = decoder_path(model)
     pattern = _anchor(parse_pattern(text), prefix)
-    found = []
+    candidates = []
     for path, module in model.named_modules():
         parts = path.split(".")
         if path == text:
             return [(path, module)]
         if matches(pattern, parts[-len(pattern) :]):
-            found.append((path, module))
-    found = [item for item in found if item[0].startswith(f"{prefix}.")] or found
+            candidates.append((path, module))
+    candidates = [item for item in candidates if item[0].startswith(f"{prefix}.")] or candidates
     if "*" in text:
-        found = [item for item in found if is_linear(item[1])] or found
-    _check_complete(model, text, pattern, [path for path, _ in found], name)
-    return found
+        candidates = [item for item in candidates if is_linear(item[1])] or candidates
+    _check_complete(model, text, pattern, [path for path, _ in candidates], name)
+    return candidates
 
 
 def _anchor(pattern: Pattern, prefix: str) -> Pattern:

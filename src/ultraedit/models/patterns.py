@@ -75,13 +75,13 @@ def _parse_part(part: str, text: str) -> Part:
 
 def _parse_numbers(numbers: str, text: str) -> Iterable[int]:
     for item in numbers.split(","):
-        found = _RANGE.fullmatch(item.strip())
-        if found is None:
+        ends = _RANGE.fullmatch(item.strip())
+        if ends is None:
             raise ConfigError(
                 f"The pattern {text!r} has {item.strip()!r} where a layer number or a range such "
                 "as 18-26 belongs."
             )
-        first, last = int(found[1]), int(found[2] or found[1])
+        first, last = int(ends[1]), int(ends[2] or ends[1])
         if last < first:
             raise ConfigError(
                 f"The range {first}-{last} in {text!r} runs backwards. Write {last}-{first}."

@@ -214,15 +214,15 @@ def _from_file(path: Path, editor: str | None) -> Preset:
 def _row(family: str, name: str) -> Mapping[str, Any] | None:
     """The table of a shipped preset, ``name`` being a data format or an editor."""
     rows: Mapping[str, Any] = _families().get(family, {}).get("presets", {})
-    found: Mapping[str, Any] | None = rows.get(name)
-    return found or _editors().get(name, {}).get("models", {}).get(family)
+    of_family: Mapping[str, Any] | None = rows.get(name)
+    return of_family or _editors().get(name, {}).get("models", {}).get(family)
 
 
 def _shipped(family: str, row: str) -> Preset:
     name = f"{family}/{row}"
-    found = _row(family, row)
-    assert found is not None
-    return Preset(name=name, **check_row(found, name))
+    row_of_preset = _row(family, row)
+    assert row_of_preset is not None
+    return Preset(name=name, **check_row(row_of_preset, name))
 
 
 @cache
@@ -238,10 +238,10 @@ def _editors() -> dict[str, dict[str, Any]]:
 
 
 def _tables(folder: Traversable) -> dict[str, dict[str, Any]]:
-    found = sorted(folder.iterdir(), key=lambda file: file.name)
+    paths = sorted(folder.iterdir(), key=lambda file: file.name)
     return {
         file.name.removesuffix(".toml"): tomllib.loads(file.read_text("utf-8"))
-        for file in found
+        for file in paths
         if file.name.endswith(".toml")
     }
 

@@ -92,7 +92,7 @@ def figures(run: FinishedRun) -> Figures:
         perplexity_before=summary["before"].get("perplexity"),
         seconds_per_100=100 * summary["edit_seconds"] / max(1, summary["edits"]),
         peak_memory_bytes=summary["peak_memory_bytes"],
-        ability={task: found["score"] for task, found in (looks or [{}])[-1].items()},
+        ability={task: result["score"] for task, result in (looks or [{}])[-1].items()},
     )
 
 

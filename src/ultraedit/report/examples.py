@@ -76,8 +76,10 @@ def _by_verdict(answer: Answer) -> Group:
 
 def _kinds(groups: Iterable[Group]) -> list[str]:
     """The kinds that occur, the three of the paper first."""
-    found = list(dict.fromkeys(kind for kind, _ in groups))
-    return [kind for kind in _KINDS if kind in found] + [k for k in found if k not in _KINDS]
+    occurring = list(dict.fromkeys(kind for kind, _ in groups))
+    return [kind for kind in _KINDS if kind in occurring] + [
+        k for k in occurring if k not in _KINDS
+    ]
 
 
 def _distinct(folder: Path) -> Iterator[Answer]:

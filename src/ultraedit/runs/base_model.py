@@ -107,10 +107,10 @@ def open_host(
     source = ModelSource.of(settings)
     copies = ranks.Copies(ModelSource.host, source) if ranks.size() > 1 else None
     loaded = source.load()
-    found = fingerprint(loaded.model)
+    of_model = fingerprint(loaded.model)
     if journal.value("fingerprint") is None:
-        journal.set_value("fingerprint", found)
-    _check(journal, settings.config.model, found)
+        journal.set_value("fingerprint", of_model)
+    _check(journal, settings.config.model, of_model)
     first = RunConfig.of_job(journal.jobs()[0])
     prompts = journal.value("prompts") or ()
     statistics = provider(first.corpus, first.corpus_samples, prompts, observer)
@@ -136,16 +136,16 @@ def _require_snapshot(journal: Journal, turn: int) -> None:
         )
 
 
-def _check(journal: Journal, model: str, found: str) -> None:
+def _check(journal: Journal, model: str, of_model: str) -> None:
     """Refuse weights that are not those of the run.
 
     Raises:
         ConfigError: If they are others.
     """
     noted = journal.value("fingerprint")
-    if noted is not None and found != noted:
+    if noted is not None and of_model != noted:
         raise ConfigError(
             f"{model} is not the model that {journal.path.parent} was begun with: its "
-            f"weights have the fingerprint {short(found)}, those of the run {short(noted)}. "
+            f"weights have the fingerprint {short(of_model)}, those of the run {short(noted)}. "
             "Put that model back."
         )

@@ -133,7 +133,7 @@ def _of_options(
     seeded: Mapping[str, Any],
 ) -> dict[str, str]:
     """Where each option of an editor came from; those of a wrapped one stand together."""
-    found = {}
+    origins = {}
     for option in fields(editor):  # type: ignore[arg-type]
         value = getattr(editor, option.name)
         within = ("base.",) if option.name == "base_options" else ()
@@ -149,15 +149,15 @@ def _of_options(
         ]
         if said:
             # The user's word comes first; a wrapped editor may have options of several.
-            found[option.name] = ", ".join(said) if within else said[0]
+            origins[option.name] = ", ".join(said) if within else said[0]
         elif option.name in find_editor(config.editor).options:
-            found[option.name] = f"{DEFAULT}: editor {config.editor}"
+            origins[option.name] = f"{DEFAULT}: editor {config.editor}"
         elif option.default is None and value is not None:
             protocol = getattr(editor, "protocol", "")
-            found[option.name] = f"{DEFAULT}: protocol {protocol}".removesuffix(" ")
+            origins[option.name] = f"{DEFAULT}: protocol {protocol}".removesuffix(" ")
         else:
-            found[option.name] = DEFAULT
-    return found
+            origins[option.name] = DEFAULT
+    return origins
 
 
 def _of_offered(preset: Preset, option: str) -> str:
@@ -174,9 +174,13 @@ def _of_run(config: RunConfig, preset: Preset) -> dict[str, str]:
         for name, setting in RunConfig.model_fields.items()
         if name in ("edits_per_turn", "seed", "editor")
     }
-    found = {name: AUTO if getattr(config, name) == AUTO else USER for name in ("dtype", "device")}
+    automatic = {
+        name: AUTO if getattr(config, name) == AUTO else USER for name in ("dtype", "device")
+    }
     modules = preset.origin if config.modules is None else USER
-    return given | found | {"modules": modules, "preset": AUTO if config.preset is None else USER}
+    return (
+        given | automatic | {"modules": modules, "preset": AUTO if config.preset is None else USER}
+    )
 
 
 def _offered(preset: Preset, editor: str, prefix: str) -> dict[str, Any]:

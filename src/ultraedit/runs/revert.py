@@ -103,13 +103,13 @@ def find_edits(journal: Journal, names: Sequence[str], turn: int | None) -> list
     path = journal.path.parent
     chosen: list[StoredEdit] = []
     for name in dict.fromkeys(names):
-        found = [each for each in journal.edits_named(name) if turn in (None, each.turn)]
-        if not found and (asked := _of_prompt(journal, name, turn)):
+        with_id = [each for each in journal.edits_named(name) if turn in (None, each.turn)]
+        if not with_id and (asked := _of_prompt(journal, name, turn)):
             chosen += [each for each in asked if each not in chosen]
             continue
-        standing = [each for each in found if each.reverted_by is None]
+        standing = [each for each in with_id if each.reverted_by is None]
         if not standing:
-            gone = f" Turn {found[0].reverted_by} took it out." if found else ""
+            gone = f" Turn {with_id[0].reverted_by} took it out." if with_id else ""
             where = "" if turn is None else f" in turn {turn}"
             raise ConfigError(
                 f"No edit with the id {name!r} holds{where} in {path}.{gone} "

@@ -24,7 +24,7 @@ class RunScores(NamedTuple):
     turn: int
     edits: int
     """How many were scored."""
-    found: Evaluation
+    evaluation: Evaluation
     remarks: dict[str, str]
     """By name of a probe or a score what has to be said of it."""
 
@@ -67,9 +67,11 @@ def score(
         base = evaluator.evaluate()
         progress = restore(host, settings.editor, journal, observer=observer)
         with host.viewed(settings.editor, progress.state):
-            found = evaluator.evaluate(base.reference)
+            evaluation = evaluator.evaluate(base.reference)
         said = remarks((each.edit for each in journal.standing()), panel)
-        return RunScores(progress.turns, len(panel.edits), found, {**evaluator.remarks, **said})
+        return RunScores(
+            progress.turns, len(panel.edits), evaluation, {**evaluator.remarks, **said}
+        )
     finally:
         journal.close()
 

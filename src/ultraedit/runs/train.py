@@ -203,10 +203,10 @@ def _class(name: str) -> type[Any]:
 
 def _digest(edits: Sequence[Edit]) -> str:
     """Hash of what is trained on."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for edit in edits:
-        found.update(repr((edit.prompt, edit.target, edit.rephrases, edit.locality)).encode())
-    return found.hexdigest()
+        sha256.update(repr((edit.prompt, edit.target, edit.rephrases, edit.locality)).encode())
+    return sha256.hexdigest()
 
 
 class _Unfinished:
@@ -247,10 +247,10 @@ class _Unfinished:
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings by dotted names."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict) and not (prefix == "" and key == "modules"):
-            found |= _flat(value, f"{prefix}{key}.")
+            flat |= _flat(value, f"{prefix}{key}.")
         else:
-            found[f"{prefix}{key}"] = value
-    return found
+            flat[f"{prefix}{key}"] = value
+    return flat

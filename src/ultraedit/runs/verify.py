@@ -76,8 +76,8 @@ def verify(path: Path, observer: Observer | None = None) -> Verified:
     except UltraEditError as error:
         if not (path / JOURNAL).is_file():
             raise
-        found = seal or [Damage(JOURNAL, f"it cannot be read: {error}")]
-        return Verified(1, tuple(found), "The weights were not compared.", tuple(notes))
+        unreadable = seal or [Damage(JOURNAL, f"it cannot be read: {error}")]
+        return Verified(1, tuple(unreadable), "The weights were not compared.", tuple(notes))
     try:
         if not damages:
             damages += _foreign_snapshots(journal, observer)
@@ -162,8 +162,8 @@ def _compare_weights(journal: Journal, observer: Observer) -> tuple[list[Damage]
         expected = fingerprint(host.language_model.model)
     observer.stage("Loading the saved model")
     # As the run had its model, which may be larger than the memory.
-    found = ModelSource.of(settings)._replace(model=str(saved)).load()
-    if fingerprint(found.model) == expected:
+    loaded = ModelSource.of(settings)._replace(model=str(saved)).load()
+    if fingerprint(loaded.model) == expected:
         turns = format_count(head, "turn")
         return [], f"The saved model is the unedited one plus the change of {turns}."
     problem = f"it is not the unedited model plus the change of turn {head}"

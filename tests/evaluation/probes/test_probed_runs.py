@@ -145,9 +145,9 @@ def test_a_run_is_scored_where_it_stands_with_its_own_probes_or_others(
     monkeypatch.setattr(report, "write", lambda folder: None)
     done = workflow.run(config(), tmp_path / "run")
     scored = scoring.score(tmp_path / "run", 2)
-    assert scored.found.scores == done.result.after.scores
+    assert scored.evaluation.scores == done.result.after.scores
     assert (scored.turn, scored.edits, scored.remarks) == (4, 8, made(8))
-    other = scoring.score(tmp_path / "run", 0, probes=("reverse",)).found.scores
+    other = scoring.score(tmp_path / "run", 0, probes=("reverse",)).evaluation.scores
     assert other.probes == {"reverse": done.summary["after"]["probes"]["reverse"]}
 
 
@@ -197,4 +197,4 @@ def test_a_model_that_reads_its_facts_is_probed_too(config, tmp_path, monkeypatc
     values = {"editor": "in-context", "options": {}, "limit": 4}
     done = workflow.run(config(**values), tmp_path / "run")
     assert done.summary["after"]["probes"].keys() == PROBES
-    assert scoring.score(tmp_path / "run", 2).found.scores == done.result.after.scores
+    assert scoring.score(tmp_path / "run", 2).evaluation.scores == done.result.after.scores

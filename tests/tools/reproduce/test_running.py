@@ -41,7 +41,7 @@ def test_the_ablations_are_run_and_a_second_time_give_the_same_numbers(
         made = bench(out=tmp_path / out, model=tiny)
         plan, steps = plan_of(made, "table4")
         outcome = carry_out(steps, made.out, Nobody(), isolated=False)
-        assert (len(outcome.made), outcome.found, outcome.failed) == (7, [], {})
+        assert (len(outcome.made), outcome.done_before, outcome.failed) == (7, [], {})
         rendered = plan.render(Book(made))
         rendered.write(made.out / "table4")
         tables.append(rendered)
@@ -51,7 +51,7 @@ def test_the_ablations_are_run_and_a_second_time_give_the_same_numbers(
         one, two = (tmp_path / out / "table4" / name for out in ("one", "two"))
         assert one.read_bytes() == two.read_bytes()
     again = carry_out(steps, made.out, Nobody(), isolated=False)
-    assert (again.made, len(again.found)) == ([], 7)
+    assert (again.made, len(again.done_before)) == ([], 7)
     said = [each for each in caplog.messages if " of 7: " in each]
     assert said == [f"{n} of 7: {step.place}" for n, step in enumerate(steps, 1)] * 2
 

@@ -108,7 +108,7 @@ def test_a_worker_that_dies_costs_its_own_piece_only_and_that_is_gone_on_with(tm
     assert "first lost its worker and goes on, attempt 2 of 3" in caplog.messages
     assert "other Working: 3" in caplog.messages or "other is done" in caplog.messages
     again = carry_out_together([after, Piece("other")], tmp_path, Workers(2))
-    assert (again.made, sorted(again.found)) == ([], ["after", "first", "other"])
+    assert (again.made, sorted(again.done_before)) == ([], ["after", "first", "other"])
 
 
 @pytest.mark.parametrize(

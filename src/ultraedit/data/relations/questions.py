@@ -92,11 +92,11 @@ def _named(name: str, entry: Any, known: Mapping[str, Relation], where: str) -> 
     if not isinstance(label, str) or not _are_texts(aliases):
         raise DataError(f"{where}: label must be a text and aliases a list of texts.")
     key = before.key if before else name
-    found = Relation(key, label, check_questions(table.get("questions"), where))
+    described = Relation(key, label, check_questions(table.get("questions"), where))
     names = {name, label, key, *aliases}
     if before:
         names |= {other for other, relation in known.items() if relation is before}
-    return {each.casefold(): found for each in names}
+    return {each.casefold(): described for each in names}
 
 
 def check_questions(value: Any, where: str) -> tuple[str, ...]:
@@ -139,11 +139,11 @@ def _are_texts(value: Any) -> bool:
 def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text("utf-8")
-        found = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+        entries = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
     except ValueError as error:  # of JSON, of TOML and of UTF-8
         raise DataError(f"{path} cannot be read as JSON or TOML: {error}.") from error
-    if not isinstance(found, dict):
+    if not isinstance(entries, dict):
         raise DataError(f"{path}: expected an object from relations to lists, each {_FORM}.")
-    return found
+    return entries

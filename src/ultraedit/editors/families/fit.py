@@ -201,10 +201,10 @@ def _check(
     if not validation or learner.steps_taken() == at.checked:
         return
     at.checked = learner.steps_taken()
-    found = learner.judge(list(turns(validation, schedule.edits_per_turn)))
-    if not found:
+    values = learner.judge(list(turns(validation, schedule.edits_per_turn)))
+    if not values:
         return
-    own, rephrased, unrelated = found
+    own, rephrased, unrelated = values
     check = ValidationCheck(
         at.turns,
         rephrased.loss + schedule.drift * unrelated.loss,

@@ -88,7 +88,7 @@ class Learner:
             patch = _patch(solved, steps)
             kept = [turn, *reversed(earlier)][: recipe.depth]
             pull = _Pull(solved, editor)
-            found = self.host.judge(patch, self._terms(kept), pull.sink)
+            values = self.host.judge(patch, self._terms(kept), pull.sink)
         pull.add_norm(patch, recipe.reg)
         for path in solved.units:
             self._pull_back(path, solved, pull)
@@ -99,7 +99,7 @@ class Learner:
         self.pending += 1
         if self.pending == recipe.turns_per_step:
             self.step()
-        return found
+        return values
 
     def step(self) -> None:
         """Move the net along the gradients so far, if there are any, and forget these."""
@@ -152,9 +152,9 @@ class Learner:
     def settle_steps(self, solved: Solved) -> None:
         """Give each module its first step, where ``lr=auto`` leaves that to a turn."""
         if self.editor.steps(solved.units) is None:
-            found = self.editor.measured(self.host, solved, solved.units)
-            if found.keys() == solved.units.keys():
-                self.parameters.update({f"modules/{p}/lr": step for p, step in found.items()})
+            first_steps = self.editor.measured(self.host, solved, solved.units)
+            if first_steps.keys() == solved.units.keys():
+                self.parameters.update({f"modules/{p}/lr": step for p, step in first_steps.items()})
 
     def net(self, about: Mapping[str, object]) -> Net:
         """The net as it is now, a copy."""
@@ -346,11 +346,11 @@ def rephrased(edits: Sequence[Edit]) -> tuple[tuple[str, str], ...]:
 
 def unrelated(edits: Sequence[Edit]) -> tuple[tuple[str, str], ...]:
     """The first unrelated question of each edit that has an answer to it."""
-    found = []
+    questions = []
     for edit in edits:
         known = [(prompt, target) for prompt, target in edit.locality if target is not None]
-        found += known[:1]
-    return tuple(found)
+        questions += known[:1]
+    return tuple(questions)
 
 
 BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-8

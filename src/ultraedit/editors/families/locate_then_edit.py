@@ -147,8 +147,8 @@ class LocateThenEdit(ABC):
         prompts = self.prompts(turn.edits, state)
         plain = [lookups[0] for lookups in prompts]
         goals = self.goals(turn.edits, state)
-        found = host.search_offsets(paths[-1], goals, self.search)
-        wanted = found.outputs + found.offsets  # (n, d_out)
+        searched = host.search_offsets(paths[-1], goals, self.search)
+        wanted = searched.outputs + searched.offsets  # (n, d_out)
         changes: dict[str, Change] = {}
         for place, path in enumerate(paths):
             self._check_width(host, path, wanted)
@@ -235,9 +235,9 @@ def mean_inputs(
         By path a row per edit. Shape (n, d_in).
     """
     each = len(prompts[0])
-    found = host.inputs_at(paths, [lookup for lookups in prompts for lookup in lookups])
+    inputs = host.inputs_at(paths, [lookup for lookups in prompts for lookup in lookups])
     means = {}
-    for path, rows in found.items():
+    for path, rows in inputs.items():
         rows = rows.view(len(prompts), each, -1)
         plain = rows[:, 0]
         means[path] = plain if each == 1 else (plain + rows[:, 1:].mean(dim=1)) / 2

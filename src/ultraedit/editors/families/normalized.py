@@ -118,10 +118,10 @@ class Normalised:
         if not solved.signals:
             return Additive({}), state
         fixed = self.steps(solved.units)
-        steps = self._found(host, turn, solved, state) if fixed is None else fixed
+        steps = self._settled_steps(host, turn, solved, state) if fixed is None else fixed
         changes = {path: scale(solved.units[path], float(step)) for path, step in steps.items()}
-        found = {f"eta/{path}": step for path, step in steps.items()} if fixed is None else {}
-        left = pack(solved.moments) | found | self.kept(solved, state)
+        settled = {f"eta/{path}": step for path, step in steps.items()} if fixed is None else {}
+        left = pack(solved.moments) | settled | self.kept(solved, state)
         return Additive(changes), dict(state) | left
 
     def solve(
@@ -198,7 +198,9 @@ class Normalised:
         _, sizes = torch.unique_consecutive(segments // self.micro_batch, return_counts=True)
         yield from torch.split(rows, sizes.tolist())
 
-    def _found(self, host: Host, turn: Turn, solved: Solved, state: State) -> dict[str, Tensor]:
+    def _settled_steps(
+        self, host: Host, turn: Turn, solved: Solved, state: State
+    ) -> dict[str, Tensor]:
         """Steps that earlier turns have settled, and those that this one settles."""
         settled = {path: state[f"eta/{path}"] for path in solved.units if f"eta/{path}" in state}
         open_ = [path for path in solved.units if path not in settled]

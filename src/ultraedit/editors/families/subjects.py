@@ -76,9 +76,9 @@ def _given(edit: Edit) -> Span | None:
         return None
     text = re.escape(edit.subject.strip())
     for pattern, flags in ((rf"(?<!\w){text}(?!\w)", 0), (text, 0), (text, re.IGNORECASE)):
-        found = list(re.finditer(pattern, edit.prompt, flags))
-        if found:
-            return Span(*found[-1].span())
+        matches = list(re.finditer(pattern, edit.prompt, flags))
+        if matches:
+            return Span(*matches[-1].span())
     return None
 
 

@@ -196,10 +196,10 @@ def require_match(net: Net, host: Host, editor: Any, where: str) -> None:
     """
     about = net.about
     again = f"Train one for it: `ultraedit train {editor.name}`, or take the net's own."
-    if about["fingerprint"] != (found := host.fingerprint()):
+    if about["fingerprint"] != (fingerprint := host.fingerprint()):
         raise ConfigError(
             f"The net {where} was trained for the model {about['model']}, whose weights are "
-            f"{about['fingerprint'][:19]}; this model's are {found[:19]}. {again}"
+            f"{about['fingerprint'][:19]}; this model's are {fingerprint[:19]}. {again}"
         )
     ours = {path: list(shape) for path, shape in host.modules.items()}
     if about["modules"] != ours:

@@ -130,14 +130,14 @@ def measure(
         DataError: If the rows of a local task cannot be read.
     """
     observer = observer or Nobody()
-    found = {}
+    scores = {}
     for name in settings.tasks:
         if name in READING:
             observer.stage(f"Measuring {name}")
-            found[name] = _read_text(language_model, name, settings, unedited)
-    if len(found) < len(settings.tasks):
-        found |= _ask(language_model, settings, observer)
-    return {name: found[name] for name in settings.tasks}
+            scores[name] = _read_text(language_model, name, settings, unedited)
+    if len(scores) < len(settings.tasks):
+        scores |= _ask(language_model, settings, observer)
+    return {name: scores[name] for name in settings.tasks}
 
 
 def _read_text(
@@ -177,14 +177,14 @@ def _ask(
             batch_size=settings.batch_size,
             max_length=language_model.context_length,
         )
-    found = {}
+    scores = {}
     for name in settings.tasks:
         if name in READING:
             continue
         observer.stage(f"Measuring {name}")
         with _quiet(), _random_kept():
-            found[name] = _measure(asked, name, settings)
-    return found
+            scores[name] = _measure(asked, name, settings)
+    return scores
 
 
 def _measure(asked: Any, name: str, settings: Settings) -> TaskScore:

@@ -116,10 +116,10 @@ def read_rows(task: LocalTask, root: Path) -> list[Row]:
 
 def _tidy(task: LocalTask, row: Row) -> Row:
     """The keys of the task alone, labels as numbers."""
-    found = {key: row[key] for key in task.keys}
-    if found.get("label") in _LABELS:
-        found["label"] = _LABELS[found["label"]]
-    return found
+    tidy = {key: row[key] for key in task.keys}
+    if tidy.get("label") in _LABELS:
+        tidy["label"] = _LABELS[tidy["label"]]
+    return tidy
 
 
 def examples_for(task: LocalTask, rows: Sequence[Row], root: Path) -> Callable[[Row], list[Row]]:
@@ -139,25 +139,25 @@ def alternating(rows: Sequence[Row], count: int) -> list[Row]:
     """The first rows of each label, label after label in turn."""
     labels = sorted({row["label"] for row in rows})
     queues = {label: iter([row for row in rows if row["label"] == label]) for label in labels}
-    found: list[Row] = []
-    while len(found) < count and queues:
+    chosen: list[Row] = []
+    while len(chosen) < count and queues:
         for label in list(queues):
             row = next(queues[label], None)
             if row is None:
                 del queues[label]
             else:
-                found.append(row)
-    return found[:count]
+                chosen.append(row)
+    return chosen[:count]
 
 
 def _by_subject(folder: Path) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
+    examples: dict[str, list[Row]] = {}
     for path in sorted(folder.glob("*_dev.csv")):
         subject = path.name.removesuffix("_dev.csv")
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 choices = [row[f"choice{number}"] for number in range(4)]
-                found.setdefault(subject, []).append(
+                examples.setdefault(subject, []).append(
                     {
                         "question": row["question"],
                         "choices": choices,
@@ -165,9 +165,9 @@ def _by_subject(folder: Path) -> dict[str, list[Row]]:
                         "subject": subject,
                     }
                 )
-    if not found:
+    if not examples:
         raise DataError(f"There are no examples in {folder}, which the task mmlu needs.")
-    return found
+    return examples
 
 
 def build(task: LocalTask, root: Path) -> Any:
@@ -216,12 +216,12 @@ def _words(task: LocalTask) -> dict[str, Any]:
         )
     words: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     kept = ("output_type", "doc_to_text", "doc_to_target", "doc_to_choice")
-    found = {key: words[key] for key in kept}
+    words_used = {key: words[key] for key in kept}
     # Accuracy alone: the error of others, such as F1, is drawn in a pool of processes.
-    found["metric_list"] = [each for each in words["metric_list"] if each["metric"] == METRIC]
+    words_used["metric_list"] = [each for each in words["metric_list"] if each["metric"] == METRIC]
     if task.name == "mmlu":
-        found["description"] = _description(path.parent)
-    return found
+        words_used["description"] = _description(path.parent)
+    return words_used
 
 
 def _description(folder: Path) -> str:

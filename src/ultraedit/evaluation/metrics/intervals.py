@@ -46,5 +46,5 @@ def bootstrap(counted: Sequence[Counted], *, seed: int = 0) -> Interval | None:
 
 def intervals(counted: Mapping[str, Sequence[Counted]]) -> dict[str, Interval]:
     """Intervals by name of a score, those that there are."""
-    found = {name: bootstrap(each) for name, each in counted.items()}
-    return {name: interval for name, interval in found.items() if interval is not None}
+    bootstrapped = {name: bootstrap(each) for name, each in counted.items()}
+    return {name: interval for name, interval in bootstrapped.items() if interval is not None}

@@ -58,10 +58,10 @@ def control_edits(spec: str, edited: Sequence[str], done: int, count: int, seed:
                 known.add(edit.prompt)
                 yield edit
 
-    found = list(islice(fresh(), count))
-    if len(found) < count:
+    controls = list(islice(fresh(), count))
+    if len(controls) < count:
         raise DataError(
-            f"Behind the {done:,} rows that this run edits, {spec} has {len(found):,} that it does "
-            f"not, and --control asks for {count:,}. Lower --limit or --control."
+            f"Behind the {done:,} rows that this run edits, {spec} has {len(controls):,} that it "
+            f"does not, and --control asks for {count:,}. Lower --limit or --control."
         )
-    return found
+    return controls

@@ -114,9 +114,9 @@ class Guard:
 
 def _values(norms: Mapping[str, float], now: Mapping[str, Any]) -> dict[str, float | None]:
     """What the thresholds are compared with."""
-    found: dict[str, float | None] = {"norm": max(norms.values(), default=0.0)}
+    values: dict[str, float | None] = {"norm": max(norms.values(), default=0.0)}
     if "locality" in now:
-        found |= {name: now["locality"][name] for name in ("kl", "agreement")}
+        values |= {name: now["locality"][name] for name in ("kl", "agreement")}
     if "control" in now:
-        found["control"] = now["control"]["efficacy"]
-    return found
+        values["control"] = now["control"]["efficacy"]
+    return values

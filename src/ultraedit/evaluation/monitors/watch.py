@@ -65,8 +65,8 @@ class Ability:
         from ultraedit.evaluation.ability import measure
 
         unedited = self._host.weights.unedited
-        found = measure(self._host.language_model, self._settings, unedited=unedited)
-        return {name: asdict(score) for name, score in found.items()}
+        scores = measure(self._host.language_model, self._settings, unedited=unedited)
+        return {name: asdict(score) for name, score in scores.items()}
 
 
 @dataclass
@@ -100,13 +100,13 @@ class Watch:
         return self._look(set())
 
     def _look(self, skipped: set[str]) -> dict[str, Any]:
-        found = {}
+        measured = {}
         for monitor in self.monitors:
             if monitor.name in skipped:
                 continue
             self.observer.stage(f"Watching: {monitor.name}")
-            found[monitor.name] = monitor.measure()
-        return found
+            measured[monitor.name] = monitor.measure()
+        return measured
 
     def breach(
         self, now: dict[str, Any], norms: Mapping[str, float], scores: Scores, before: Scores

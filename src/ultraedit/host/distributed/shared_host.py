@@ -218,9 +218,9 @@ class SharedHost(ModelHost):
         """Search offsets of a decoder layer's outputs, each process those of some edits."""
         shares = deal(range(len(goals)), self._copies.size)
         parts = [(path, [goals[i] for i in share], search) for share in shares]
-        found = [each for each in self._together(_search, parts) if each is not None]
+        searched = [each for each in self._together(_search, parts) if each is not None]
         back = torch.argsort(torch.tensor([index for share in shares for index in share]))
-        joined = (torch.cat(tensors) for tensors in zip(*found, strict=True))
+        joined = (torch.cat(tensors) for tensors in zip(*searched, strict=True))
         return Offsets(*(tensor[back.to(tensor.device)] for tensor in joined))
 
     def use_trunk(

@@ -62,21 +62,21 @@ class Copies:
             UltraEditError: If one of them could not do it, as it would have been raised here.
             ProcessError: If one of them is gone.
         """
-        found: list[Any] = []
+        answers: list[Any] = []
         asked = list(zip(range(1, self.size), shares, strict=True))
         here.busy = True  # If this is not put back below, nobody is told anything any more.
         for number, arguments in asked:
             send(Order(self._number, function, arguments, answers=True), number)
         try:
-            yield found
+            yield answers
         except Exception:  # raised again below, whatever it is
             for number, _ in asked:  # They are heard all the same, to be ready for what is next.
                 receive(number)
             here.busy = False
             raise
-        found.extend(receive(number) for number, _ in asked)
+        answers.extend(receive(number) for number, _ in asked)
         here.busy = False
-        for answer in found:
+        for answer in answers:
             if isinstance(answer, _Failed):
                 raise answer.error()
 
@@ -96,11 +96,11 @@ def deal(indices: Sequence[int], hands: int) -> list[list[int]]:
 
 def gathered(results: Sequence[Sequence[Any]], shares: Sequence[Sequence[int]]) -> list[Any]:
     """Put results back into the order of the indices that were dealt out."""
-    found: list[Any] = [None] * sum(map(len, shares))
+    in_order: list[Any] = [None] * sum(map(len, shares))
     for own, indices in zip(results, shares, strict=True):
         for index, value in zip(indices, own, strict=True):
-            found[index] = value
-    return found
+            in_order[index] = value
+    return in_order
 
 
 def follow() -> None:

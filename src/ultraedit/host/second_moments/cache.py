@@ -114,9 +114,9 @@ def get(fingerprint: str, module: str, corpus: str) -> CachedMoment | None:
     file = place(fingerprint, module, corpus)
     if not file.is_file():
         return None
-    found = _read(file)
-    same = (found.fingerprint, found.module, found.corpus) == (fingerprint, module, corpus)
-    return found if same else None
+    entry = _read(file)
+    same = (entry.fingerprint, entry.module, entry.corpus) == (fingerprint, module, corpus)
+    return entry if same else None
 
 
 def entries() -> Iterator[CachedMoment]:
@@ -134,10 +134,10 @@ def find_entry(name: str) -> CachedMoment:
     Raises:
         ConfigError: If there is none, or more than one.
     """
-    found = [entry for entry in entries() if name and entry.id.startswith(name)]
-    if len(found) == 1:
-        return found[0]
-    what = "more than one second moment begins" if found else "no second moment begins"
+    matching = [entry for entry in entries() if name and entry.id.startswith(name)]
+    if len(matching) == 1:
+        return matching[0]
+    what = "more than one second moment begins" if matching else "no second moment begins"
     raise ConfigError(f"{name!r}: {what} so. Take an id from `ultraedit stats list`.")
 
 

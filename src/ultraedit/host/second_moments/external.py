@@ -82,8 +82,10 @@ def import_moments(
 def likeness(one: Tensor, other: Tensor) -> float:
     """Correlation of the logarithms of two diagonals: 1 for the same module, near 0 for others."""
     logs = torch.stack([m.diagonal().cpu().double().clamp(min=1e-12).log() for m in (one, other)])
-    found = float(torch.corrcoef(logs)[0, 1])
-    return found if found == found else 0.0  # Constant diagonals have no correlation.
+    correlation = float(torch.corrcoef(logs)[0, 1])
+    return (
+        correlation if correlation == correlation else 0.0
+    )  # Constant diagonals have no correlation.
 
 
 def _texts() -> list[str]:
@@ -93,10 +95,10 @@ def _texts() -> list[str]:
 
 
 def _files(path: Path) -> Iterator[_File]:
-    found = sorted(path.rglob("*.npz")) if path.is_dir() else [path]
-    if not found or not path.exists():
+    archives = sorted(path.rglob("*.npz")) if path.is_dir() else [path]
+    if not archives or not path.exists():
         raise ConfigError(f"There is no .npz file at {path}.")
-    for file in found:
+    for file in archives:
         match = _NAME.fullmatch(file.name)
         if match is None:
             raise DataError(
@@ -109,12 +111,12 @@ def _files(path: Path) -> Iterator[_File]:
 def _module(file: _File, language_model: LanguageModel) -> tuple[str, nn.Module]:
     """The module that a file is named after, with its path in this model."""
     try:
-        found = find_modules(language_model.model, [file.module], name=language_model.name)
+        matching = find_modules(language_model.model, [file.module], name=language_model.name)
     except ConfigError as error:
         raise ConfigError(f"{file.path.name} is not of this model. {error}") from error
-    if len(found) > 1:
-        raise ConfigError(f"{file.path.name} could be of {', '.join(found)}.")
-    return next(iter(found.items()))
+    if len(matching) > 1:
+        raise ConfigError(f"{file.path.name} could be of {', '.join(matching)}.")
+    return next(iter(matching.items()))
 
 
 def _read(file: _File, d_in: int) -> SecondMoment:
@@ -143,9 +145,9 @@ def _read(file: _File, d_in: int) -> SecondMoment:
 
 
 def _check(file: _File, name: str, moment: SecondMoment, measured: SecondMoment) -> None:
-    found = likeness(moment.moment, measured.moment)
-    if found < LIKENESS:
+    correlation = likeness(moment.moment, measured.moment)
+    if correlation < LIKENESS:
         raise DataError(
             f"{file.path} is of another model or module than {name}: the sizes of the inputs "
-            f"correlate by {found:.2f} with those measured, expected {LIKENESS} or more."
+            f"correlate by {correlation:.2f} with those measured, expected {LIKENESS} or more."
         )

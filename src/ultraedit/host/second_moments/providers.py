@@ -131,14 +131,14 @@ class OfCorpus:
         of = fingerprint(language_model.model)
         kept = {path: shelf.get(of, path, corpus.sha256) for path in modules}
         missing = {path: modules[path] for path, entry in kept.items() if entry is None}
-        found = {path: entry for path, entry in kept.items() if entry is not None}
+        complete = {path: entry for path, entry in kept.items() if entry is not None}
         if not missing:
-            return found
+            return complete
         key = hashlib.sha256("\n".join((of, corpus.sha256, *missing)).encode()).hexdigest()
         resume = shelf.shelf() / f".unfinished-{key[:16]}.safetensors"
         collected = collect(language_model, missing, corpus.passages, resume, self.observer)
         for path in missing:
-            found[path] = shelf.put(
+            complete[path] = shelf.put(
                 collected.sums.mean(path),
                 model=language_model.name,
                 fingerprint=of,
@@ -149,7 +149,7 @@ class OfCorpus:
                 doublings=tuple(collected.doublings.get(path, ())),
             )
         resume.unlink(missing_ok=True)
-        return {path: found[path] for path in modules}
+        return {path: complete[path] for path in modules}
 
 
 @dataclass(frozen=True)

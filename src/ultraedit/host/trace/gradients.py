@@ -114,10 +114,10 @@ class _Layers:
         if missing:
             raise ConfigError(f"The model never used {', '.join(missing)}. Choose other modules.")
         outputs = [output for _, output in self.seen.values()]
-        found = torch.autograd.grad(loss, outputs)
+        grads = torch.autograd.grad(loss, outputs)
         return {
             path: _flat(inputs).T @ _flat(grad)
-            for (path, (inputs, _)), grad in zip(self.seen.items(), found, strict=True)
+            for (path, (inputs, _)), grad in zip(self.seen.items(), grads, strict=True)
         }
 
 

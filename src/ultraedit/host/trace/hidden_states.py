@@ -67,10 +67,10 @@ class StateStore:
 
     def get(self, ids: Sequence[int]) -> Tensor | None:
         """States of a sequence, on the CPU and not to be written to; None if they are not kept."""
-        found = self._states.get(_key(ids))
-        if isinstance(found, _Place):
-            return self._segments[found.segment].read(found.offset, found.shape, self._dtype)
-        return found
+        states = self._states.get(_key(ids))
+        if isinstance(states, _Place):
+            return self._segments[states.segment].read(states.offset, states.shape, self._dtype)
+        return states
 
     def put(self, ids: Sequence[int], states: Tensor) -> None:
         """Keep the states of a sequence, unless memory and disk are full.

@@ -95,19 +95,19 @@ class HeldRows:
             NumericalError: If a loss is not finite.
         """
         losses = torch.zeros(len(self._answers), dtype=self.inputs.dtype, device=weight.device)
-        found = []
+        grads = []
         for each in self._passes:
             with torch.enable_grad(), self._weighing(weight) as outputs, self._below(each):
                 own = self._losses(supervised_logits(self._model, each.batch), each)
                 (grad,) = torch.autograd.grad(own.sum() / self._counted, outputs)
             losses[each.indices] = own.detach().to(losses)
-            found.append(_wide(grad.reshape(-1, grad.shape[-1])[each.tokens.to(grad.device)]))
+            grads.append(_wide(grad.reshape(-1, grad.shape[-1])[each.tokens.to(grad.device)]))
         if not bool(torch.isfinite(losses).all()):
             raise NumericalError(
                 "The loss of an edit is not finite: the memory has collapsed. Lower `edit_lr`, or "
                 "use float32."
             )
-        return losses[: self._counted], torch.cat(found)
+        return losses[: self._counted], torch.cat(grads)
 
     @torch.no_grad()
     def _begin(self, items: Sequence[Encoded], *, keep: bool) -> Iterator[_Pass]:

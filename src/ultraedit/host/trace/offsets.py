@@ -101,8 +101,8 @@ class _Search:
         batches = self._batches(active)
         # As in the released code the last loss is looked at and not descended from.
         for step in range(1, self.search.steps):
-            found, gradient = self._evaluate(batches, delta)
-            losses = torch.where(active, found, losses)
+            latest, gradient = self._evaluate(batches, delta)
+            losses = torch.where(active, latest, losses)
             stopped = active & (losses < self.search.stop)
             if bool(stopped.any()):
                 active = active & ~stopped
@@ -150,9 +150,9 @@ class _Search:
                     [start.to(batch.outputs.dtype).unsqueeze(1), batch.outputs[:, 1:]], dim=1
                 )
                 logits = self.upper.logits(batch, outputs).float()
-                found = self._row_losses(rows, batch, torch.log_softmax(logits, dim=-1))
-                torch.autograd.backward(found.sum())
-            losses.index_add_(0, owners, found.detach().cpu())
+                batch_losses = self._row_losses(rows, batch, torch.log_softmax(logits, dim=-1))
+                torch.autograd.backward(batch_losses.sum())
+            losses.index_add_(0, owners, batch_losses.detach().cpu())
         assert leaf.grad is not None
         length = delta.norm(dim=1)
         pull = self.search.weight_decay / self.norms.square()

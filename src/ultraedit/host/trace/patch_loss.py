@@ -83,8 +83,8 @@ def _losses(logits: Tensor, batch: Batch, reference: Tensor | None) -> Tensor:
     if reference is None:
         return F.cross_entropy(wide, batch.labels.to(wide.device), reduction="none")
     expected = torch.log_softmax(reference.to(wide.dtype), dim=-1)
-    found = torch.log_softmax(wide, dim=-1)
-    return F.kl_div(found, expected, reduction="none", log_target=True).sum(dim=-1)
+    actual = torch.log_softmax(wide, dim=-1)
+    return F.kl_div(actual, expected, reduction="none", log_target=True).sum(dim=-1)
 
 
 def _pair_weights(items: Sequence[Encoded], term: LossTerm) -> Tensor:

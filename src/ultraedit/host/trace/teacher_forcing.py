@@ -65,8 +65,8 @@ def answer_logits(
     """
     for indices, batch, below in passes(model, items, trunk, keep=False):
         with below:
-            found = supervised_logits(model, batch)
-        yield indices, list(torch.split(found, [len(items[i].answer_ids) for i in indices]))
+            logits = supervised_logits(model, batch)
+        yield indices, list(torch.split(logits, [len(items[i].answer_ids) for i in indices]))
 
 
 @torch.no_grad()

@@ -53,7 +53,7 @@ def values_at(
     read = _Reader(inputs, outputs)
     # A text ends at its token: by causality what follows changes nothing there.
     items = [Encoded(place.ids[: place.at + 1], (0,)) for place in places]
-    found: dict[str, list[Tensor]] = {name: [] for name in (*inputs, *outputs)}
+    collected: dict[str, list[Tensor]] = {name: [] for name in (*inputs, *outputs)}
     order: list[int] = []
     with read.attached():
         for indices, batch in batches(model, items):
@@ -63,13 +63,13 @@ def values_at(
                     input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
                 )
             for name, values in read.end().items():
-                found[name].append(values)
+                collected[name].append(values)
             order.extend(indices)
     back = torch.empty(len(order), dtype=torch.long)
     back[torch.tensor(order, dtype=torch.long)] = torch.arange(len(order))
     return {
         name: torch.cat(values)[back.to(values[0].device)]
-        for name, values in found.items()
+        for name, values in collected.items()
         if values
     }
 

@@ -130,9 +130,9 @@ class Trunk:
         Returns:
             Per item a tensor on the CPU, not to be written to. Shape (length, hidden).
         """
-        found = [self.store.get(item.input_ids) for item in items]
+        stored = [self.store.get(item.input_ids) for item in items]
         missing = {
-            item.input_ids: index for index, item in enumerate(items) if found[index] is None
+            item.input_ids: index for index, item in enumerate(items) if stored[index] is None
         }
         fresh = dict(self._compute(list(missing))) if missing else {}
         self.computed += len(fresh)
@@ -142,7 +142,7 @@ class Trunk:
                 self.store.put(ids, states)
         return [
             fresh[item.input_ids] if states is None else states
-            for item, states in zip(items, found, strict=True)
+            for item, states in zip(items, stored, strict=True)
         ]
 
     @torch.no_grad()
@@ -259,13 +259,13 @@ def trunk_of(
         None if nothing lies below: a module is in the first block, or lies outside all blocks,
         where nobody knows what is below it.
     """
-    found = [index for index in map(blocks.index_of, paths) if index is not None]
-    if not found or len(found) < len(paths) or min(found) == 0:
+    indices = [index for index in map(blocks.index_of, paths) if index is not None]
+    if not indices or len(indices) < len(paths) or min(indices) == 0:
         return None
     return Trunk(
         blocks,
-        min(found),
-        narrow=max(found) < len(blocks) - 1,
+        min(indices),
+        narrow=max(indices) < len(blocks) - 1,
         padded=padded,
         hold=hold,
         budget_bytes=budget_bytes,

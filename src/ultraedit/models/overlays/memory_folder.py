@@ -92,14 +92,14 @@ def attach_memories(model: PreTrainedModel, folder: Path) -> None:
         raise ConfigError(
             f"The memories in {folder} are of {path}, which its base lacks."
         ) from None
-    found = _read_weights(folder)
+    weights = _read_weights(folder)
     thresholds = about["thresholds"]
-    if sorted(found) != sorted(f"memory-{number}" for number in range(len(thresholds))):
+    if sorted(weights) != sorted(f"memory-{number}" for number in range(len(thresholds))):
         raise StorageError(f"{folder / WEIGHTS} does not hold the memories that {CONFIG} names.")
     memories = [
         # json knows no infinity: a memory that never answers has no threshold.
         RoutedWeight(
-            found[f"memory-{number}"].to(weight.device, weight.dtype),
+            weights[f"memory-{number}"].to(weight.device, weight.dtype),
             float("inf") if threshold is None else threshold,
         )
         for number, threshold in enumerate(thresholds)
@@ -160,7 +160,7 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        found: dict[str, Tensor] = load_file(folder / WEIGHTS)
+        weights: dict[str, Tensor] = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise StorageError(f"Cannot read {folder / WEIGHTS}: {error}. Get it again.") from None
-    return found
+    return weights

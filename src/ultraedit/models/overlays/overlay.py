@@ -61,10 +61,10 @@ def require_plain(language_model: LanguageModel) -> None:
     Raises:
         ConfigError: If it has something beside them.
     """
-    found = beside(language_model)
-    if found is not None:
+    overlay = beside(language_model)
+    if overlay is not None:
         raise ConfigError(
-            f"The edits of {language_model.name} are {found}, and other editors cannot add to "
+            f"The edits of {language_model.name} are {overlay}, and other editors cannot add to "
             "them. Add facts to its run with `ultraedit edit FACTS --append RUN`, or edit the "
             "model in its folder `base`."
         )

@@ -171,8 +171,8 @@ class JournalReader:
 
     def newest(self, prompts: Collection[str]) -> dict[str, Edit]:
         """The last edit that holds of each of some prompts; prompts without one are left out."""
-        found = ((prompt, self.last_of_prompt(prompt)) for prompt in prompts)
-        return {prompt: last.edit for prompt, last in found if last is not None}
+        last_edits = ((prompt, self.last_of_prompt(prompt)) for prompt in prompts)
+        return {prompt: last.edit for prompt, last in last_edits if last is not None}
 
     def holding(self) -> int:
         """How many edits hold."""
@@ -261,12 +261,12 @@ class JournalReader:
     def damage(self) -> str | None:
         """What SQLite finds wrong with the file; None if nothing."""
         try:
-            found = self._db.execute("PRAGMA integrity_check").fetchone()[0]
+            verdict = self._db.execute("PRAGMA integrity_check").fetchone()[0]
             broken = self._db.execute("PRAGMA foreign_key_check").fetchall()
         except sqlite3.DatabaseError as error:
             return str(error)
-        if found != "ok":
-            return str(found)
+        if verdict != "ok":
+            return str(verdict)
         return f"{len(broken)} rows refer to rows that are not there" if broken else None
 
     def _one(self, query: str, *values: Any) -> sqlite3.Row | None:

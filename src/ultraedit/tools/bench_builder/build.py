@@ -80,7 +80,7 @@ class _Build:
         self._relations = load_relations(settings.patterns)
         self._sources = find_sources(settings.triples, scratch)
         self._names = [source.path.name for source in self._sources]
-        self._found: dict[tuple[int, str], Relation] = {}
+        self._known: dict[tuple[int, str], Relation] = {}
         self._read: Counter[int] = Counter()
         self._drawn = 0
         (scratch / "shuffled").mkdir()
@@ -99,9 +99,9 @@ class _Build:
             self._hold_out(start)
             self._write(self._pairs(start), confirm)
             self._need(self._output.kept, "No row could be built")
-            found = self._card()
-            self._output.finish(self._settings.out, found, card.page(found))
-            return Built(found, self._output.sample)
+            contents = self._card()
+            self._output.finish(self._settings.out, contents, card.page(contents))
+            return Built(contents, self._output.sample)
         finally:
             self._output.close()
             self._pool.close()
@@ -126,12 +126,12 @@ class _Build:
             self._shuffle.add(f"{subject}\t{relation.key}", record)
 
     def _relation(self, number: int, name: str) -> Relation:
-        found = self._found.get((number, name))
-        if found is None:
+        known = self._known.get((number, name))
+        if known is None:
             names = self._sources[number].names
             label = (names.relations.names(name) or [""])[0] if names else ""
-            found = self._found[number, name] = self._relations.find(name, label)
-        return found
+            known = self._known[number, name] = self._relations.find(name, label)
+        return known
 
     def _wording_fault(self, row: Triple, relation: Relation) -> tuple[str, str] | None:
         """Why nobody could ask for a triple, before anything else is known of it."""
@@ -171,9 +171,9 @@ class _Build:
             fact, rejects = merged(facts)
             for each in rejects:
                 self._reject(each)
-            found = name_faults(fact)
-            if found:
-                self._reject(reject(fact, *found))
+            faults_of_names = name_faults(fact)
+            if faults_of_names:
+                self._reject(reject(fact, *faults_of_names))
             else:
                 yield fact
 
@@ -218,7 +218,7 @@ class _Build:
         if isinstance(written, Unwritten):
             self._reject(reject(fact, written.reason, text=written.text))
             return
-        found = faults(pair, written, self._settings.language) or self._repeats(fact, written)
+        wrong = faults(pair, written, self._settings.language) or self._repeats(fact, written)
         row = {
             "subject": fact.subject,
             "prompt": written.prompt,
@@ -227,8 +227,8 @@ class _Build:
             "loc": written.unrelated,
             "loc_ans": pair.unrelated.answer,
         }
-        if found:
-            self._reject(reject(fact, *found, **row))
+        if wrong:
+            self._reject(reject(fact, *wrong, **row))
             return
         self._seen.claim((fact.key, written.prompt, written.rephrase), fact.answer)
         self._seen.hold_out(written.unrelated)

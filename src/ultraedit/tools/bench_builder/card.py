@@ -51,7 +51,7 @@ def page(card: Mapping[str, Any]) -> str:
         "## Lengths in characters",
         _table(
             ("field", "smallest", "median", "mean", "largest"),
-            [(f"`{name}`", *found.values()) for name, found in card["lengths"].items()],
+            [(f"`{name}`", *summary.values()) for name, summary in card["lengths"].items()],
         ),
         "## Splits",
         "By subject, so that no subject is in two of them.",

@@ -50,11 +50,11 @@ def claim_folder(out: Path) -> Path:
     """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file, expected a folder for the set. Choose another name.")
-    found = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    strange = sorted(n for n in found if n not in _OURS and not n.startswith(REPLIES))
-    if strange or (found and not any(mark in found for mark in _MARKS)):
+    present = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    strange = sorted(n for n in present if n not in _OURS and not n.startswith(REPLIES))
+    if strange or (present and not any(mark in present for mark in _MARKS)):
         raise ConfigError(
-            f"{out} holds {(strange or sorted(found))[0]}, which is not of an earlier build. "
+            f"{out} holds {(strange or sorted(present))[0]}, which is not of an earlier build. "
             f"Choose a new or empty folder."
         )
     scratch = out / SCRATCH

@@ -56,9 +56,9 @@ class Pool:
             if at == len(self._window):
                 self._window.append(self._next())
             if entities.isdisjoint(self._window[at].entities):
-                found = self._window[at]
+                partner = self._window[at]
                 del self._window[at]
-                return found
+                return partner
         return None
 
     def close(self) -> None:
@@ -66,12 +66,12 @@ class Pool:
         self._writer.close()
 
     def _next(self) -> TripleFact:
-        found = next(self._reader, None)
-        if found is None:
+        fact = next(self._reader, None)
+        if fact is None:
             self._writer.flush()
             self._reader = self._read()
-            found = next(self._reader)
-        return found
+            fact = next(self._reader)
+        return fact
 
     def _read(self) -> Iterator[TripleFact]:
         with self._path.open(encoding="utf-8", newline="\n") as file:

@@ -36,12 +36,12 @@ class AnsweredQuestions:
 
     def fault(self, questions: Sequence[str], answer: str) -> str:
         """Why these questions cannot be edited with this answer, or ""."""
-        found = self._answers(questions)
-        if not found:
+        answers = self._answers(questions)
+        if not answers:
             return ""
-        if _HELD_OUT in found:
+        if _HELD_OUT in answers:
             return "held-out"
-        return "duplicate" if found == {_digest(answer)} else "conflicting-answer"
+        return "duplicate" if answers == {_digest(answer)} else "conflicting-answer"
 
     def is_edited(self, question: str) -> bool:
         """Whether a question was claimed by a row."""

@@ -46,21 +46,21 @@ def find_sources(paths: Sequence[Path], scratch: Path) -> list[TripleFile]:
     Raises:
         DataError: If a path is missing, is no kind of file that is known, or names a file twice.
     """
-    found: list[TripleFile] = []
+    sources: list[TripleFile] = []
     for path in paths:
         path = Path(os.path.expanduser(path))
         if path.is_dir():
-            found += _folder(path, scratch)
+            sources += _folder(path, scratch)
         elif path.exists():
-            found.append(_file(path, scratch))
+            sources.append(_file(path, scratch))
         else:
             raise DataError(f"No such file or folder: {path}. Check the spelling.")
     seen: set[Path] = set()
-    for source in found:
+    for source in sources:
         if source.path.resolve() in seen:
             raise DataError(f"{source.path} is named twice. Name each file of triples once.")
         seen.add(source.path.resolve())
-    return found
+    return sources
 
 
 def sha256(path: Path) -> str:

@@ -121,7 +121,7 @@ def _parts(cells: Sequence[str], path: Path) -> tuple[list[str | None], bool]:
 def _triple(number: int, values: dict[str, Any]) -> Triple | Unreadable:
     """A triple from the values of a row, by part."""
     try:
-        found: dict[str, Any] = {
+        parts: dict[str, Any] = {
             part: _texts(value, part) if part in _LISTS else _one(value, part)
             for part, value in values.items()
             if value is not None
@@ -129,14 +129,14 @@ def _triple(number: int, values: dict[str, Any]) -> Triple | Unreadable:
     except TypeError as error:
         return Unreadable(number, str(error))
     # The id beats the name: it is the same in every language.
-    relation = found.pop("relation_id", "") or found.get("relation", "")
-    objects = tuple(dict.fromkeys(found.pop("objects", ())))
-    subject = found.pop("subject", "")
+    relation = parts.pop("relation_id", "") or parts.get("relation", "")
+    objects = tuple(dict.fromkeys(parts.pop("objects", ())))
+    subject = parts.pop("subject", "")
     for name, value in (("subject", subject), ("relation", relation), ("object", objects)):
         if not value:
             return Unreadable(number, f"no {name}")
-    found.pop("relation", None)
-    return Triple(number, subject, relation, objects, **found)
+    parts.pop("relation", None)
+    return Triple(number, subject, relation, objects, **parts)
 
 
 def _one(value: Any, part: str) -> str:

@@ -44,9 +44,11 @@ def is_triplet_file(path: Path) -> bool:
 
 def triplet_files(folder: Path) -> list[Path]:
     """The triplet files of a folder that hold each triple once, by name."""
-    found = sorted(path for path in folder.iterdir() if is_triplet_file(path))
+    triplet_paths = sorted(path for path in folder.iterdir() if is_triplet_file(path))
     for kind in _ORDER:
-        chosen = [path for path in found if path.name.removeprefix("wikidata5m_").startswith(kind)]
+        chosen = [
+            path for path in triplet_paths if path.name.removeprefix("wikidata5m_").startswith(kind)
+        ]
         if chosen:
             return chosen
     return []
@@ -58,7 +60,7 @@ def alias_files(folder: Path) -> tuple[Path, Path]:
     Raises:
         DataError: If one of them is missing.
     """
-    found = []
+    paths = []
     for kind in ("entity", "relation"):
         name = f"wikidata5m_{kind}.txt"
         path = next((p for p in (folder / name, folder / f"{name}.gz") if p.is_file()), None)
@@ -67,8 +69,8 @@ def alias_files(folder: Path) -> tuple[Path, Path]:
                 f"{folder} has triplets of Wikidata5M but no {name}, plain or gzip. "
                 f"Unpack the alias archive of Wikidata5M into that folder."
             )
-        found.append(path)
-    return found[0], found[1]
+        paths.append(path)
+    return paths[0], paths[1]
 
 
 def read_names(files: Sequence[Path], scratch: Path) -> Names:

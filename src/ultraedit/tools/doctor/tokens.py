@@ -89,8 +89,8 @@ def _chat_template(tokenizer: Any) -> TokenFact:
 
 def _padding(tokenizer: Any) -> TokenFact:
     pad = tokenizer.pad_token
-    found = f"{pad!r}" if pad is not None else "none, and none is needed: batches are masked"
-    return TokenFact("padding token", found)
+    finding = f"{pad!r}" if pad is not None else "none, and none is needed: batches are masked"
+    return TokenFact("padding token", finding)
 
 
 def _end(tokenizer: Any) -> TokenFact:

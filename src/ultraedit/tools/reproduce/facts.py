@@ -70,6 +70,6 @@ def find_facts(dataset: str, root: Path | None, *, stand_ins: bool) -> DataSetFa
 
 def largest(folder: Path) -> Path | None:
     """The largest file of facts in a folder; None if there is none."""
-    found = folder.iterdir() if folder.is_dir() else ()
-    usable = [path for path in found if path.name.lower().endswith(_KINDS)]
+    paths = folder.iterdir() if folder.is_dir() else ()
+    usable = [path for path in paths if path.name.lower().endswith(_KINDS)]
     return max(usable, key=lambda path: (path.stat().st_size, path.name), default=None)

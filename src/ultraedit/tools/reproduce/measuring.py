@@ -56,11 +56,11 @@ class Measure:
 
         settings = Settings(tasks=self.tasks.names, root=self.tasks.root, limit=self.tasks.limit)
         if self.run is not None:
-            found = of_run(out / self.run.place, settings, observer)
+            scores = of_run(out / self.run.place, settings, observer)
         else:
             assert self.model is not None
             machine = (self.tasks.dtype, self.tasks.device)
-            found = of_model(self.model, settings, *machine, observer=observer)
+            scores = of_model(self.model, settings, *machine, observer=observer)
         path = out / self.place
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(found, indent=2) + "\n")
+        write_text(path, json.dumps(scores, indent=2) + "\n")

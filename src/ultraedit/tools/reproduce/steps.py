@@ -294,8 +294,8 @@ def _named(data: str) -> str:
 
 def _identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a run the same run: its settings, wherever its files lie."""
-    found = dict(settings) | {"data": _named(settings["data"])}
+    identity = dict(settings) | {"data": _named(settings["data"])}
     for name in ("corpus", "perplexity"):
         if settings.get(name):
-            found[name] = Path(settings[name]).name
-    return found
+            identity[name] = Path(settings[name]).name
+    return identity

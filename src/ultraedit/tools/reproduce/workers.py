@@ -149,7 +149,7 @@ def carry_out_together(steps: Iterable[Step], out: Path, workers: Workers) -> Ou
     outcome = Outcome()
     every = list(ordered(steps))
     waiting = [step for step in every if step.status(out) != "done"]
-    outcome.found = [step.place for step in every if step not in waiting]
+    outcome.done_before = [step.place for step in every if step not in waiting]
     executor, busy = workers.executor(out), list[_Busy]()
     share = threads(workers.count)
     try:

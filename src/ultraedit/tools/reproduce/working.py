@@ -31,7 +31,7 @@ class Outcome:
     made: list[str] = field(default_factory=list)
     """Those that were done now."""
 
-    found: list[str] = field(default_factory=list)
+    done_before: list[str] = field(default_factory=list)
     """Those that had been done."""
 
     failed: dict[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ def carry_out(
     every = list(ordered(steps))
     for number, step in enumerate(every, 1):
         if step.status(out) == "done":
-            outcome.found.append(step.place)
+            outcome.done_before.append(step.place)
             continue
         _log.info("%d of %d: %s", number, len(every), step.place)
         why = given_up(step, out) or missing(step, out)

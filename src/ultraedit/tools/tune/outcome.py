@@ -47,8 +47,8 @@ def front(trials: Sequence[Trial]) -> list[Trial]:
     Returns:
         Those that no other beats, from the most agreeing to the best writing.
     """
-    found: list[Trial] = []
+    undominated: list[Trial] = []
     for trial in sorted(trials, key=lambda each: (-each.agreement, -each.written)):
-        if not found or trial.written > found[-1].written:
-            found.append(trial)
-    return found
+        if not undominated or trial.written > undominated[-1].written:
+            undominated.append(trial)
+    return undominated

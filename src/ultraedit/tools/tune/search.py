@@ -106,7 +106,7 @@ def search(
     clock = Clock(deadline, reserved, now)
 
     def round_of(candidates: Sequence[Candidate], rows: int) -> list[Trial]:
-        found = []
+        of_round = []
         for candidate in candidates:
             earlier = next((t for t in done if (t.candidate, t.rows) == (candidate, rows)), None)
             if earlier is None:
@@ -120,8 +120,8 @@ def search(
                     continue
                 done.append(earlier)
                 clock.note(earlier.rows, now() - begun)
-            found.append(earlier)
-        return sorted(found, key=lambda trial: -trial.score)
+            of_round.append(earlier)
+        return sorted(of_round, key=lambda trial: -trial.score)
 
     screened = round_of([Candidate(tuple(each)) for each in sets], rungs.first)
     kept = _kept(len(screened) / 2, clock.affordable(rungs.second, 0.5) / len(STEPS))

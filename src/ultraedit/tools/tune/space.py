@@ -76,14 +76,14 @@ def module_sets(model: PreTrainedModel) -> list[tuple[str, ...]]:
             "None of the layers of this model is known to belong to an MLP, so there is nothing to "
             f"search (it has {', '.join(sorted(layers))}). Name some with --modules."
         )
-    found = []
+    sets = []
     for window in windows(1 + max(max(numbers) for numbers in layers.values())):
         for kind in kinds:
             numbers = [n for n in window if all(n in layers[name] for name in kind)]
             if numbers:
                 shown = format_numbers(numbers)
-                found.append(tuple(f"layers.[{shown}].{name}" for name in kind))
-    return list(dict.fromkeys(found))
+                sets.append(tuple(f"layers.[{shown}].{name}" for name in kind))
+    return list(dict.fromkeys(sets))
 
 
 def windows(layers: int) -> list[range]:
@@ -94,8 +94,8 @@ def windows(layers: int) -> list[range]:
     )
     ends = [(last, narrow), (last, middle), (last - middle, middle), (last, wide)]
     ends.append((last - 2 * middle, middle))
-    found = [range(max(0, end - size + 1), end + 1) for end, size in ends if end >= 0]
-    return list(dict.fromkeys(found))
+    spans = [range(max(0, end - size + 1), end + 1) for end, size in ends if end >= 0]
+    return list(dict.fromkeys(spans))
 
 
 def _kinds(layers: dict[str, tuple[int, ...]]) -> Iterator[tuple[str, ...]]:

@@ -63,10 +63,10 @@ class Trial:
 
 def harmonic_mean(values: Sequence[float | None]) -> float:
     """Harmonic mean of those values that there are; 0 where one of them is 0."""
-    found = [value for value in values if value is not None]
-    if not found or min(found) <= 0:
+    present = [value for value in values if value is not None]
+    if not present or min(present) <= 0:
         return 0.0
-    return len(found) / sum(1 / value for value in found)
+    return len(present) / sum(1 / value for value in present)
 
 
 class TrialRunner:
@@ -134,8 +134,8 @@ class TrialRunner:
             if name.startswith("eta/")
         }
         if editor.eta == "auto":
-            found = {path: eta / editor.step_factor for path, eta in etas.items()}
-            self._steps[_question(candidate, editor, rows)] = found
+            steps = {path: eta / editor.step_factor for path, eta in etas.items()}
+            self._steps[_question(candidate, editor, rows)] = steps
         assert scores.efficacy is not None and scores.agreement is not None
         return Trial(
             candidate,
@@ -154,10 +154,10 @@ class TrialRunner:
         """
         if editor.eta != "auto":
             return {}
-        found = self._steps.get(_question(candidate, editor, rows), {})
+        known = self._steps.get(_question(candidate, editor, rows), {})
         return {
             f"eta/{path}": torch.tensor(eta * editor.step_factor, dtype=torch.float64)
-            for path, eta in found.items()
+            for path, eta in known.items()
         }
 
     def close(self) -> None:

@@ -109,12 +109,12 @@ def tune(config: TuneConfig, out: Path, observer: Observer | None = None) -> Tun
         raise ConfigError(
             "Every candidate gave an update that is not finite. Give --dtype float32."
         )
-    found = TuneOutcome(best(log.trials), tuple(log.trials), None, None, interrupted)
+    outcome = TuneOutcome(best(log.trials), tuple(log.trials), None, None, interrupted)
     if not interrupted:
-        found = _scored(found, start, model, with_controls(held_out, tuning), config, watch)
-    write_preset(out, found, about)
-    write_plot(out.with_suffix(".png"), found)
-    return found
+        outcome = _scored(outcome, start, model, with_controls(held_out, tuning), config, watch)
+    write_preset(out, outcome, about)
+    write_plot(out.with_suffix(".png"), outcome)
+    return outcome
 
 
 def split(edits: Sequence[Edit], rows: int, held_out: int) -> tuple[list[Edit], list[Edit]]:
@@ -169,7 +169,7 @@ def _sets(
 
 
 def _scored(
-    found: TuneOutcome,
+    searched: TuneOutcome,
     start: tuple[str, ...] | None,
     model: LanguageModel,
     held_out: list[Edit],
@@ -179,17 +179,17 @@ def _scored(
     """The final score, and what the model would have had without tuning."""
     bench = TrialRunner(model, held_out, edits_per_turn=config.edits_per_turn)
     scores: list[Trial] = []
-    candidates = [found.best.candidate] + ([] if start is None else [Candidate(start)])
+    candidates = [searched.best.candidate] + ([] if start is None else [Candidate(start)])
     try:
         for candidate in candidates:
             scores.append(watch.passed(bench.trial(candidate, len(held_out))))
     except KeyboardInterrupt:
         return TuneOutcome(
-            found.best, found.trials, scores[0] if scores else None, None, interrupted=True
+            searched.best, searched.trials, scores[0] if scores else None, None, interrupted=True
         )
     finally:
         bench.close()
-    return TuneOutcome(found.best, found.trials, scores[0], scores[1] if scores[1:] else None)
+    return TuneOutcome(searched.best, searched.trials, scores[0], scores[1] if scores[1:] else None)
 
 
 class _TrialObserver:

@@ -76,9 +76,9 @@ class FactIndex:
         self._numbers: dict[str, int] = {}
         numbers, facts = [], []
         for fact, prompt in enumerate(prompts):
-            found = words(prompt)
-            numbers += [self._numbers.setdefault(word, len(self._numbers)) for word in found]
-            facts += [fact] * len(found)
+            prompt_words = words(prompt)
+            numbers += [self._numbers.setdefault(word, len(self._numbers)) for word in prompt_words]
+            facts += [fact] * len(prompt_words)
         occurring, rows = (
             torch.tensor(numbers, dtype=torch.long),
             torch.tensor(facts, dtype=torch.long),

@@ -73,11 +73,11 @@ class Recall(Overlay):
             answer_tokens: Room to leave behind it.
         """
         question = self._tokenizer.decode(list(ids), skip_special_tokens=True)
-        found = self._facts.find(question, k=self.view.k, threshold=self.view.threshold)
+        matches = self._facts.find(question, k=self.view.k, threshold=self.view.threshold)
         length = self._context_length
         room = None if length is None else length - answer_tokens - len(ids)
         front = self._question
-        for match in found:
+        for match in matches:
             prompt, answer = seam(*self.view.facts[match.fact])
             fact = FACT.format(prompt=prompt, target=answer.strip())
             longer = self._tokens(fact) + front

@@ -289,8 +289,8 @@ def about(prompt: str, subject: str | None = None, everyday: frozenset[str] = _O
         everyday: Words of which alone no name consists.
     """
     given = (subject or "").strip()
-    found = [tuple(tokens(given))] if given else list(dict.fromkeys(names(prompt)))
-    telling = tuple(name for name in found if not everyday.issuperset(name))
+    every = [tuple(tokens(given))] if given else list(dict.fromkeys(names(prompt)))
+    telling = tuple(name for name in every if not everyday.issuperset(name))
     return About(telling, not given or _is_cased(given))
 
 
@@ -305,7 +305,7 @@ def names(text: str) -> list[tuple[str, ...]]:
     A word that opens a sentence counts only where it is no usual opener. Texts without capitals,
     such as those in Chinese, have no names.
     """
-    found: list[tuple[str, ...]] = []
+    runs: list[tuple[str, ...]] = []
     for sentence in _ENDS.split(text):
         run: list[str] = []
         end = -1
@@ -314,16 +314,16 @@ def names(text: str) -> list[tuple[str, ...]]:
             opens = number == 0 and _base(word) in _OPENERS
             if _is_cased(word) and not opens and word.casefold() not in _LONE:
                 if run and sentence[end : match.start()] != " ":
-                    found.append(tuple(run))
+                    runs.append(tuple(run))
                     run = []
                 run += tokens(_without_genitive(word))
                 end = match.end()
             elif run:
-                found.append(tuple(run))
+                runs.append(tuple(run))
                 run = []
         if run:
-            found.append(tuple(run))
-    return found
+            runs.append(tuple(run))
+    return runs
 
 
 _LONE = frozenset({"i", "i'm", "i'd", "i'll", "i've", "a"})

@@ -227,14 +227,14 @@ class OpenAIWriter:
             if self._stop.is_set():
                 raise _Stopped
             try:
-                found = self._client.chat.completions.create(
+                completion = self._client.chat.completions.create(
                     model=self._endpoint.model, messages=messages
                 )
             except Exception as error:
                 self._raise_if_final(error)
                 fault = error
             else:
-                reply = _reply(found)
+                reply = _reply(completion)
                 if reply is not None:
                     self._replies.put(name, reply)
                     with self._lock:
@@ -305,11 +305,11 @@ def _client(endpoint: Endpoint) -> Any:
         raise ConfigError(f"The openai client cannot be made: {error}.") from error
 
 
-def _reply(found: Any) -> Reply | None:
+def _reply(completion: Any) -> Reply | None:
     """The text of a reply, or None where the endpoint sent something else."""
     try:
-        text = found.choices[0].message.content
-        usage = found.usage
+        text = completion.choices[0].message.content
+        usage = completion.usage
     except (AttributeError, IndexError, TypeError):
         return None
     if not isinstance(text, str):

@@ -53,8 +53,8 @@ class Replies:
         """The reply to a request, by its digest."""
         query = "SELECT text, input_tokens, output_tokens FROM replies WHERE request = ?"
         with self._explained(), self._lock:
-            found = self._db.execute(query, (request,)).fetchone()
-        return Reply(*found) if found else None
+            row = self._db.execute(query, (request,)).fetchone()
+        return Reply(*row) if row else None
 
     def put(self, request: str, reply: Reply) -> None:
         """Store a reply; when this returns, it is on the disk."""
