@@ -78,6 +78,9 @@ class Loaded(MutableMapping[str, Any]):
             self._made[name] = _load(name, COMMANDS[name])
         return self._made[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in COMMANDS  # without making it, as the inherited method would
+
     def __setitem__(self, name: str, command: Any) -> None:
         self._made[name] = command
 

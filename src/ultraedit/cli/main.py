@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -38,15 +37,21 @@ app = typer.Typer(
 )
 
 
+def _version() -> str:
+    from importlib.metadata import version  # imports the parser of e-mails
+
+    return f"ultraedit {version('ultraedit')}"
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"ultraedit {version('ultraedit')}")
+        typer.echo(_version())
         raise typer.Exit
 
 
 def _show_ways_in(names: Collection[str]) -> None:
     """Show how to begin, with the commands that there are."""
-    line(f"ultraedit {version('ultraedit')} writes facts into the weights of a language model.\n")
+    line(f"{_version()} writes facts into the weights of a language model.\n")
     for name, (what, arguments) in WAYS_IN.items():
         if name in names:
             line(f"{what}\n  $ {' '.join(filter(None, ('ultraedit', name, arguments)))}")

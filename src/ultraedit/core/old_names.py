@@ -10,7 +10,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -69,8 +68,12 @@ class _OldModule(ModuleType):
         return getattr(has_it, name)
 
 
-class _OldNames(MetaPathFinder, Loader):
-    """Finds the old names, behind everything else that finds modules."""
+class _OldNames:
+    """Finds the old names, behind everything else that finds modules.
+
+    A finder and a loader by their methods alone: `importlib.abc` would take a third of the time
+    that the package takes to import.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -78,7 +81,7 @@ class _OldNames(MetaPathFinder, Loader):
         """A module that says that it has moved; None where the name is none of the old ones."""
         if fullname.removeprefix(_ROOT) not in OLD_NAMES or not fullname.startswith(_ROOT):
             return None
-        return ModuleSpec(fullname, self, is_package=True)
+        return ModuleSpec(fullname, self, is_package=True)  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """The module under its old name."""

@@ -7,6 +7,7 @@ thousand tokens are run through the model: how large each input is on average mu
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
 from collections.abc import Iterator
@@ -83,9 +84,8 @@ def likeness(one: Tensor, other: Tensor) -> float:
     """Correlation of the logarithms of two diagonals: 1 for the same module, near 0 for others."""
     logs = torch.stack([m.diagonal().cpu().double().clamp(min=1e-12).log() for m in (one, other)])
     correlation = float(torch.corrcoef(logs)[0, 1])
-    return (
-        correlation if correlation == correlation else 0.0
-    )  # Constant diagonals have no correlation.
+    # Constant diagonals have no correlation.
+    return 0.0 if math.isnan(correlation) else correlation
 
 
 def _texts() -> list[str]:
