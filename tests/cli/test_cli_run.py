@@ -225,7 +225,7 @@ def test_a_dry_run_names_the_folder_that_the_run_would_take(cli, tiny):
 
 @pytest.fixture
 def short_demo(monkeypatch):
-    """Fewer free answers: the point here is what is printed."""
+    """Fewer generated answers: the point here is what is printed."""
     monkeypatch.setattr(demo, "FREE_ANSWERS", 4)
 
 

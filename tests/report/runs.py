@@ -82,7 +82,7 @@ def scores(turn: int, gain: float) -> dict[str, Any]:
 
 
 def generation(efficacy: float) -> dict[str, float]:
-    """Scores of free answers."""
+    """Scores of generated answers."""
     return {"efficacy": efficacy, "generalization": efficacy / 2, "specificity": 0.2}
 
 

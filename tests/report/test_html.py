@@ -76,7 +76,7 @@ def test_both_pages_have_the_same_headings_and_numbers(pages):
 def test_the_first_figures_are_those_of_free_answers(pages):
     _, page, _ = pages
     tiles = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page)
-    assert tiles[0] == ("efficacy, free answers", "50.0%")
+    assert tiles[0] == ("efficacy, free generation", "50.0%")
     assert ("efficacy, teacher-forced", "50.0%") in tiles
     assert ("perplexity on the text", "24") in tiles
     assert tiles[-1] == ("peak memory", "1 GiB")

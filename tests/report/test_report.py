@@ -274,7 +274,7 @@ def test_what_an_editor_remarks_is_noted_whole(make_run):
 
 def test_asking_a_part_of_the_edits_freely_is_noted(make_run):
     page = _page(make_run(settings={"free_answers": 40}))
-    assert "Note: 40 of the 300 edits, evenly spaced, were also asked freely" in page
+    assert "Note: 40 of the 300 edits, evenly spaced, were also asked in free generation" in page
 
 
 def test_what_was_not_measured_is_na(make_run):
@@ -290,7 +290,7 @@ def test_a_run_without_free_answers_says_so_and_has_no_columns_for_them(make_run
     before, after = Scores(efficacy=0.1), Scores(efficacy=0.2)
     page = _page(make_run(before=before, after=after, answers=[]))
     assert "free before" not in page
-    assert page.count("The model was not asked freely.") == 2
+    assert page.count("Free generation was not evaluated.") == 2
 
 
 def test_examples_show_right_and_wrong_answers_of_each_kind(make_run):

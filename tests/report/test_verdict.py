@@ -114,7 +114,7 @@ def test_what_was_not_asked_is_not_mentioned_and_asks_for_nothing():
     found = judge(summary(), answers("efficacy", 1, 1))
     assert found.text == "1 of 1 fact is answered. Ready to ship."
     nothing = judge(summary(efficacy=1.0), [])
-    assert nothing.ready is None and "not asked freely" in nothing.text
+    assert nothing.ready is None and "Free generation was not evaluated" in nothing.text
     assert nothing.forced == "Teacher-forced: efficacy 100.0%."
     controls = ControlScores(questions=100, agreement=0.9)
     assert judge(summary(controls=controls), answers("efficacy", 1, 1)).counts.keys() == {"facts"}

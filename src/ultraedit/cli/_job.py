@@ -177,7 +177,7 @@ def look_at_facts(
 
 
 def show(done: RunResult, *, json: bool) -> None:
-    """Print what came of a run."""
+    """Print the result of a run."""
     if json:
         _output.write_json({"folder": str(done.folder)} | done.summary)
     else:
@@ -201,7 +201,7 @@ def show_result(done: RunResult) -> None:
             "scores of": _scored(done),
             "edited": f"{edits} in {format_count(summary['turns'], 'turn')}{overruled}",
             "newest": _newest(summary),
-            "asked freely": _asked_freely(done),
+            "generation": _generated(done),
             "speed": f"{format_number(summary['edits_per_second'])} edits per second "
             f"({format_seconds(summary['edit_seconds'])} in all)",
             "peak memory": format_bytes(summary["peak_memory_bytes"]),
@@ -262,7 +262,7 @@ def _question(done: RunResult) -> str:
     return shlex.join(["ultraedit", "ask", model, prompt, "--beside", done.summary["model"]])
 
 
-def _asked_freely(done: RunResult) -> str:
-    """How many edits the scores of free answers are of."""
+def _generated(done: RunResult) -> str:
+    """How many edits the scores of free generation are of."""
     asked, edits = done.config.free_answers, done.summary["scored"]
     return f"{min(edits, asked if asked is not None else edits):,} of these edits"

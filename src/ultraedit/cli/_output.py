@@ -111,11 +111,11 @@ def scores(summary: Mapping[str, Any], *, before: bool = True) -> None:
     from ultraedit.report import format_percent, perplexity_line, scores_table
 
     rows = [row for row in scores_table(summary) if row.forced or row.generated]
-    freely = any(row.generated for row in rows)
+    generated = any(row.generated for row in rows)
     columns: dict[str, list[float | None]] = {}
-    if before and freely:
+    if before and generated:
         columns["free before"] = [row.generated_before for row in rows]
-    if freely:
+    if generated:
         columns["free after" if before else "free"] = [row.generated_after for row in rows]
         columns["stops"] = [row.stops for row in rows]
     if before:
@@ -131,7 +131,7 @@ def scores(summary: Mapping[str, Any], *, before: bool = True) -> None:
         whole=["metric"],
     )
     line()
-    if freely:
+    if generated:
         line("Free: exact match of the model's own answers; stops: nothing follows the target.")
     line("Forced: teacher-forced token accuracy.")
     if said := perplexity_line(summary):
@@ -139,7 +139,7 @@ def scores(summary: Mapping[str, Any], *, before: bool = True) -> None:
 
 
 def answers(chosen: Iterable[Answer]) -> None:
-    """Print free answers from before and after the edits."""
+    """Print generated answers from before and after the edits."""
     table(
         ["prompt", "before", "after", "target", ""],
         [

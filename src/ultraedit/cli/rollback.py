@@ -30,7 +30,7 @@ def rollback(folder: o.RunArgument, to_turn: ToTurn, json: o.Json = False) -> No
       ultraedit rollback edited --to-turn 0
 
     The turns after it stay on record, marked, until `ultraedit prune`. `ultraedit edit --append`
-    goes on from here; `ultraedit eval DIR` scores the edits that hold.
+    goes on from here; `ultraedit eval DIR` scores the active edits.
     """
     from ultraedit.report import format_count
 

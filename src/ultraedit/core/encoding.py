@@ -4,7 +4,7 @@ The layout is that of the released code: the model reads the prompt and all answ
 the last, and is supervised at the last prompt token and at each of those answer tokens, so
 that every answer token is predicted exactly once.
 
-This is the one place where a prompt becomes tokens, for editing, scoring and free answers alike.
+This is the one place where a prompt becomes tokens, for editing, scoring and free generation alike.
 What a tokenizer appends to every text, such as an end token, is taken off: the answer comes next. A
 blank at the end of a prompt is moved to the front of the answer, where tokenizers have it.
 """

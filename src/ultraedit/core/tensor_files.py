@@ -1,4 +1,4 @@
-"""safetensors files that are meant to be carried away: readable by all, refused with a reason."""
+"""safetensors files for export: readable by all, refused with a reason."""
 
 from __future__ import annotations
 

@@ -19,10 +19,10 @@ class Reference:
     """Its top choices at each answer token, under teacher forcing."""
 
     answers: dict[str, str] = field(default_factory=dict)
-    """Its free answers by prompt."""
+    """Its generated answers by prompt."""
 
     controls: dict[str, str] = field(default_factory=dict)
-    """Its short free answers to the control questions, by prompt."""
+    """Its short generated answers to the control questions, by prompt."""
 
     control_tokens: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Its top choices at each token of these, under teacher forcing."""

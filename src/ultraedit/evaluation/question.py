@@ -32,17 +32,17 @@ class AskedQuestion(NamedTuple):
     """What stands between the prompt and the answer."""
 
     echoes: bool = False
-    """Whether a free answer may repeat the question before it answers, as a chat's reply does."""
+    """Whether a generated answer may repeat the question before it answers, as in a chat."""
 
     statement: bool = False
     """Whether it is the beginning of a statement, and counts where the model ends it so, whatever
-    comes then: all tokens of the answer are its top choices, or a free answer begins with it."""
+    comes then: all tokens of the answer are its top choices, or a generated one begins with it."""
 
     unwanted: bool = False
     """Whether the answer is one that should not be given. The score is the share that is."""
 
     def answered(self, text: str) -> str:
-        """A free answer without the question that it repeats."""
+        """A generated answer without the question that it repeats."""
         if not self.echoes or not self.shown:
             return text
         # Neither case nor blanks count, and only the text itself says how long its echo is: in

@@ -45,14 +45,14 @@ from ultraedit.evaluation.question import QUESTIONS
 from ultraedit.host.host import ModelHost
 
 SPARE_TOKENS = 6
-"""How many tokens longer than its target, or its longest alias, a free answer may get. What has not
-ended by then is not an exact match of it."""
+"""How many tokens longer than its target, or its longest alias, a generated answer may get. What
+has not ended by then is not an exact match of it."""
 
 CONTROL_TOKENS = 8
-"""How long a free answer to a control question may get: enough to tell two answers apart."""
+"""How long a generated answer to a control question may get: enough to tell two answers apart."""
 
 MIN_TOKENS = 12
-"""How long any free answer may get, so that a reader sees what the model means."""
+"""How long any generated answer may get, so that a reader sees what the model means."""
 
 
 def questions(
@@ -108,7 +108,7 @@ def evaluate(
         newest: The last edit made of each prompt, as `questions` takes it.
         free_answers: How many edits are also asked in free generation, evenly spaced; None for all.
             A locality question without a gold answer counts for agreement only where it is among
-            them, since it is the unedited model's free answer that it is scored along.
+            them, since it is the unedited model's generated answer that it is scored along.
         keep: Whether the same will be asked again: then a trunk keeps what lies below.
         text: Passages whose perplexity is measured too; none for no perplexity.
         probing: Probes that are asked beside the questions of the edits.
@@ -119,7 +119,7 @@ def evaluate(
         observer: Told the number of questions, and of each as it is answered.
 
     Returns:
-        The scores, the reference to pass to later calls, and the free answers.
+        The scores, the reference to pass to later calls, and the generated answers.
     """
     asked, overruled = questions(edits, newest)
     probed = [] if probing is None else list(probing.questions(asked))
@@ -196,7 +196,7 @@ class _Controls:
         return asked * (self._is_unedited or self._free)
 
     def ask(self, reference: Reference, observer: Observer, *, keep: bool) -> ControlScores | None:
-        """Ask them, along the reference and freely. The unedited model makes the reference."""
+        """Ask them, forced and in free generation. The unedited model makes the reference."""
         if not self._controls:
             return None
         prompts = list(self._controls)
@@ -251,7 +251,7 @@ def _chatted(in_chat: Chat, samples: Sequence[Sequence[AskedQuestion]]) -> list[
 def _answers(
     host: ModelHost, sample: Sequence[AskedQuestion], observer: Observer
 ) -> dict[str, str]:
-    """Free answers by prompt."""
+    """Generated answers by prompt."""
     limits = _limits(host, sample)
     tokens = [limit.tokens for limit in limits.values()]
     lines = [limit.lines for limit in limits.values()]
@@ -300,14 +300,14 @@ def _sampled(
 
 
 class _Limit(NamedTuple):
-    """How long a free answer may get."""
+    """How long a generated answer may get."""
 
     tokens: int = MIN_TOKENS
     lines: int = 1
 
 
 def _limits(host: ModelHost, sample: Sequence[AskedQuestion]) -> dict[str, _Limit]:
-    """By prompt, how long its free answer may get: as many lines as its longest answer has."""
+    """By prompt, how long its generated answer may get: as many lines as its longest answer has."""
     limits = {question.prompt: _Limit() for question in sample}
     right = [
         (question.prompt, f"{question.shown} {answer}" if question.echoes else answer)

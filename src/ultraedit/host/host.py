@@ -498,7 +498,7 @@ class ModelHost(LookupHost):
         observer: Observer | None = None,
         lines: Sequence[int] | None = None,
     ) -> list[str]:
-        """Let the model answer freely: greedy, to the end of its lines or of its tokens."""
+        """Generate answers greedily, to the end of its lines or of its tokens."""
         return generate(
             self.language_model,
             prompts,

@@ -76,7 +76,7 @@ class Evaluator:
             edits: The edits.
             newest: The last edit made of each prompt, as `evaluation.scoring.questions` takes it.
             reference: What the unedited model said. None if this is the unedited model.
-            free: Whether answers are generated freely too.
+            free: Whether answers are generated too.
         """
         return evaluate(
             self._host,
@@ -168,7 +168,7 @@ class Checkpoints:
         return deque(islice(behind, min(size, made)), maxlen=size)
 
     def breach(self, checked: Checked, before: Evaluation) -> str | None:
-        """Why the guard does not let the model through; None if it does."""
+        """Which limit of the guard the model exceeds, in words; None if it exceeds none."""
         if self._watch is None:
             return None
         return self._watch.breach(
@@ -190,7 +190,7 @@ class Checkpoints:
             turn: The last turn.
             made: How many edits of the job are made.
             reference: What the unedited model said.
-            free: Whether answers are generated freely too, where the settings do not say so
+            free: Whether answers are generated too, where the settings do not say so
                 anyway.
         """
         begun = time.perf_counter()

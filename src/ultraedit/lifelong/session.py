@@ -90,7 +90,7 @@ class EditResult:
 
     @property
     def verdict(self) -> Verdict:
-        """What came of it, in words for somebody who has to decide whether to use the model."""
+        """The result, in words for somebody who has to decide whether to use the model."""
         from ultraedit.report import judge  # Reports draw; editing needs none of that.
 
         return judge(self.outcome, self.after.answers)
@@ -314,7 +314,7 @@ class LifelongJob:
         """Score the model on the edits that are made, and record it.
 
         Args:
-            free: Whether answers are generated freely too.
+            free: Whether answers are generated too.
         """
         with self._host.viewed(self._editor, self._progress.state):
             return self._checkpoints.edited(

@@ -2,7 +2,7 @@
 
 The package ``xllamacpp`` runs llama.cpp's server inside this process; the questions go to it over
 its HTTP interface on this machine. Teacher forcing asks for one token behind each beginning of an
-answer, as token ids; free answers go in as texts, so that llama.cpp's own tokenizer reads them.
+answer, as token ids; free generation gets texts, which llama.cpp's own tokenizer reads.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class LlamaCpp:
         observer: Observer | None = None,
         lines: Sequence[int] | None = None,
     ) -> list[str]:
-        """Let the model answer freely: greedy, to the end of its lines or of its tokens.
+        """Generate answers greedily, to the end of its lines or of its tokens.
 
         Raises:
             DataError: If a prompt is empty, or longer than the context.

@@ -19,9 +19,9 @@ class Figures(NamedTuple):
     edits: int
     turns: int
     free: Mapping[str, float | None]
-    """Exact match of free answers after the edits, by metric and probe."""
+    """Exact match of generated answers after the edits, by metric and probe."""
     stops: Mapping[str, float]
-    """Share of the free answers that are the target and nothing else, likewise."""
+    """Share of the generated answers that are the target and nothing else, likewise."""
     forced: Mapping[str, float | None]
     """Teacher-forced token accuracy after the edits, likewise."""
     perplexity: float | None
@@ -116,7 +116,7 @@ def remarks(runs: Sequence[Compared]) -> Iterator[str]:
                 "of different edits. The curves show both at the same number."
             )
         for name, what in (
-            ("free_answers", "free answers are over different edits"),
+            ("free_answers", "generated answers are over different edits"),
             ("score_sample", "scores are over different samples"),
             ("seed", "samples and random choices are different ones"),
         ):

@@ -169,7 +169,7 @@ class _Count:
 
 
 def choose_cases(folder: Path, count: int) -> Cases:
-    """Choose edits of a run by how their questions were answered freely.
+    """Choose edits of a run by how their questions were answered in free generation.
 
     Args:
         folder: A finished run folder.

@@ -104,7 +104,10 @@ def draw_metrics(rows: Sequence[ScoreRow]) -> Drawing:
     """
     forced = [(row.name, row.forced_before, row.forced_after) for row in rows if row.forced]
     free = [(row.name, row.generated_before, row.generated_after) for row in rows if row.generated]
-    panels = [("Free answers, exact match, %", free), ("Teacher-forced token accuracy, %", forced)]
+    panels = [
+        ("Free generation, exact match, %", free),
+        ("Teacher-forced token accuracy, %", forced),
+    ]
     panels = [panel for panel in panels if panel[1]] or panels[1:]
     counts = [max(1, len(groups)) for _, groups in panels]
     upright = sum(counts) <= WIDEST

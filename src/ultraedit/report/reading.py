@@ -70,7 +70,7 @@ class History:
     """The checkpoints after a turn of edits, in their order."""
 
     total_edits: int = 0
-    """Edits that hold after the last turn."""
+    """Active edits after the last turn."""
 
     seen: list[MonitorValues] = field(default_factory=list)
     """What the monitors saw, at every checkpoint where there were any."""

@@ -163,7 +163,7 @@ def _headline(run: FinishedRun, rows: Sequence[ScoreRow]) -> dict[str, Any]:
 
 
 def _sentence(summary: Mapping[str, Any], rows: Sequence[ScoreRow]) -> str:
-    """Free answers first: they are what a user of the model gets."""
+    """Free generation first: it is what a user of the model gets."""
     # Agreement with the unedited model starts at 100 % and is no gain.
     gains = {metric.title for metric in metrics.METRICS.values() if not metric.against_unedited}
     shown = [row for row in rows if row.name in gains]
@@ -178,9 +178,9 @@ def _sentence(summary: Mapping[str, Any], rows: Sequence[ScoreRow]) -> str:
         for row in shown
         if row.forced
     ]
-    freely = f"Free answers, before and after: {', '.join(free)}. " if free else ""
+    generated = f"Free generation, before and after: {', '.join(free)}. " if free else ""
     return (
-        f"{freely}Teacher-forced, before and after: {', '.join(forced) or MISSING}. "
+        f"{generated}Teacher-forced, before and after: {', '.join(forced) or MISSING}. "
         f"{format_number(summary['edits_per_second'])} edits per second, peak memory "
         f"{format_bytes(summary['peak_memory_bytes'])}."
     )
@@ -190,7 +190,7 @@ def _tiles(summary: Mapping[str, Any], rows: Sequence[ScoreRow]) -> Iterator[tup
     """Figures that are seen before anything is read: their names, their values and notes."""
     scored = [row for row in rows if metric_of(row.name) or is_controls(row.name)]
     scores = [
-        (f"{row.name}, free answers", row.generated_before, row.generated_after)
+        (f"{row.name}, free generation", row.generated_before, row.generated_after)
         for row in scored
         if row.generated
     ] + [
@@ -242,19 +242,19 @@ def _notes(run: FinishedRun) -> Iterator[str]:
     if asked is not None and 0 < asked < asked_of:
         yield (
             f"{asked:,} of the {format_count(asked_of, 'edit')}, evenly spaced, were also asked "
-            "freely; exact match is over these."
+            "in free generation; exact match is over these."
         )
 
 
 def _scores(run: FinishedRun, rows: Sequence[ScoreRow]) -> dict[str, Any]:
-    """The scores before and after; free answers, which a user gets, stand first."""
+    """The scores before and after; free generation, which a user gets, stands first."""
     header = ["before", "after", "change"]
-    freely = any(row.generated for row in rows)
+    generated = any(row.generated for row in rows)
     lines = []
     for row in rows:
-        free = _change(row.generated_before, row.generated_after) if freely else []
+        free = _change(row.generated_before, row.generated_after) if generated else []
         lines.append([row.name, *free, *_change(row.forced_before, row.forced_after)])
-    if freely:
+    if generated:
         header = [f"{way} {name}" for way in ("free", "forced") for name in header]
     ended = [
         [row.name, *map(format_percent, (row.begins, row.generated_after, row.stops))]
@@ -264,7 +264,7 @@ def _scores(run: FinishedRun, rows: Sequence[ScoreRow]) -> dict[str, Any]:
     ends = ["metric", "begin with it", "exact match", "stop"]
     return {
         "scores": table(["metric", *header], lines, "l" + "r" * len(header)),
-        "freely": freely,
+        "generated": generated,
         "meanings": meanings([row.name for row in rows]),
         "endings": ended and table(ends, ended, "lrrr"),
         "perplexity": perplexity_line(run.summary),

@@ -25,7 +25,7 @@ class ScoreRow(NamedTuple):
     generated_before: float | None
     generated_after: float | None
     begins: float | None = None
-    """Share of the free answers after the edits that begin with the target."""
+    """Share of the generated answers after the edits that begin with the target."""
     stops: float | None = None
     """Share of them that are the target and nothing else."""
 
@@ -36,7 +36,7 @@ class ScoreRow(NamedTuple):
 
     @property
     def generated(self) -> bool:
-        """Whether there is any score of free answers to show."""
+        """Whether there is any score of generated answers to show."""
         return self.generated_before is not None or self.generated_after is not None
 
 

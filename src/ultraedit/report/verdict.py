@@ -1,6 +1,6 @@
 """A run in the words of somebody who has to decide whether to use its model.
 
-A pure function of the run's records: the scores of its summary and the free answers after the
+A pure function of the run's records: the scores of its summary and the generated answers after the
 edits. What counts as enough stands in one table, `ENOUGH`.
 """
 
@@ -50,7 +50,7 @@ _KINDS = {
     "in chat": "chat efficacy",
     "in chat, in other words": "chat generalization",
 }
-"""Kinds of free answers by what they are called here."""
+"""Kinds of generated answers by what they are called here."""
 
 
 class Count(NamedTuple):
@@ -71,13 +71,13 @@ class Count(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a run."""
+    """The result of a run."""
 
     sentences: tuple[str, ...]
     """What is answered and what has changed, then whether the model is ready, a thought each."""
 
     ready: bool | None
-    """Whether it is; None where nothing was generated freely, so that nobody knows."""
+    """Whether it is; None where free generation was not evaluated."""
 
     because: tuple[str, ...]
     """What is missing where it is not."""
@@ -105,11 +105,11 @@ class Verdict:
 
 
 def judge(summary: Mapping[str, Any], answers: Iterable[Answer]) -> Verdict:
-    """Judge a run by its free answers.
+    """Judge a run by its generated answers.
 
     Args:
         summary: What ``summary.json`` holds; its ``before``, ``after`` and ``controls`` are read.
-        answers: The free answers after the edits, as ``answers.jsonl`` holds them.
+        answers: The generated answers after the edits, as ``answers.jsonl`` holds them.
 
     Returns:
         The verdict. Of what was not asked it says nothing, and asks nothing for it.
@@ -129,7 +129,7 @@ def judge(summary: Mapping[str, Any], answers: Iterable[Answer]) -> Verdict:
     ratio = _perplexity_ratio(summary)
     forced = _forced(summary)
     if "facts" not in counts:
-        said = ("The model was not asked freely, so nobody knows what it answers.",)
+        said = ("Free generation was not evaluated, so it is unknown what the model answers.",)
         return Verdict(said, None, (), counts, forced)
     sentences = [
         *_answered(counts, by_kind["efficacy"]),

@@ -62,7 +62,7 @@ def summarize(
 
     Args:
         settings: The settings of its newest job.
-        result: What came of it.
+        result: Its result.
         folder: Its folder.
         remarks: What has to be said of the scores beside what the result says.
     """

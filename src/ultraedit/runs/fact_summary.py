@@ -42,7 +42,7 @@ def known_before(answers: Iterable[Answer]) -> dict[str, str]:
     """What has to be said of facts that the unedited model answers; nothing if it answers none.
 
     Args:
-        answers: The free answers of a run.
+        answers: The generated answers of a run.
     """
     asked = [each for each in answers if each.kind == "efficacy" and each.target is not None]
     known = [each for each in asked if exact_match(each.before, [str(each.target)])]
@@ -51,7 +51,7 @@ def known_before(answers: Iterable[Answer]) -> dict[str, str]:
     ids = ", ".join(each.edit_id for each in known[:3])
     return {
         "known before": f"the unedited model answers {len(known):,} of the {len(asked):,} facts "
-        f"that were asked freely, with the ids {ids}{', ...' if len(known) > 3 else ''}"
+        f"asked in free generation, with the ids {ids}{', ...' if len(known) > 3 else ''}"
     }
 
 

@@ -126,7 +126,7 @@ def find_edits(journal: Journal, names: Sequence[str], turn: int | None) -> list
 
 
 def _of_prompt(journal: Journal, text: str, turn: int | None) -> list[StoredEdit]:
-    """The edit that holds whose prompt is a text, or the only one that has it in its prompt.
+    """The active edit whose prompt is a text, or the only one that has it in its prompt.
 
     Raises:
         ConfigError: If several have it, and none is it.

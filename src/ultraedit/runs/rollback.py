@@ -19,7 +19,7 @@ class Rolled(NamedTuple):
 
     turn: int
     edits: int
-    """Edits that hold now."""
+    """Active edits now."""
     undone: int
     """Turns that no longer stand."""
     norms: dict[str, float]

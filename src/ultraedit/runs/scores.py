@@ -1,4 +1,4 @@
-"""Score a run where it stands, on the edits that hold."""
+"""Score a run where it stands, on its active edits."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def score(
     observer: Observer | None = None,
     probes: Sequence[str] | None = None,
 ) -> RunScores:
-    """Score a run where it stands, on its edits that hold, against its unedited model.
+    """Score a run where it stands, on its active edits, against its unedited model.
 
-    A run that was scored on a sample is scored on a sample of that size, of the edits that hold.
+    A run that was scored on a sample is scored on a sample of that size, of the active edits.
 
     Args:
         path: The run folder.

@@ -41,7 +41,7 @@ class Edit:
     """Further named questions, such as ``personas`` or ``multi_hop``. Scored by name."""
 
     aliases: tuple[str, ...] = ()
-    """Answers that count as right beside `target` when the model answers freely."""
+    """Answers that count as right beside `target` in free generation."""
 
     id: str = ""
     """The name of this edit in its file."""

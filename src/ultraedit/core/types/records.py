@@ -89,14 +89,14 @@ class ControlScores:
     where it wrote nothing."""
 
     generation: float | None = None
-    """Share of the questions that are still answered so, freely; None where that was not asked."""
+    """Share of the questions still answered so in free generation; None where not evaluated."""
 
     worst: Changed | None = None
-    """The free answer that has changed most."""
+    """The generated answer that has changed most."""
 
     @property
     def changed(self) -> int | None:
-        """How many free answers have changed."""
+        """How many generated answers have changed."""
         if self.generation is None:
             return None
         return self.questions - round(self.generation * self.questions)
@@ -199,7 +199,7 @@ class CheckpointRecord:
     """Number of edits scored. Of a sample, those that were made so far."""
     made: int | None = None
     """Number of edits that the job has made so far; None in records of older programs, and of
-    reverts, which score all edits that hold."""
+    reverts, which score all active edits."""
     overruled: int
     """How many of them a later edit of the same prompt has given another answer."""
     seconds: float
@@ -222,7 +222,7 @@ class CheckpointRecord:
 
 
 class Answer(NamedTuple):
-    """One question answered freely before and after the edits, for the reader's eye."""
+    """One question answered in free generation before and after the edits, for the reader's eye."""
 
     kind: str
     """``efficacy``, ``generalization``, ``specificity`` or a probe's name."""

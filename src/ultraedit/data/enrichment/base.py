@@ -1,4 +1,4 @@
-"""What is added to a fact, whoever makes it, and what of it is let through."""
+"""What is added to a fact, whoever makes it, and which of it is accepted."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Free(NamedTuple):
     stops: bool
     compared: bool = True
     """Whether the unedited model was asked the same. It was not where a checkpoint on the way asks
-    other edits freely than the run does before and after."""
+    other edits in free generation than the run does before and after."""
 
     @property
     def has_gold(self) -> bool:
@@ -58,5 +58,5 @@ class Free(NamedTuple):
 
 
 def agrees(after: str, before: str) -> bool:
-    """Whether two free answers are the same, or would be scored as the same."""
+    """Whether two generated answers are the same, or would be scored as the same."""
     return after == before or exact_match(after, [before])

@@ -1,4 +1,4 @@
-"""Does a freely generated answer say the target, the whole target and then stop?
+"""Does a generated answer say the target, the whole target and then stop?
 
 Three shares, each a part of the one before: answers that begin with a target, exact matches, which
 end a sentence there, and answers after which nothing follows at all. Every script is treated by the

@@ -24,7 +24,7 @@ def accuracy(answers: Sequence[Forced]) -> float | None:
 
 
 def exact(answers: Sequence[Free]) -> float | None:
-    """Share of the free answers that are exact matches of the gold one."""
+    """Share of the generated answers that are exact matches of the gold one."""
     return mean(each.score for each in answers if each.has_gold)
 
 
@@ -35,7 +35,7 @@ def same_tokens(answers: Sequence[Forced]) -> float | None:
 
 
 def same_answers(answers: Sequence[Free]) -> float | None:
-    """Share of the free answers that are the unedited model's own."""
+    """Share of the generated answers that are the unedited model's own."""
     return mean(agrees(each.answer.after, each.answer.before) for each in answers if each.compared)
 
 

@@ -20,7 +20,7 @@ class Limit(NamedTuple):
     text: str
     """What it is, for a sentence."""
     most: bool
-    """Whether the threshold is the largest value that is let through, or the smallest."""
+    """Whether the threshold is an upper limit, or a lower one."""
 
 
 LIMITS: Mapping[str, Limit] = MappingProxyType(
@@ -90,7 +90,7 @@ class Guard:
         perplexity: float | None = None,
         scores: Mapping[str, float | None] = NO_SCORES,
     ) -> str | None:
-        """Why a model is not let through; None if it is.
+        """Which limit a model exceeds, in words; None if it exceeds none.
 
         Args:
             norms: Relative change by module.
@@ -104,11 +104,11 @@ class Guard:
             limit, value = LIMITS[name], values[name]
             if value is None:
                 return f"{limit.text} cannot be guarded: the facts have no question for it"
-            # What is no number at all is let through by no comparison.
+            # No comparison with NaN is true, so it exceeds every limit.
             fine = value <= threshold if limit.most else value >= threshold
             if not fine:
-                bound = "at most" if limit.most else "at least"
-                return f"{limit.text} is {value:.4g}, where {bound} {threshold:.4g} is let through"
+                bound = "exceeds" if limit.most else "is below"
+                return f"{limit.text}, {value:.4g}, {bound} the limit {threshold:.4g}"
         return None
 
 

@@ -111,7 +111,7 @@ class Watch:
     def breach(
         self, now: dict[str, Any], norms: Mapping[str, float], scores: Scores, before: Scores
     ) -> str | None:
-        """Why the model is not let through by the guard; None if it is.
+        """Which limit of the guard the model exceeds, in words; None if it exceeds none.
 
         Args:
             now: What the monitors see.

@@ -202,7 +202,7 @@ class SharedHost(ModelHost):
         observer: Observer | None = None,
         lines: Sequence[int] | None = None,
     ) -> list[str]:
-        """Let the model answer freely, each process some prompts."""
+        """Generate answers greedily, each process those to some prompts."""
         lines = [1] * len(prompts) if lines is None else lines
         order = sorted(range(len(prompts)), key=lambda i: (-max_new_tokens[i], -len(prompts[i])))
         shares = deal(order, self._copies.size)

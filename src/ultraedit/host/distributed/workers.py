@@ -135,7 +135,7 @@ class _Failed(NamedTuple):
 
 
 def _obey(order: Order, copies: dict[int, Any]) -> Any:
-    """Carry out an order. Returns what comes of it, or why nothing does."""
+    """Carry out an order. Returns the result, or the error."""
     try:
         if order.makes:
             copies[order.copy] = order.function(*order.arguments)

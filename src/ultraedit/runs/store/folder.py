@@ -289,7 +289,7 @@ class RunFolder:
         write_text(self.path / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def answers(self, answers: tuple[Answer, ...]) -> None:
-        """Write every free answer, before and after the edits, to ``answers.jsonl``."""
+        """Write every generated answer, before and after the edits, to ``answers.jsonl``."""
         lines = [json.dumps(answer._asdict(), ensure_ascii=False) for answer in answers]
         write_text(self.path / "answers.jsonl", "".join(f"{line}\n" for line in lines))
 

@@ -148,7 +148,7 @@ class JournalReader:
         return list(self._edits(f"t.undone IS NULL AND e.id IN ({rows})", number))
 
     def standing(self) -> Iterator[StoredEdit]:
-        """The edits that hold, in the order in which they were made."""
+        """The active edits, in the order in which they were made."""
         return self._edits(_HOLDS, order="e.id")  # which is that of the turns, and needs no sorting
 
     def edits_named(self, name: str) -> list[StoredEdit]:
@@ -170,7 +170,7 @@ class JournalReader:
         return next(self._edits(where, prompt, order="e.id DESC LIMIT 1"), None)
 
     def newest(self, prompts: Collection[str]) -> dict[str, Edit]:
-        """The last edit that holds of each of some prompts; prompts without one are left out."""
+        """The last active edit of each of some prompts; prompts without one are left out."""
         last_edits = ((prompt, self.last_of_prompt(prompt)) for prompt in prompts)
         return {prompt: last.edit for prompt, last in last_edits if last is not None}
 
@@ -183,7 +183,7 @@ class JournalReader:
         return 0 if row is None else int(row["many"])
 
     def facts(self) -> Iterator[tuple[str, str]]:
-        """Prompts and targets of the edits that hold, in no order."""
+        """Prompts and targets of the active edits, in no order."""
         query = (
             f"SELECT e.prompt, e.target, {_REVERTED} AS reverted_by FROM edits e "
             f"JOIN turns t ON t.id = e.turn WHERE {_HOLDS}"

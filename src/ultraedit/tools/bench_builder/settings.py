@@ -1,4 +1,4 @@
-"""What to build, and what comes of it."""
+"""What to build, and the result."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ FACT = Edit(
 
 @dataclass(frozen=True)
 class Smoke:
-    """What came of one edit."""
+    """The result of one edit."""
 
     fault: str | None
     """Why the model cannot be edited; None if it can."""

@@ -57,7 +57,7 @@ def _leading(tokenizer: Any, answers: list[tuple[int, ...]]) -> TokenFact:
     return TokenFact(
         about,
         f"is {token!r} for every answer: easy to predict, so teacher-forced accuracy is too high, "
-        "by half for answers of one further token. Look at the free answers too",
+        "by half for answers of one further token. Look at free generation too",
         True,
     )
 

@@ -43,7 +43,7 @@ class Draft(NamedTuple):
 
 
 class Drafted(NamedTuple):
-    """What came of a passage."""
+    """The result of a passage."""
 
     facts: tuple[Draft, ...]
 
@@ -72,7 +72,7 @@ def draft(passages: Sequence[str], writer: DraftWriter) -> Iterator[Drafted]:
         writer: Who proposes.
 
     Yields:
-        What came of each passage, in their order. No question comes twice.
+        The result of each passage, in their order. No question comes twice.
     """
     seen: set[str] = set()
     for passage, pairs in zip(passages, writer.propose(passages), strict=True):

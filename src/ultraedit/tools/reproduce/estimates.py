@@ -40,8 +40,8 @@ EDITING: Mapping[str, float] = MappingProxyType(
 AUTO = 43.0
 """The same of UltraEdit where it chooses its own step, in several passes."""
 
-SCORING, FREELY, ONCE = 0.15, 0.45, 20.0
-"""Seconds to score an edit, to generate freely for one, and of each time that a run is scored."""
+SCORING, GENERATING, ONCE = 0.15, 0.45, 20.0
+"""Seconds to score an edit, to generate its answer, and of each time that a run is scored."""
 
 TRAINING = 0.3
 """Seconds to train a net on a row."""
@@ -83,7 +83,7 @@ def _scoring(settings: Mapping[str, Any]) -> float:
     for place, each in enumerate(made):
         scored = min(each, settings["score_sample"] or each)
         asked = place in (0, len(made) - 1) or settings.get("free_always", False)
-        total += ONCE + SCORING * scored + FREELY * min(free, scored) * asked
+        total += ONCE + SCORING * scored + GENERATING * min(free, scored) * asked
     return total
 
 

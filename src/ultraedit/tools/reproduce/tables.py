@@ -184,7 +184,7 @@ def run_of_cases(plan: Artefact, bench: Bench, wanted: Wanted) -> Iterator[Step]
 
 
 def cases(plan: Artefact, book: Book) -> Content:
-    """Single questions, answered freely before and after the edits."""
+    """Single questions, answered in free generation before and after the edits."""
     (wanted,) = plan.wanted()
     run = plan.run(book, wanted)
     lines = book.lines(run, "answers.jsonl") if run is not None else ()

@@ -196,7 +196,7 @@ def _collect(
     outcome: Outcome,
     share: int,
 ) -> None:
-    """Note what came of a piece, or hand it out again if its worker died."""
+    """Note the outcome of a piece, or hand it out again if its worker died."""
     error = each.job.exception()
     step = each.step
     if error is None:

@@ -26,7 +26,7 @@ FAILED = "failed"
 
 @dataclass
 class Outcome:
-    """What came of the pieces of a plan, by their place."""
+    """The outcome of the pieces of a plan, by their place."""
 
     made: list[str] = field(default_factory=list)
     """Those that were done now."""
