@@ -22,9 +22,7 @@ def test_a_run_asks_freely_on_the_way_where_it_is_told_to(cli, tiny, always):
     cli("run", "--config", "run.toml", "--out", "out")
     free = [row["scores"]["generation"] for row in checkpoints("out")]
     assert [each is not None for each in free] == [True, always, always, True]
-    if (
-        always
-    ):  # Edits that the unedited model did not answer in free generation agree with nothing.
+    if always:  # Edits that the unedited model did not answer agree with nothing.
         assert free[0]["agreement"] == 1.0
         assert 0 <= free[1]["agreement"] <= 1
 

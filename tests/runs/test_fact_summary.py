@@ -26,8 +26,8 @@ def test_facts_that_the_unedited_model_answers_are_counted_and_named():
         _answer("4", "", target=None),
     ]
     assert known_before(answers) == {
-        "known before": "the unedited model answers 2 of the 3 facts asked in free generation, with "
-        "the ids 1, 3"
+        "known before": "the unedited model answers 2 of the 3 facts asked in free generation, "
+        "with the ids 1, 3"
     }
     assert known_before(answers[1:3]) == {}
 
