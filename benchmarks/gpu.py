@@ -229,7 +229,7 @@ def _weights_bytes(language_model: Any) -> int:
 
 
 def run_ours(shape: str, file: str, edits: int) -> dict[str, Any]:
-    """Edit as the program does: a stream of facts, tokenised ahead, a few of them scored."""
+    """Edit as the program does: a stream of facts, tokenized ahead, a few of them scored."""
     from ultraedit.data import read
     from ultraedit.data.streams import InMemory
     from ultraedit.editors.ultraedit import UltraEdit

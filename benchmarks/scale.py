@@ -8,7 +8,7 @@ Both are ordinary runs with ``--score-sample`` and ``--score-newest``, under ``r
 that was killed goes on where it stood when the command is given again; ``--fresh`` begins anew.
 
 *synthetic*: time per turn and memory around the 10,000th, the 100,000th and the last edit. A window
-of 5,000 edits ends at each mark; its time is that of the whole loop: reading, tokenising, editing
+of 5,000 edits ends at each mark; its time is that of the whole loop: reading, tokenizing, editing
 and the journal. Processor time is noted beside wall time, since a shared machine moves the latter.
 
 *facts*: efficacy on a fixed sample of 2,000 and on the newest 500 edits, with specificity and
@@ -278,8 +278,8 @@ def _draw_curve(run: Path) -> bytes:
 
 
 def _draw_costs(run: Path) -> bytes:
-    """Time per turn, its median over neighbouring turns, and peak memory over the edits."""
-    from ultraedit.report.figures import COLOURS, draw
+    """Time per turn, its median over neighboring turns, and peak memory over the edits."""
+    from ultraedit.report.figures import COLORS, draw
 
     turns = [line for line in _lines(run) if line["kind"] == "turn"]
     size = max(1, len(turns) // 500)
@@ -293,10 +293,10 @@ def _draw_costs(run: Path) -> bytes:
     }
 
     def paint(figure: Any) -> None:
-        for panel, (title, values), colour in zip(
-            figure.subplots(1, 2), panels.items(), COLOURS, strict=False
+        for panel, (title, values), color in zip(
+            figure.subplots(1, 2), panels.items(), COLORS, strict=False
         ):
-            panel.plot(edits, values, color=colour, linewidth=1.2)
+            panel.plot(edits, values, color=color, linewidth=1.2)
             panel.set_title(title)
             panel.set_xlabel("edits made")
             panel.set_xscale("log")

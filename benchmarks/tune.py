@@ -118,17 +118,17 @@ def _trials(
         row["grid"].append(auto)
         print(_line(auto), file=sys.stderr, flush=True)
         save()
-    centre = math.exp(statistics.fmean(map(math.log, auto["etas"].values())))
+    center = math.exp(statistics.fmean(map(math.log, auto["etas"].values())))
     for multiple in multiples:
         if _known(row, modules, multiple) is not None:
             continue
         try:
-            trial = bench.attempt(candidate, UltraEdit(eta=multiple * centre), rows, Nobody())
+            trial = bench.attempt(candidate, UltraEdit(eta=multiple * center), rows, Nobody())
         except NumericalError as error:
             print(error, file=sys.stderr)
             continue
         row["grid"].append(
-            _facts(trial) | {"multiple": multiple, "eta": multiple * centre, "etas": {}}
+            _facts(trial) | {"multiple": multiple, "eta": multiple * center, "etas": {}}
         )
         print(_line(row["grid"][-1]), file=sys.stderr, flush=True)
         save()

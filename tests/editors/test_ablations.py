@@ -79,17 +79,18 @@ class ManyModules:
 @pytest.mark.parametrize(("share", "count"), [(0.25, 2), (0.5, 4), (0.75, 6), (1.0, 8), (0.01, 1)])
 def test_a_share_of_the_modules_is_normalised(share, count):
     host = ManyModules(8)
-    chosen = UltraEdit(normalise=share, normalise_seed=3).normalised(host)
+    chosen = UltraEdit(normalise=share, normalise_seed=3).normalized_modules(host)
     assert len(chosen) == len(set(chosen)) == count
     assert set(chosen) <= set(host.modules)
 
 
 def test_a_smaller_share_is_part_of_a_larger_and_another_seed_draws_others():
     host = ManyModules(8)
-    quarter, half = (set(UltraEdit(normalise=s).normalised(host)) for s in (0.25, 0.5))
+    quarter, half = (set(UltraEdit(normalise=s).normalized_modules(host)) for s in (0.25, 0.5))
     assert quarter < half
     others = {
-        frozenset(UltraEdit(normalise=0.5, normalise_seed=s).normalised(host)) for s in range(9)
+        frozenset(UltraEdit(normalise=0.5, normalise_seed=s).normalized_modules(host))
+        for s in range(9)
     }
     assert len(others) > 1
 
@@ -102,7 +103,7 @@ def test_each_module_changes_as_if_all_were_treated_like_it():
         editor = UltraEdit(eta=1e-3, normalise=share)
         patch, _ = editor.step(host, turn, editor.init(host))
         changes[share] = {path: change.dense() for path, change in patch.changes.items()}
-    chosen = UltraEdit(normalise=0.5).normalised(host)
+    chosen = UltraEdit(normalise=0.5).normalized_modules(host)
     assert 0 < len(chosen) < len(host.modules)
     for path, change in changes[0.5].items():
         assert torch.equal(change, changes[1.0 if path in chosen else "off"][path])

@@ -78,7 +78,7 @@ def tune(
       ultraedit tune --model smollm2 --data zsre:zsre_10k.json --budget 10
       ultraedit tune --model ./my-model --data facts.jsonl --out mine.toml
 
-    Takes the last rows of the data, so that a run with --limit is on others. What is maximised is
+    Takes the last rows of the data, so that a run with --limit is on others. What is maximized is
     the harmonic mean of efficacy, generalization and agreement with the unedited model. Ctrl-C
     keeps the best so far, and the same command goes on.
     """

@@ -197,7 +197,7 @@ def part_of(name: str) -> str | None:
     return _PARTS.get(folded) or _PARTS.get(re.sub(r" ?\d+$", "", folded))
 
 
-def recognised(header: Sequence[str]) -> int:
+def recognized(header: Sequence[str]) -> int:
     """How many columns of a header have a name that `NAMES` lists."""
     return sum(part_of(name) is not None for name in header)
 

@@ -49,7 +49,7 @@ def require_file(path: Path) -> None:
 def opened(path: Path) -> Iterator[io.BufferedReader]:
     """Open a plain or gzip file for reading bytes.
 
-    Gzip is recognised by its first two bytes, so a wrongly named file is read too.
+    Gzip is recognized by its first two bytes, so a wrongly named file is read too.
 
     Raises:
         DataError: If the file cannot be opened, or cannot be read to its end.

@@ -32,7 +32,7 @@ from ultraedit.editors.seeds import derived
 
 @dataclass(frozen=True, kw_only=True)
 class FT:
-    """Fine-tuning. It remembers nothing: every turn starts a fresh optimiser.
+    """Fine-tuning. It remembers nothing: every turn starts a fresh optimizer.
 
     Raises:
         ConfigError: If a number is out of its range.
@@ -45,7 +45,7 @@ class FT:
     """Most passes over the edits of a turn."""
 
     batch_size: int = 1
-    """Edits per step of the optimiser. Larger batches take fewer and calmer steps."""
+    """Edits per step of the optimizer. Larger batches take fewer and calmer steps."""
 
     objective: Literal["answer", "last-prompt"] = "answer"
     """Teacher forcing (answer), or all answer tokens at the last token of the prompt

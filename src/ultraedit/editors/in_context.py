@@ -50,7 +50,7 @@ class InContext:
     Smaller answers more rephrased questions, and more that are not meant with a fact in front."""
 
     embedder: str = "none"
-    """Folder or Hugging Face id of a sentence encoder that ranks the facts, and recognises
+    """Folder or Hugging Face id of a sentence encoder that ranks the facts, and recognizes
     questions in other words about facts that name nothing. ``none`` ranks by words."""
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ Tan, Zhang and Fu, ICLR 2024, https://arxiv.org/abs/2311.04661, sections 3.2 and
 
 One turn, for each edited linear layer m (row = one supervised token):
 
-    [k_i ; g_i] = blocks([h_i ; g_i] normalised)
+    [k_i ; g_i] = blocks([h_i ; g_i] normalized)
     v_i         = -lr_m (h_i . k_i) g_i
     Delta       = argmin ||H Delta - V||^2 + ridge_m ||Delta||^2
 

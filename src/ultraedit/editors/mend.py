@@ -5,7 +5,7 @@ comparisons of MALMEN, RLEdit and UltraEdit.
 
 One turn, for each edited linear layer m (row = one token of a prompt or answer):
 
-    [k_i ; g_i] = blocks([h_i ; g_i] normalised)
+    [k_i ; g_i] = blocks([h_i ; g_i] normalized)
     Delta       = -lr_m sum_i k_i^T g_i
 """
 

@@ -2,7 +2,7 @@ r"""MEND as it was first published: a net of its own, trained one edit at a time
 
 Mitchell et al., ICLR 2022, https://arxiv.org/abs/2110.11309, section 3.
 
-    [k_i ; g_i] = blocks([h_i ; g_i] normalised),  x <- x + clamp(scale_m (U V x + b) + shift_m)
+    [k_i ; g_i] = blocks([h_i ; g_i] normalized),  x <- x + clamp(scale_m (U V x + b) + shift_m)
     W           <- W - lr_m sum_i k_i^T g_i
 
 The statistics are those of the training; the code adds where the paper subtracts, and leaves

@@ -62,7 +62,7 @@ class RLEdit(MALMEN):
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = PROTOCOLS
 
     steps_per_epoch: Literal["trajectory", "turn"] | None = None
-    """Training: the optimiser steps once at the end of the ``trajectory`` (both protocols), or
+    """Training: the optimizer steps once at the end of the ``trajectory`` (both protocols), or
     after every ``turn``, which learns more."""
 
     reg: Literal["dead", "live"] | None = None

@@ -27,7 +27,7 @@ from ultraedit.core.nets import Net
 from ultraedit.core.stats import RunningCovariance, pack, unpack_covariances
 from ultraedit.core.types import Additive, Host, Judgement, ModuleShape, State, Turn
 from ultraedit.editors.families.fit import Schedule
-from ultraedit.editors.families.normalized import Moments, Normalised
+from ultraedit.editors.families.normalized import Moments, Normalized
 from ultraedit.editors.families.trained import E, Learned, TrainingRows, with_net
 from ultraedit.editors.ultraedit import UltraEdit
 
@@ -119,7 +119,7 @@ class WarmUp:
     def __init__(self, editor: StableEdit, host: Host) -> None:
         self.editor = editor
         self.host = host
-        self.moments = editor.unpack(Normalised.init(editor, host))
+        self.moments = editor.unpack(Normalized.init(editor, host))
 
     @torch.no_grad()
     def learn(self, turn: Turn, earlier: Sequence[Turn] = ()) -> list[Judgement]:

@@ -47,7 +47,7 @@ from ultraedit.core.types import (
 )
 from ultraedit.editors.families.normalized import (
     Change,
-    Normalised,
+    Normalized,
     Solved,
     added,
     follow_protocol,
@@ -100,7 +100,7 @@ STALLED = 0.98
 
 
 @dataclass(frozen=True, kw_only=True)
-class UltraEdit(Normalised):
+class UltraEdit(Normalized):
     """The UltraEdit editor. Its only memory is one `RunningMoments` per module or shape.
 
     Raises:
@@ -165,7 +165,7 @@ class UltraEdit(Normalised):
     per module. An addition; 0 is the paper."""
 
     normalise: float | Literal["off"] = 1.0
-    """Ablation: share of the edited modules, drawn at random, whose rows are normalised. The
+    """Ablation: share of the edited modules, drawn at random, whose rows are normalized. The
     others, all of them with ``off``, have the raw [h ; g] as their z_hat."""
 
     normalise_seed: int = 0
@@ -176,8 +176,8 @@ class UltraEdit(Normalised):
     """Ablation: whether the statistics stay what the first turn made them."""
 
     coefficient: Literal["norm", "inner"] = "norm"
-    """What weighs each row's target: the squared ``norm`` of its normalised input (paper), or,
-    an ablation, the ``inner`` product of its raw and its normalised input."""
+    """What weighs each row's target: the squared ``norm`` of its normalized input (paper), or,
+    an ablation, the ``inner`` product of its raw and its normalized input."""
 
     def __post_init__(self) -> None:
         """Check the options and fill in those that the protocol decides."""
@@ -233,8 +233,8 @@ class UltraEdit(Normalised):
             int(rows) for name, rows in state.items() if name.endswith("/seen")
         )
 
-    def normalised(self, host: Host) -> Collection[str]:
-        """The modules whose rows are normalised: the share, to the nearest, but at least one."""
+    def normalized_modules(self, host: Host) -> Collection[str]:
+        """The modules whose rows are normalized: the share, to the nearest, but at least one."""
         if self.normalise == "off":
             return ()
         paths = sorted(host.modules)

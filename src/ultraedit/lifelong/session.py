@@ -29,7 +29,7 @@ from ultraedit.core.types import (
 )
 from ultraedit.data import general_questions as general
 from ultraedit.data import streams as stream
-from ultraedit.data.streams import Background, EditSource, InMemory, Tokenised, tokenised
+from ultraedit.data.streams import Background, EditSource, InMemory, TokenizedTurn, tokenized_turns
 from ultraedit.editors import DEFAULT_EDITOR, make_editor, name_of
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.evaluation.monitors import Halted, Watch
@@ -334,7 +334,7 @@ class LifelongJob:
             self._source.after(done), self._settings.edits_per_turn, self._progress.turns + 1
         )
         try:
-            with Background(tokenised(cut, self._host.encode, done)) as ready:
+            with Background(tokenized_turns(cut, self._host.encode, done)) as ready:
                 run_turns(
                     *(self._host, self._editor, _expected(self._host, ready)),
                     *(self._recorder, self._progress, self._after_turn),
@@ -400,7 +400,7 @@ class LifelongJob:
         )
 
 
-def _expected(host: ModelHost, ready: Iterable[Tokenised]) -> Iterator[Turn]:
+def _expected(host: ModelHost, ready: Iterable[TokenizedTurn]) -> Iterator[Turn]:
     """The turns, each with its tokens laid out for the host."""
     for turn, tokens in ready:
         host.expect(tokens)

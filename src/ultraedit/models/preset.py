@@ -103,7 +103,7 @@ def find_preset(
 ) -> Preset:
     """Choose the preset of a model for a data format and an editor.
 
-    A family is recognised by its shape, not by its name, so a fine-tuned or renamed model gets the
+    A family is recognized by its shape, not by its name, so a fine-tuned or renamed model gets the
     preset of its base. Without a row for the format it is the family's default row; without
     a family the MLP outputs between 0.90 and 0.95 of the depth, where the paper edits Mistral.
     An editor with a file of its own gets its family's row there, whatever the format, and without
@@ -257,7 +257,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _shape(config: PretrainedConfig) -> dict[str, str | int]:
-    """What a family is recognised by."""
+    """What a family is recognized by."""
     return {
         "model_type": config.model_type,
         "num_hidden_layers": config.num_hidden_layers,

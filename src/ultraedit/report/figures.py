@@ -1,4 +1,4 @@
-"""What all plots share: the style, the colours, and the way to a file without global state."""
+"""What all plots share: the style, the colors, and the way to a file without global state."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from ultraedit.core.symbols import visible
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 """Okabe and Ito's palette without its yellow, which is too light for a line on white. All kinds
-of colour-blind readers can tell these apart."""
+of color-blind readers can tell these apart."""
 
-BEFORE, AFTER = "#B0B7BF", COLOURS[0]
-"""Light against dark, so that they also differ in grey."""
+BEFORE, AFTER = "#B0B7BF", COLORS[0]
+"""Light against dark, so that they also differ in gray."""
 
 FEW_TURNS = 20
 """Up to so many turns each has a bar or a mark of its own; more of them make a line."""
@@ -55,7 +55,7 @@ class Drawing(NamedTuple):
     """On white, 150 pixels an inch."""
 
     svg: str
-    """Without a background, its letters as text; see `html` for its colours."""
+    """Without a background, its letters as text; see `html` for its colors."""
 
 
 def sketch(width: float, height: float, paint: Callable[[Any], None]) -> Drawing:

@@ -26,7 +26,7 @@ _VERDICTS = {"right": "✓", "wrong": "✗"}
 """Cells below no heading that say so stand out."""
 
 _THEMED = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", "#000000": "var(--ink)"}
-"""Colours of a plot that depend on the theme of the page; the others stand out on both."""
+"""Colors of a plot that depend on the theme of the page; the others stand out on both."""
 
 _PROLOGUE = re.compile(r"^.*?(?=<svg)|<metadata>.*?</metadata>", flags=re.DOTALL)
 _PIXELS_A_POINT = 1.48
@@ -82,7 +82,7 @@ def to_html(markdown: str, drawings: Mapping[str, Drawing]) -> str:
 
 
 def embedded(name: str, svg: str) -> str:
-    """Make a plot a part of a page: as wide as there is room, in the colours of its theme.
+    """Make a plot a part of a page: as wide as there is room, in the colors of its theme.
 
     Args:
         name: File name of the plot. It keeps the names inside apart from those of other plots.
@@ -95,8 +95,8 @@ def embedded(name: str, svg: str) -> str:
     head = re.sub(r' (width|height)="[^"]*"', "", head)
     head += f' style="max-width: {wide:.0f}px; min-width: {_NARROWEST * wide:.0f}px"'
     svg = _NAMES.sub(rf"\g<1>{prefix}-", f'{head} aria-hidden="true">{rest}')
-    for colour, variable in _THEMED.items():
-        svg = re.sub(re.escape(colour), variable, svg, flags=re.IGNORECASE)
+    for color, variable in _THEMED.items():
+        svg = re.sub(re.escape(color), variable, svg, flags=re.IGNORECASE)
     return svg
 
 

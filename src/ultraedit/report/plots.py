@@ -14,7 +14,7 @@ from ultraedit.report.comparison import Compared
 from ultraedit.report.figures import (
     AFTER,
     BEFORE,
-    COLOURS,
+    COLORS,
     FEW_TURNS,
     INK,
     Drawing,
@@ -44,13 +44,13 @@ LONGEST_LEGEND = 24
 """Up to so many modules each has its line in the legend; of more of them, one of each kind."""
 
 MOST_ROWS = 200
-"""Up to so many turns each has a row in the heat map; of more of them, neighbours share one."""
+"""Up to so many turns each has a row in the heat map; of more of them, neighbors share one."""
 
 _THICK = 0.38
 """Of a bar, where a pair has 1."""
 
 _DASHES = ("-", "--", ":", "-.")
-"""A second way to tell lines apart, and the only one where there are more lines than colours."""
+"""A second way to tell lines apart, and the only one where there are more lines than colors."""
 
 _NORMS = "Weight change, ‖ΔW‖ / ‖W‖ in %"
 
@@ -130,11 +130,11 @@ def _pairs(panel: Any, groups: Sequence[Pair], *, upright: bool) -> None:
     """Pairs of bars that stand with their names below, or lie where there are many."""
     names = [shorten(name) for name, *_ in groups]
     draw, places = (panel.bar if upright else panel.barh), range(len(groups))
-    for column, name, colour, side in ((1, "before", BEFORE, -0.5), (2, "after", AFTER, 0.5)):
+    for column, name, color, side in ((1, "before", BEFORE, -0.5), (2, "after", AFTER, 0.5)):
         scores: list[Any] = [group[column] for group in groups]
         at = [place + side * _THICK for place in places]
         heights = [100 * (score or 0) for score in scores]
-        bars = draw(at, heights, _THICK, color=colour, label=name)
+        bars = draw(at, heights, _THICK, color=color, label=name)
         written = [format_percent(score).removesuffix("%") for score in scores]
         panel.bar_label(bars, written, padding=2, fontsize=8 if upright else 7.5)
     if upright:
@@ -161,13 +161,13 @@ def draw_ability(seen: Sequence[MonitorValues]) -> Drawing:
     def paint(figure: Any) -> None:
         panel = figure.subplots()
         sides = (("before", BEFORE, -0.2, measured[0]), ("after", AFTER, 0.2, measured[-1]))
-        for name, colour, shift, scores in sides:
+        for name, color, shift, scores in sides:
             panel.bar(
                 [place + shift for place in range(len(tasks))],
                 [100 * scores[task]["score"] for task in tasks],
                 0.38,
                 yerr=[100 * (scores[task]["stderr"] or 0) for task in tasks],
-                color=colour,
+                color=color,
                 ecolor=INK,
                 label=name,
             )
@@ -190,26 +190,26 @@ def draw_speed_and_memory(history: History) -> Drawing:
 
     def paint(figure: Any) -> None:
         speed_panel, memory_panel = figure.subplots(1, 2)
-        _over_turns(speed_panel, history.turns, history.edits_per_second, COLOURS[0])
+        _over_turns(speed_panel, history.turns, history.edits_per_second, COLORS[0])
         _median(speed_panel, history.edits_per_second)
         speed_panel.set_title("Edits per second")
-        _over_turns(memory_panel, history.turns, memory, COLOURS[2])
+        _over_turns(memory_panel, history.turns, memory, COLORS[2])
         memory_panel.set_title(f"Peak memory ({byte_unit(power)})")
 
     return sketch(9.0, 3.4, paint)
 
 
-def _over_turns(panel: Any, turns: Sequence[int], values: Sequence[float], colour: str) -> None:
+def _over_turns(panel: Any, turns: Sequence[int], values: Sequence[float], color: str) -> None:
     """One number a turn, from zero: bars while they can be told apart, a line beyond."""
     if len(turns) <= FEW_TURNS:
-        bars = panel.bar(turns, values, 0.6, color=colour)
+        bars = panel.bar(turns, values, 0.6, color=color)
         if len(turns) <= 6:
             panel.bar_label(bars, [format_number(value) for value in values], padding=2)
         middle = (turns[0] + turns[-1]) / 2 if turns else 1.0
         half = max(1.5, len(turns) / 2)
         panel.set_xlim(middle - half - 0.1, middle + half + 0.1)
     else:
-        panel.plot(turns, values, color=colour, linewidth=1.2)
+        panel.plot(turns, values, color=color, linewidth=1.2)
     mark_turns(panel, turns)
     panel.set_ylim(0, 1.12 * max((value for value in values if value > 0), default=1.0))
 
@@ -232,22 +232,22 @@ def draw_curves(points: Sequence[CheckpointPoint]) -> Drawing:
     Args:
         points: The checkpoints after a turn, at least two, by the number of edits made.
     """
-    metrics = dict(zip(METRICS, cycle(COLOURS), strict=False))
+    metrics = dict(zip(METRICS, cycle(COLORS), strict=False))
     scores = [point.scores for point in points]
     panels = [(f"{whom(points)}, %", metrics, scores)]
     if any(point.newest is not None for point in points):
         newest = [point.newest or {} for point in points]
         panels.append((f"The newest {points[-1].newest_edits:,}, %", metrics, newest))
     if any(each.get("perplexity") is not None for each in scores):
-        panels.append(("Perplexity on the text", {"perplexity": COLOURS[4]}, scores))
+        panels.append(("Perplexity on the text", {"perplexity": COLORS[4]}, scores))
 
     def paint(figure: Any) -> None:
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
-        for panel, (title, colours, values) in zip(axes, panels, strict=True):
-            lines = {name: _line(points, values, name) for name in colours}
+        for panel, (title, colors, values) in zip(axes, panels, strict=True):
+            lines = {name: _line(points, values, name) for name in colors}
             for name, line in lines.items():
                 if line:
-                    _plot(panel, line, color=colours[name], label=label(name))
+                    _plot(panel, line, color=colors[name], label=label(name))
             panel.set_title(title)
             if perplexity := lines.get("perplexity"):
                 _from_zero(panel, [y for _, y in perplexity])
@@ -345,8 +345,8 @@ def _overlay(
     rows = max(1, -(-len(panels) // 2))
     looks: list[dict[str, Any]] = [
         {
-            "color": COLOURS[number % len(COLOURS)],
-            "linestyle": _DASHES[number // len(COLOURS) % len(_DASHES)],
+            "color": COLORS[number % len(COLORS)],
+            "linestyle": _DASHES[number // len(COLORS) % len(_DASHES)],
         }
         for number in range(len(runs))
     ]
@@ -390,7 +390,7 @@ def draw_retention(matrix: Retention) -> Drawing:
     def paint(figure: Any) -> None:
         heat, aged = figure.subplots(1, 2, width_ratios=(1.15, 1.0))
         _heat_map(figure, heat, matrix)
-        _plot(aged, [(p.age, 100 * p.score) for p in curve], 3.5, color=COLOURS[0])
+        _plot(aged, [(p.age, 100 * p.score) for p in curve], 3.5, color=COLORS[0])
         aged.set_title("Efficacy by age, %")
         aged.set_xlabel("turns since the edit")
         aged.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -400,7 +400,7 @@ def draw_retention(matrix: Retention) -> Drawing:
 
 
 def shared_rows(matrix: Retention, most: int = MOST_ROWS) -> list[list[float]]:
-    """Average neighbouring turns of edits until there are at most so many rows.
+    """Average neighboring turns of edits until there are at most so many rows.
 
     Args:
         matrix: The scores.
@@ -474,7 +474,7 @@ def draw_norms(history: History) -> Drawing:
     def paint_bars(figure: Any) -> None:
         panel, places = figure.subplots(), range(len(norms))
         values = [each[-1] for each in norms.values()]
-        bars = panel.barh(places, values, 0.6, color=COLOURS[0])
+        bars = panel.barh(places, values, 0.6, color=COLORS[0])
         panel.bar_label(bars, [format_number(value) for value in values], padding=3, fontsize=8)
         panel.set_yticks(places, names.values())
         panel.set_ylim(len(values) - 0.4, -0.6)
@@ -488,15 +488,15 @@ def draw_norms(history: History) -> Drawing:
 
 
 def _module_looks(paths: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Colours and dashes of the modules.
+    """Colors and dashes of the modules.
 
-    A few modules have a colour each. More of them share a scale from light to dark in the order
+    A few modules have a color each. More of them share a scale from light to dark in the order
     of their layers, and each kind of module has its own dashes.
     """
     import matplotlib
 
-    if len(paths) <= len(COLOURS):
-        return {path: {"color": colour} for path, colour in zip(paths, COLOURS, strict=False)}
+    if len(paths) <= len(COLORS):
+        return {path: {"color": color} for path, color in zip(paths, COLORS, strict=False)}
     by_kind: dict[str, list[str]] = {}
     for path in paths:
         by_kind.setdefault(kind_of(path), []).append(path)

@@ -11,7 +11,7 @@ import pytest
 from tests.tiny import tiny_model
 from ultraedit.core.errors import DataError
 from ultraedit.core.types import Edit, turns
-from ultraedit.data.streams import Background, tokenised
+from ultraedit.data.streams import Background, tokenized_turns
 from ultraedit.host.host import ModelHost
 
 
@@ -97,7 +97,7 @@ def test_a_reader_that_leaves_early_ends_the_thread(error):
 def test_turns_come_with_the_tokens_that_the_host_would_make():
     host = ModelHost(tiny_model("llama"), ["layers.[1].mlp.down_proj"])
     edits = [Edit(f"Who leads town {n}?", f"Ada {n}") for n in range(5)]
-    found = list(tokenised(turns(edits, 2, 7), host.encode))
+    found = list(tokenized_turns(turns(edits, 2, 7), host.encode))
     assert [turn.number for turn, _ in found] == [7, 8, 9]
     assert [edit for turn, _ in found for edit in turn.edits] == edits
     for turn, tokens in found:
@@ -109,7 +109,7 @@ def test_an_edit_that_is_too_long_is_named_by_its_row():
     host = ModelHost(tiny_model("llama"), ["layers.[1].mlp.down_proj"])
     edits = [Edit("Who?", "Ada"), Edit("Who?", "Bo"), Edit("Who? " * 400, "Cy")]
     with pytest.raises(DataError, match=r"^Row 1,003: The prompt .* tokens long"):
-        list(tokenised(turns(edits, 3), host.encode, 1000))
+        list(tokenized_turns(turns(edits, 3), host.encode, 1000))
 
 
 def test_a_host_does_not_tokenise_what_it_was_told_to_expect():

@@ -14,7 +14,7 @@ from ultraedit.tools.reproduce import LONG, Bench, Book, carry_out, choose_model
 from ultraedit.tools.reproduce.book import Value
 from ultraedit.tools.reproduce.catalogue import find_artefacts
 from ultraedit.tools.reproduce.estimates import hours, seconds
-from ultraedit.tools.reproduce.long import Dot, front
+from ultraedit.tools.reproduce.long import ParetoPoint, front
 from ultraedit.tools.reproduce.names import Wanted
 from ultraedit.tools.reproduce.steps import Run, Shuffled
 
@@ -202,7 +202,7 @@ def test_a_plan_of_known_models_says_how_long_it_takes(root, tmp_path):
 
 def dot(number, kept, written):
     values = (None if kept is None else Value(kept, ()), Value(written, ()))
-    return Dot(number, str(number), values[0], None, values[1], None)
+    return ParetoPoint(number, str(number), values[0], None, values[1], None)
 
 
 def test_the_front_is_of_those_that_none_beats():

@@ -98,7 +98,7 @@ class LossTerm(NamedTuple):
     average: Literal["edit", "micro-batch"] = "edit"
     """``edit``: mean over the tokens of a pair, summed over pairs and divided by `micro_batch`.
     ``micro-batch``: mean over the tokens of a micro-batch, summed over these. The two are about
-    the same size; in the second, a pair's weight depends on its neighbours."""
+    the same size; in the second, a pair's weight depends on its neighbors."""
 
     micro_batch: int = 10
     """Pairs per micro-batch."""
@@ -123,7 +123,7 @@ class SecondMoment(NamedTuple):
     """What the inputs of one layer of the unedited model are like over a text."""
 
     moment: Tensor
-    """Mean outer product of the inputs over tokens, not centred. float32, shape (d_in, d_in)."""
+    """Mean outer product of the inputs over tokens, not centered. float32, shape (d_in, d_in)."""
 
     tokens: int
     """Number of tokens that the mean is over."""

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from ultraedit.core.errors import DataError
-from ultraedit.data._columns import recognised
+from ultraedit.data._columns import recognized
 from ultraedit.data._encoding import find_encoding
 from ultraedit.data._files import MAX_ROW, opened
 from ultraedit.data._rows import Fault
@@ -82,7 +82,7 @@ def _delimiter(header: str, delimiters: str) -> str:
             names = next(csv.reader([header], delimiter=delimiter), [])
         except csv.Error:
             return (0, 0)
-        return (recognised(names), len(names))
+        return (recognized(names), len(names))
 
     return max(delimiters, key=score)
 

@@ -4,7 +4,7 @@ from ultraedit.data.streams.background import Background
 from ultraedit.data.streams.ids import named_once
 from ultraedit.data.streams.sampling import EditPanel, draw, whole
 from ultraedit.data.streams.sources import EditSource, FromFile, InMemory, check, oddities
-from ultraedit.data.streams.tokenized import Tokenised, tokenised
+from ultraedit.data.streams.tokenized import TokenizedTurn, tokenized_turns
 
 __all__ = [
     "Background",
@@ -12,11 +12,11 @@ __all__ = [
     "EditSource",
     "FromFile",
     "InMemory",
-    "Tokenised",
+    "TokenizedTurn",
     "check",
     "draw",
     "named_once",
     "oddities",
-    "tokenised",
+    "tokenized_turns",
     "whole",
 ]

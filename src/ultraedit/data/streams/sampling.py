@@ -78,6 +78,6 @@ def draw(edits: Iterable[Edit], size: int, seed: int) -> tuple[int, EditPanel]:
 
 def _hash(edit: Edit, seed: int) -> int:
     words = "\0".join((str(seed), edit.id, edit.prompt, edit.target))
-    # Half a surrogate pair is no text, and is refused where it is tokenised.
+    # Half a surrogate pair is no text, and is refused where it is tokenized.
     digest = hashlib.blake2b(words.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big")

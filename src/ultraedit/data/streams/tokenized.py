@@ -15,7 +15,7 @@ Pair = tuple[str, str]
 Encode = Callable[[Sequence[Pair]], Sequence[Encoded]]
 
 
-class Tokenised(NamedTuple):
+class TokenizedTurn(NamedTuple):
     """A turn, ready to be made."""
 
     turn: Turn
@@ -23,12 +23,14 @@ class Tokenised(NamedTuple):
     """Its prompts and targets as token ids."""
 
 
-def tokenised(turns: Iterable[Turn], encode: Encode, done: int = 0) -> Iterator[Tokenised]:
-    """Tokenise turn after turn.
+def tokenized_turns(
+    turns: Iterable[Turn], encode: Encode, done: int = 0
+) -> Iterator[TokenizedTurn]:
+    """Tokenize turn after turn.
 
     Args:
         turns: The turns.
-        encode: Tokenises pairs. Called from another thread than the one that edits, which is safe
+        encode: Tokenizes pairs. Called from another thread than the one that edits, which is safe
             as long as nobody has the tokenizer pad or truncate.
         done: Number of edits before them, for messages.
 
@@ -36,7 +38,7 @@ def tokenised(turns: Iterable[Turn], encode: Encode, done: int = 0) -> Iterator[
         The turns in their order.
 
     Raises:
-        DataError: If an edit cannot be tokenised or is too long, naming its row.
+        DataError: If an edit cannot be tokenized or is too long, naming its row.
     """
     for turn in turns:
         pairs = [(edit.prompt, edit.target) for edit in turn.edits]
@@ -45,12 +47,12 @@ def tokenised(turns: Iterable[Turn], encode: Encode, done: int = 0) -> Iterator[
         except DataError:
             _refuse(pairs, encode, done)
             raise
-        yield Tokenised(turn, dict(zip(pairs, items, strict=True)))
+        yield TokenizedTurn(turn, dict(zip(pairs, items, strict=True)))
         done += len(pairs)
 
 
 def _refuse(pairs: Sequence[Pair], encode: Encode, done: int) -> None:
-    """Say which row it is that cannot be tokenised."""
+    """Say which row it is that cannot be tokenized."""
     for row, pair in enumerate(pairs, start=done + 1):
         try:
             encode([pair])

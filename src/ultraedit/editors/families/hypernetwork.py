@@ -1,4 +1,4 @@
-"""What MEND, MALMEN and RLEdit have in common: a net between normalised rows and the change.
+"""What MEND, MALMEN and RLEdit have in common: a net between normalized rows and the change.
 
     [k ; g]_pseudo = blocks(z_hat)          `residual_blocks`: the identity, until it is trained
     Delta          = lr_m unit(h, k_pseudo, g_pseudo)
@@ -32,7 +32,7 @@ from ultraedit.core.types import (
 )
 from ultraedit.editors.families.normalized import (
     Change,
-    Normalised,
+    Normalized,
     follow_protocol,
     require_positive,
 )
@@ -102,7 +102,7 @@ class Gradient(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a net learns: what a turn is judged by, and when the optimiser steps."""
+    """How a net learns: what a turn is judged by, and when the optimizer steps."""
 
     meta_lr: float
     """Step of Adam."""
@@ -123,7 +123,7 @@ class Recipe:
     """Turns whose gradients add up to a step; None for one step an epoch."""
 
     clip_each_turn: bool = False
-    """Clip the sum so far after every turn, rather than when the optimiser steps."""
+    """Clip the sum so far after every turn, rather than when the optimizer steps."""
 
     edits_per_turn: int | None = None
     """Edits whose change is predicted together; None leaves it to the user."""
@@ -144,7 +144,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hypernetwork(Normalised):
+class Hypernetwork(Normalized):
     """Base of the editors with a net.
 
     Raises:
@@ -279,7 +279,7 @@ class Hypernetwork(Normalised):
         return host.signals(turn, self.tokens)
 
     def unit(self, path: str, keys: Tensor, normalized: Tensor) -> Change:
-        """Change of a module for a step of 1, from its raw keys and its normalised rows."""
+        """Change of a module for a step of 1, from its raw keys and its normalized rows."""
         return self.change(path, keys, self.pseudo(path, keys, normalized), self.ridge_of(path))
 
     def pseudo(self, path: str, keys: Tensor, normalized: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ from ultraedit.core.types import (
     dense,
 )
 from ultraedit.editors.families.hypernetwork import Hypernetwork, Probe, Pulled
-from ultraedit.editors.families.normalized import Normalised, Solved, scale, shape_name
+from ultraedit.editors.families.normalized import Normalized, Solved, scale, shape_name
 from ultraedit.editors.families.residual_blocks import new_blocks, run_blocks
 
 
@@ -51,7 +51,7 @@ class Learner:
         self.recipe = editor.recipe()
         if editor.learned.net is None:
             self.parameters = fresh(editor, host, seed)
-            state = Normalised.init(editor, host)
+            state = Normalized.init(editor, host)
         else:
             known = editor.learned.net.tensors.items()
             self.parameters = {n: t.clone() for n, t in known if not n.startswith("state/")}
@@ -116,7 +116,7 @@ class Learner:
         self.gradients, self.pending = {}, 0
 
     def steps_taken(self) -> int:
-        """How often the optimiser has stepped."""
+        """How often the optimizer has stepped."""
         return int(self.adam.state["steps"])
 
     def end_epoch(self) -> None:

@@ -51,8 +51,8 @@ class Solved(NamedTuple):
     """Statistics of all turns up to and including this one."""
 
 
-class Normalised:
-    """Base of the editors that normalise keys and gradients by statistics of all turns so far."""
+class Normalized:
+    """Base of the editors that normalize keys and gradients by statistics of all turns so far."""
 
     variance: Variance | None
     statistics: Literal["module", "shape"] | None
@@ -61,7 +61,7 @@ class Normalised:
     alpha: float
 
     def unit(self, path: str, keys: Tensor, normalized: Tensor) -> Change:
-        """Change of a module for a step of 1, from its raw keys and its normalised rows."""
+        """Change of a module for a step of 1, from its raw keys and its normalized rows."""
         raise TypeError(f"{type(self).__name__} does not say what its change is.")
 
     def units(
@@ -91,8 +91,8 @@ class Normalised:
         """Whether a turn still changes the statistics."""
         return True
 
-    def normalised(self, host: Host) -> Collection[str]:
-        """The modules whose rows are normalised; those of others are taken as they are."""
+    def normalized_modules(self, host: Host) -> Collection[str]:
+        """The modules whose rows are normalized; those of others are taken as they are."""
         return host.modules.keys()
 
     def init(self, host: Host) -> State:
@@ -149,7 +149,7 @@ class Normalised:
         if observe:
             updated = self.observe(host, signals, features, updated)
         assert self.variance is not None
-        chosen = self.normalised(host)
+        chosen = self.normalized_modules(host)
         normalized = {
             path: _beside(rows, updated[self.group(host, path)]).normalize(rows, self.variance)
             if path in chosen

@@ -57,7 +57,7 @@ def run_blocks(
         tensors: The net.
         path: The module.
         shape: Its shape, such as ``1536x576``.
-        rows: Normalised keys and gradients. Shape (n, d_in + d_out).
+        rows: Normalized keys and gradients. Shape (n, d_in + d_out).
         clamp_last: Clamp after scale and shift, as MEND does; MALMEN clamps before them.
 
     Returns:

@@ -90,7 +90,7 @@ class Copies:
 
 
 def deal(indices: Sequence[int], hands: int) -> list[list[int]]:
-    """Deal indices out like cards: neighbours in a sorted list, which cost the same, are spread."""
+    """Deal indices out like cards: neighbors in a sorted list, which cost the same, are spread."""
     return [list(indices[hand::hands]) for hand in range(hands)]
 
 

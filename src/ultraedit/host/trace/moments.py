@@ -1,6 +1,6 @@
 """Second moments of the inputs of linear layers, summed batch by batch.
 
-    C = 1/T sum_t k_t k_t^T        k_t the layer's input at token t, not centred
+    C = 1/T sum_t k_t k_t^T        k_t the layer's input at token t, not centered
 
 The forward pass ends as soon as every wanted layer has seen the batch: what lies above the
 highest of them, the output head among it, is not computed.

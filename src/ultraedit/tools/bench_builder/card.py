@@ -74,7 +74,7 @@ def _facts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
         *card["writer"].items(),
         ("seed", str(card["seed"])),
         ("language", card["language"]),
-        ("licence", card["license"]),
+        ("license", card["license"]),
         ("built by", card["builder"]),
     ]
 

@@ -126,7 +126,7 @@ def _is_question(question: str, own_words: str) -> bool:
 
 
 def _is_english(own_words: str) -> bool:
-    """A rough look: Latin letters, and more of English's small words than of its neighbours'."""
+    """A rough look: Latin letters, and more of English's small words than of its neighbors'."""
     words = _WORD.findall(own_words.lower())
     english = sum(word in _ENGLISH for word in words)
     other = sum(word in _OTHER for word in words)

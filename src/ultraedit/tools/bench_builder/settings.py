@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from ultraedit.core.settings import SettingsModel
 from ultraedit.tools.bench_builder.checks import check_language
 
-UNSTATED = "not stated; see the licence of the triples"
+UNSTATED = "not stated; see the license of the triples"
 
 
 class BuildSettings(SettingsModel):

@@ -274,7 +274,7 @@ def _copy_bytes(dtype: torch.dtype, master: Master) -> int:
 def _solve_bytes(rows: int, shapes: Sequence[ModuleShape]) -> int:
     """What a step of UltraEdit holds beside keys and gradients.
 
-    The joined rows of all modules, raw and normalised, and one module's part: its rows in float64
+    The joined rows of all modules, raw and normalized, and one module's part: its rows in float64
     with their deviations and the squares of these, or its system and the solution.
     """
     held = largest = 0

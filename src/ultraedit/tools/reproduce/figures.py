@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ultraedit.report.figures import BEFORE, COLOURS, INK, MUTED, draw
+from ultraedit.report.figures import BEFORE, COLORS, INK, MUTED, draw
 from ultraedit.tools.reproduce.artefact import Artefact, Content, Panel
 from ultraedit.tools.reproduce.bench import Bench
 from ultraedit.tools.reproduce.book import Book, Point, Value, mean_of
@@ -154,7 +154,7 @@ def _scatter(place: Any, dots: Sequence[Dot]) -> None:
             place.scatter(
                 [seconds.ours],
                 [efficacy.ours],
-                color=COLOURS[number % len(COLOURS)],
+                color=COLORS[number % len(COLORS)],
                 marker=_MARKERS[number % len(_MARKERS)],
                 label=name,
             )
@@ -172,9 +172,9 @@ def _scatter(place: Any, dots: Sequence[Dot]) -> None:
 
 
 def _lines_over_edits(place: Any, panel: Panel, lines: Sequence[Line]) -> None:
-    """A colour for each method, a dash for each model, a cross for what the paper prints.
+    """A color for each method, a dash for each model, a cross for what the paper prints.
 
-    Methods that get a colour for the second time are dashed and have squares: a panel of so many
+    Methods that get a color for the second time are dashed and have squares: a panel of so many
     has one model.
     """
     from matplotlib.ticker import MaxNLocator
@@ -182,19 +182,19 @@ def _lines_over_edits(place: Any, panel: Panel, lines: Sequence[Line]) -> None:
     few, crossed = 20, False
     memory = panel.columns[0][1] == "memory"
     for line in lines:
-        again, shade = divmod(panel.methods.index(line.wanted.method), len(COLOURS))
+        again, shade = divmod(panel.methods.index(line.wanted.method), len(COLORS))
         dash = _DASHES[(panel.models.index(line.wanted.model) + again) % len(_DASHES)]
-        colour = COLOURS[shade]
+        color = COLORS[shade]
         if not line.points:
             continue
         at, values = [p.at for p in line.points], [p.value.number for p in line.points]
         marker = _MARKERS[again] if len(at) <= few else ""
         place.plot(
-            at, values, color=colour, linestyle=dash, marker=marker, markersize=3, label=line.name
+            at, values, color=color, linestyle=dash, marker=marker, markersize=3, label=line.name
         )
         if line.printed is not None:
             cross = "x" if not again else "+"
-            place.plot(at[-1:], [line.printed], color=colour, marker=cross, linestyle="")
+            place.plot(at[-1:], [line.printed], color=color, marker=cross, linestyle="")
             crossed = True
     if crossed:
         place.plot([], [], color=MUTED, marker="x", linestyle="", label="the paper's last")
@@ -282,14 +282,14 @@ def _bars(names: Sequence[str], rows: Sequence[tuple[str, list[Scored]]]) -> byt
             at = [task + (number - (len(rows) - 1) / 2) * width for task in range(len(names))]
             heights = [value.number if value else 0.0 for value, _ in scores]
             errors = [error.number if error else 0.0 for _, error in scores]
-            colour = BEFORE if number == 0 else COLOURS[(number - 1) % len(COLOURS)]
-            hatch = "//" if number > len(COLOURS) else None
+            color = BEFORE if number == 0 else COLORS[(number - 1) % len(COLORS)]
+            hatch = "//" if number > len(COLORS) else None
             place.bar(
                 at,
                 heights,
                 width,
                 yerr=errors,
-                color=colour,
+                color=color,
                 label=name,
                 hatch=hatch,
                 ecolor="#555555",

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ultraedit.report.figures import COLOURS, MUTED, RULE, draw
+from ultraedit.report.figures import COLORS, MUTED, RULE, draw
 from ultraedit.tools.reproduce.artefact import Artefact, Content
 from ultraedit.tools.reproduce.bench import Bench, Unavailable
 from ultraedit.tools.reproduce.book import Book, Source, Value
@@ -85,7 +85,7 @@ class Mark(NamedTuple):
         return None if ends is None else (100 * ends[0], 100 * ends[1])
 
 
-class Dot(NamedTuple):
+class ParetoPoint(NamedTuple):
     """A method in a plot of what was written against what was kept, in percent."""
 
     number: int
@@ -135,7 +135,7 @@ def comparison(plan: Artefact, book: Book) -> Content:
     wanted, bench = list(plan.wanted()), book.bench
     marks = bench.marks(max(bench.edits_of(each) for each in wanted))
     results = list(_unedited(book, wanted))
-    plots: list[tuple[int, list[Dot]]] = []
+    plots: list[tuple[int, list[ParetoPoint]]] = []
     for mark in marks:
         dots = []
         for number, each in enumerate(wanted):
@@ -321,8 +321,8 @@ def _reading_of(book: Book, run: Run, mark: int) -> tuple[Cell, ...]:
     )
 
 
-def _dot(number: int, name: str, mark: Mark) -> Dot:
-    return Dot(
+def _dot(number: int, name: str, mark: Mark) -> ParetoPoint:
+    return ParetoPoint(
         number,
         name,
         mark.number("scores.agreement"),
@@ -332,12 +332,12 @@ def _dot(number: int, name: str, mark: Mark) -> Dot:
     )
 
 
-def _ends(plots: Sequence[tuple[int, list[Dot]]]) -> list[tuple[int, list[Dot]]]:
+def _ends(plots: Sequence[tuple[int, list[ParetoPoint]]]) -> list[tuple[int, list[ParetoPoint]]]:
     """The first and the last of the plots."""
     return [*plots[:1], *plots[1:][-1:]]
 
 
-def front(dots: Sequence[Dot]) -> list[Dot]:
+def front(dots: Sequence[ParetoPoint]) -> list[ParetoPoint]:
     """Those that no other beats in both what was written and what was kept, by what was kept."""
     there = [dot for dot in dots if dot.kept is not None and dot.written is not None]
     return sorted(
@@ -346,14 +346,14 @@ def front(dots: Sequence[Dot]) -> list[Dot]:
     )
 
 
-def _beats(one: Dot, other: Dot) -> bool:
+def _beats(one: ParetoPoint, other: ParetoPoint) -> bool:
     assert one.kept and one.written and other.kept and other.written
     ours = (one.kept.number, one.written.number)
     theirs = (other.kept.number, other.written.number)
     return ours != theirs and all(a >= b for a, b in zip(ours, theirs, strict=True))
 
 
-def _picture(plots: Sequence[tuple[int, list[Dot]]]) -> bytes:
+def _picture(plots: Sequence[tuple[int, list[ParetoPoint]]]) -> bytes:
     def paint(figure: Any) -> None:
         axes = figure.subplots(1, max(1, len(plots)), squeeze=False)[0]
         if not plots:
@@ -372,10 +372,10 @@ def _picture(plots: Sequence[tuple[int, list[Dot]]]) -> bytes:
 
 
 MARKERS = ("o", "s", "^")
-"""Methods that get a colour for the second time have squares, and so on."""
+"""Methods that get a color for the second time have squares, and so on."""
 
 
-def _pareto(place: Any, mark: int, dots: Sequence[Dot]) -> None:
+def _pareto(place: Any, mark: int, dots: Sequence[ParetoPoint]) -> None:
     """A mark for each method with its intervals, and the line of those that none beats."""
     best = front(dots)
     place.plot(
@@ -388,13 +388,13 @@ def _pareto(place: Any, mark: int, dots: Sequence[Dot]) -> None:
     for dot in dots:
         if dot.kept is None or dot.written is None:
             continue
-        again, shade = divmod(dot.number, len(COLOURS))
+        again, shade = divmod(dot.number, len(COLORS))
         place.errorbar(
             [dot.kept.number],
             [dot.written.number],
             xerr=_error(dot.kept, dot.kept_between),
             yerr=_error(dot.written, dot.written_between),
-            color=COLOURS[shade],
+            color=COLORS[shade],
             marker=MARKERS[again % len(MARKERS)],
             linestyle="",
             linewidth=0.8,

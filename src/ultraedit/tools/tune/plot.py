@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ultraedit.core.files import write_bytes
-from ultraedit.report.figures import AFTER, BEFORE, COLOURS, draw
+from ultraedit.report.figures import AFTER, BEFORE, COLORS, draw
 from ultraedit.tools.tune.outcome import TuneOutcome, front, on_most_rows
 from ultraedit.tools.tune.trials import Trial
 
@@ -39,7 +39,7 @@ def draw_front(outcome: TuneOutcome) -> bytes:
             color=AFTER,
             label="Pareto front",
         )
-        _dots(panel, [outcome.best], COLOURS[4], "chosen", 90, marker="*")
+        _dots(panel, [outcome.best], COLORS[4], "chosen", 90, marker="*")
         panel.set_xlim(0, 100)
         panel.set_ylim(0, 100)
         panel.set_xlabel("agreement with the unedited model, %")
@@ -51,13 +51,13 @@ def draw_front(outcome: TuneOutcome) -> bytes:
 
 
 def _dots(
-    panel: Any, trials: Sequence[Trial], colour: str, label: str, size: int, marker: str = "o"
+    panel: Any, trials: Sequence[Trial], color: str, label: str, size: int, marker: str = "o"
 ) -> None:
     panel.scatter(
         [100 * trial.agreement for trial in trials],
         [100 * trial.written for trial in trials],
         s=size,
-        c=colour,
+        c=color,
         label=label,
         marker=marker,
         zorder=3,

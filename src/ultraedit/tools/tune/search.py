@@ -2,7 +2,7 @@
 
 Jamieson and Talwalkar (2016), https://arxiv.org/abs/1502.07943, with arms that grow: all sets of
 modules at the step that ``eta="auto"`` finds; the better half of them at several steps; the best
-of these on all rows; then the neighbours of the best for as long as there is time.
+of these on all rows; then the neighbors of the best for as long as there is time.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ultraedit.core.errors import NumericalError
-from ultraedit.tools.tune.space import STEPS, Candidate, neighbours
+from ultraedit.tools.tune.space import STEPS, Candidate, neighbors
 from ultraedit.tools.tune.trials import Trial
 
 LEAST_ROWS = 20
 """Fewer rows than this tell candidates apart by luck alone."""
 
 FINALISTS = 5
-"""Candidates that are tried on all rows before the neighbours of the best."""
+"""Candidates that are tried on all rows before the neighbors of the best."""
 
 Try = Callable[[Candidate, int], Trial]
 
@@ -88,7 +88,7 @@ def search(
     trials: list[Trial] | None = None,
     now: Callable[[], float] = time.perf_counter,
 ) -> list[Trial]:
-    """Try candidates until the time is up or the neighbours of the best are exhausted.
+    """Try candidates until the time is up or the neighbors of the best are exhausted.
 
     Args:
         sets: Sets of modules, the likeliest first.
@@ -134,7 +134,7 @@ def search(
     while last := [trial for trial in done if trial.rows == rungs.last]:
         best = max(last, key=lambda trial: trial.score)
         tried = {trial.candidate for trial in last}
-        fresh = next((each for each in neighbours(best.candidate) if each not in tried), None)
+        fresh = next((each for each in neighbors(best.candidate) if each not in tried), None)
         if fresh is None or not round_of([fresh], rungs.last):
             break
     return done

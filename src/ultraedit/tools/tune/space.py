@@ -108,7 +108,7 @@ def _kinds(layers: dict[str, tuple[int, ...]]) -> Iterator[tuple[str, ...]]:
         yield inputs
 
 
-def neighbours(best: Candidate) -> Iterator[Candidate]:
+def neighbors(best: Candidate) -> Iterator[Candidate]:
     """What is tried around the best candidate once the halving is over, the likeliest first."""
     for factor in (*FINER, *STEPS):
         yield best._replace(step=round(best.step * factor, 4))

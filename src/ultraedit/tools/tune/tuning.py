@@ -37,7 +37,7 @@ class TuneConfig(SettingsModel):
     """``FORMAT:PATH``."""
 
     budget: Annotated[float, Field(gt=0)] | None = None
-    """Minutes in all. None searches until the neighbours of the best are exhausted."""
+    """Minutes in all. None searches until the neighbors of the best are exhausted."""
 
     rows: int = Field(default=300, ge=LEAST_ROWS)
     """Rows to tune on."""

@@ -18,7 +18,7 @@ fact's prompt the question has, rare words weighing most.
 The facts that pass are ranked by BM25 (Robertson & Zaragoza 2009, *The Probabilistic Relevance
 Framework*; the package ``bm25s``), or by the cosine of their embeddings; of equals the newer one
 comes first. With embeddings, a fact without a name passes too where the cosine reaches
-`SAME_MEANING` and the question names nothing else: so a question in other words is recognised.
+`SAME_MEANING` and the question names nothing else: so a question in other words is recognized.
 """
 
 from __future__ import annotations
