@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 from dataclasses import dataclass
@@ -13,7 +14,15 @@ import torch
 
 from ultraedit import data, models, report
 from ultraedit.core.errors import DataError
-from ultraedit.core.types import Carried, Editor, Nobody, Observer, write_rephrases
+from ultraedit.core.files import write_text
+from ultraedit.core.types import (
+    Carried,
+    CheckpointRecord,
+    Editor,
+    Nobody,
+    Observer,
+    write_rephrases,
+)
 from ultraedit.data import streams as stream
 from ultraedit.data.streams import EditSource, FromFile, InMemory
 from ultraedit.editors import find_editor, make_editor
@@ -25,7 +34,6 @@ from ultraedit.host.second_moments import PROMPTS, check_corpus
 from ultraedit.lifelong.loop import Progress, Stopped, keep_freed_memory
 from ultraedit.lifelong.session import EditResult, LifelongJob, StartingPoint
 from ultraedit.runs import fact_summary as made
-from ultraedit.runs import unedited
 from ultraedit.runs.base_model import open_host
 from ultraedit.runs.conclusion import conclude, refuse_interrupted, summarize
 from ultraedit.runs.config import RunConfig
@@ -34,6 +42,8 @@ from ultraedit.runs.replay import restore
 from ultraedit.runs.resolution import ResolvedSettings, describe, resolve, resolved_again
 from ultraedit.runs.revert import finish_revert, is_unfinished
 from ultraedit.runs.store import JOURNAL, Job, Journal, RunFolder, refuse_taken, refuse_unwritable
+from ultraedit.runs.store.baseline import before_from_json, before_to_json
+from ultraedit.runs.store.folder import RECORDS
 from ultraedit.runs.store.random_state import random_state
 from ultraedit.runs.watch import make_watch
 
@@ -236,7 +246,7 @@ class _InFolder(StartingPoint):
         """Keep what the unedited model says."""
         self._folder.keep_before(before)
         if self._told is not None:
-            unedited.keep(self._told, self._folder, before)
+            _keep_told(self._told, self._folder, before)
 
     def start(self, host: ModelHost, editor: Editor) -> Progress:
         """Bring the model to where the folder stands; later turns are added to what this gives."""
@@ -282,7 +292,7 @@ def _work(
     if config.trunk and host.trunk is None:
         host.use_trunk(for_edits=False)  # a turn that is computed again has no trunk
     if told is not None:
-        unedited.take(told, folder)
+        _take_told(told, folder)
     start = _InFolder(folder, settings, host, observer, told)
     try:
         watch = make_watch(host, config, source, observer, resumed=start.before is not None)
@@ -388,3 +398,27 @@ def _named_once(
 def _seed(seed: int) -> None:
     random.seed(seed)
     torch.manual_seed(seed % 2**64)  # torch refuses numbers that do not fit its 64 bits
+
+
+def _take_told(path: Path, folder: RunFolder) -> None:
+    """Let a run that has not begun have what an earlier one was told, if there is anything.
+
+    Args:
+        path: The file. Whoever names it answers for the same model, questions and settings.
+        folder: The run's folder.
+    """
+    if not path.is_file() or folder.before() is not None:
+        return
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    folder.keep_before(before_from_json(kept["before"]))
+    folder.checkpoint(CheckpointRecord(**kept["record"]))
+
+
+def _keep_told(path: Path, folder: RunFolder, before: Evaluation) -> None:
+    """Keep what the unedited model has told a run, with its record, for those that come after."""
+    lines = (folder.path / RECORDS).read_text(encoding="utf-8").splitlines()
+    record = json.loads(lines[0])
+    assert record.pop("kind") == "checkpoint" and record["turn"] == 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = {"before": before_to_json(before), "record": record}
+    write_text(path, json.dumps(kept, ensure_ascii=False))
