@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import logging
 from pathlib import Path
-from typing import NamedTuple
 
 from ultraedit.core.errors import DataError
 from ultraedit.data._files import not_utf8, opened
@@ -24,16 +23,8 @@ LEGACY = "cp1252"
 """What programs on western Windows write where they do not write Unicode."""
 
 
-class Encoding(NamedTuple):
-    """How a text file is to be read."""
-
-    codec: str
-    is_guess: bool
-    """Whether the file itself does not say so."""
-
-
-def find_encoding(path: Path) -> Encoding:
-    """Find the encoding of a text file by reading it once.
+def find_encoding(path: Path) -> str:
+    """Find the encoding of a text file, as a codec of Python, by reading it once.
 
     Args:
         path: A plain or gzip file.
@@ -45,10 +36,10 @@ def find_encoding(path: Path) -> Encoding:
         start = handle.peek(4)[:4]
         for mark, codec in _MARKS:
             if start.startswith(mark):
-                return Encoding(codec, False)
+                return codec
         first = handle.read(_CHUNK)
         if (unmarked := _unmarked_utf16(first)) is not None:
-            return Encoding(unmarked, True)
+            return unmarked
         decoder = codecs.getincrementaldecoder("utf-8")()
         read, line, is_plain, data = 0, 1, True, first
         while True:
@@ -64,7 +55,7 @@ def find_encoding(path: Path) -> Encoding:
                 reason = not_utf8(error.object[error.start], read - pending + error.start)
                 raise DataError(f"{path}, line {at}: {reason}.") from error
             if not data:
-                return Encoding("utf-8", False)
+                return "utf-8"
             is_plain = is_plain and data.isascii()
             read, line = read + len(data), line + data.count(b"\n")
             data = handle.read(_CHUNK)
@@ -78,7 +69,7 @@ def _unmarked_utf16(start: bytes) -> str | None:
     return "utf-16-be" if even and even.count(0) > 0.8 * len(even) else None
 
 
-def _legacy(path: Path) -> Encoding:
+def _legacy(path: Path) -> str:
     decoder = codecs.getincrementaldecoder(LEGACY)()
     with opened(path) as handle:
         while data := handle.read(_CHUNK):
@@ -94,4 +85,4 @@ def _legacy(path: Path) -> Encoding:
         "If letters look wrong, save it as UTF-8.",
         logging.WARNING,
     )
-    return Encoding(LEGACY, True)
+    return LEGACY

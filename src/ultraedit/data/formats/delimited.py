@@ -23,11 +23,11 @@ def _cells(path: Path, delimiters: str) -> Iterator[Cells]:
     encoding = find_encoding(path)
     with opened(path) as handle:
         # newline="" leaves the ends of lines inside quotes to the csv module.
-        text = io.TextIOWrapper(handle, encoding=encoding.codec, newline="")
+        text = io.TextIOWrapper(handle, encoding=encoding, newline="")
         try:
             yield from _parsed(text, path, delimiters)
         except UnicodeError as error:
-            raise DataError(f"{path} is not {encoding.codec} to its end: {error}.") from error
+            raise DataError(f"{path} is not {encoding} to its end: {error}.") from error
 
 
 def _parsed(text: io.TextIOWrapper, path: Path, delimiters: str) -> Iterator[Cells]:

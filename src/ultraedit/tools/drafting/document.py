@@ -118,7 +118,7 @@ def read_passages(path: Path) -> list[str]:
         text = _pdf(path)
     else:
         with opened(path) as handle:
-            text = handle.read().decode(find_encoding(path).codec)
+            text = handle.read().decode(find_encoding(path))
         text = _html(text) if suffix in (".html", ".htm") else _markdown(text)
     blocks = (" ".join(block.split()) for block in re.split(r"\n\s*\n", text))
     passages = [piece for block in blocks for piece in _pieces(block) if len(piece) >= SHORTEST]
