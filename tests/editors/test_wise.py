@@ -23,7 +23,7 @@ from ultraedit.editors.families.activation_loss import (
     activation_gradient,
     margin_loss,
 )
-from ultraedit.editors.families.memory_shards import Shelf, ties, trim
+from ultraedit.editors.families.memory_shards import MemoryStore, ties, trim
 from ultraedit.editors.families.remembered_texts import unpack_texts
 from ultraedit.editors.families.unrelated_texts import TEXTS, read_texts, split_text
 from ultraedit.editors.wise import WISE
@@ -152,9 +152,9 @@ def test_shards_are_closed_and_merged_when_they_are_full_however_turns_are_cut(p
     shards, seen = [], []
     for count in (4, 8, 12, 14):
         progress = run(host, editor, EDITS[:count], per_turn=per_turn)
-        shelf = Shelf.unpack(progress.state)
-        shards.append(len(shelf.shards))
-        seen.append((shelf, host.change(path).clone()))
+        store = MemoryStore.unpack(progress.state)
+        shards.append(len(store.shards))
+        seen.append((store, host.change(path).clone()))
         host.weights.reset()
     assert shards == [1, 1, 2, 2]
     assert seen[0][1].abs().max() == 0  # the side memory begins anew
@@ -172,7 +172,7 @@ def test_merges_go_into_one_memory_where_none_is_to_be_retrieved():
         host.weights.reset()
         editor = wise(save_freq=2, merge_freq=4, retrieve=retrieve)
         state = run(host, editor, EDITS[:8]).state
-        assert len(Shelf.unpack(state).shards) == wanted
+        assert len(MemoryStore.unpack(state).shards) == wanted
 
 
 # The router

@@ -16,7 +16,7 @@ from ultraedit.core.errors import ConfigError, did_you_mean
 from ultraedit.core.settings import EDITOR, FACTS, MACHINE, OUTPUT
 
 if TYPE_CHECKING:
-    from ultraedit.tools.reproduce import Artefact, Bench, Outcome, Step
+    from ultraedit.tools.reproduce import Artefact, Environment, Outcome, Step
     from ultraedit.tools.reproduce.names import Wanted
 
 app = group(
@@ -157,9 +157,9 @@ def show(
       ultraedit reproduce show table4 --scale small
       ultraedit reproduce show all --scale paper --json
     """
-    bench = _bench(scale, model, data_root, out, protocol=protocol, edits=edits)
-    steps, left_out = _plan(bench, ids, only)
-    _show(bench, steps, left_out, json=json)
+    environment = _environment(scale, model, data_root, out, protocol=protocol, edits=edits)
+    steps, left_out = _plan(environment, ids, only)
+    _show(environment, steps, left_out, json=json)
 
 
 def tune(
@@ -208,7 +208,7 @@ def tune(
     for name in editor or ():
         if name not in SPACE:
             raise ConfigError(f"There is no search for {name!r}. {did_you_mean(name, SPACE)}")
-    bench = _bench(scale, model, data_root, out, dtype or "auto", device or "auto")
+    environment = _environment(scale, model, data_root, out, dtype or "auto", device or "auto")
     together = None if workers is None else read_workers(workers)
     plans = [each for each in find_artefacts(tuple(ids)) if each.id in LONG]
     if not plans:
@@ -217,25 +217,27 @@ def tune(
             f"{', '.join(LONG)}."
         )
     trials = {
-        plan.id: {n: t for n, t in trial_runs(plan, bench).items() if not editor or n in editor}
+        plan.id: {
+            n: t for n, t in trial_runs(plan, environment).items() if not editor or n in editor
+        }
         for plan in plans
     }
     every = [run for of in trials.values() for runs in of.values() for _, run in runs]
     steps: list[Step] = list(ordered(every))
     if dry_run:
-        _show(bench, steps, {}, json=json)
+        _show(environment, steps, {}, json=json)
         return
-    _announce(bench, steps)
+    _announce(environment, steps)
     if together is not None:
-        outcome = carry_out_together(steps, bench.out, together)
+        outcome = carry_out_together(steps, environment.out, together)
     else:
         with progress() as observer:
-            outcome = carry_out(steps, bench.out, observer)
+            outcome = carry_out(steps, environment.out, observer)
     result: dict[str, Any] = {}
     for plan in plans:
-        made = {n: collect(runs, bench.out) for n, runs in trials[plan.id].items()}
+        made = {n: collect(runs, environment.out) for n, runs in trials[plan.id].items()}
         first = next(plan.wanted())
-        path = bench.out / FOLDER / name_of(bench.model(first.model), first.dataset)
+        path = environment.out / FOLDER / name_of(environment.model(first.model), first.dataset)
         write(made, path)
         result[plan.id] = {"file": str(path), "best": {n: best(rows) for n, rows in made.items()}}
     if json:
@@ -263,11 +265,13 @@ def _show_best(result: dict[str, Any]) -> None:
         _output.line(each["file"])
 
 
-def _show(bench: Bench, steps: list[Step], left_out: dict[str, str], *, json: bool) -> None:
+def _show(
+    environment: Environment, steps: list[Step], left_out: dict[str, str], *, json: bool
+) -> None:
     """Print the pieces of a plan, how far each is, and about how long they take."""
-    rows = [_step(step, bench.out) for step in steps]
+    rows = [_step(step, environment.out) for step in steps]
     if json:
-        _output.write_json({"out": str(bench.out), "steps": rows, "left_out": left_out})
+        _output.write_json({"out": str(environment.out), "steps": rows, "left_out": left_out})
         return
     _output.table(
         ("status", "piece, and what it is of"),
@@ -277,7 +281,7 @@ def _show(bench: Bench, steps: list[Step], left_out: dict[str, str], *, json: bo
     )
     counts = Counter(row["status"] for row in rows)
     said = ", ".join(f"{count} {status}" for status, count in counts.items())
-    _output.line(f"{bench.out}: {said or 'nothing to run'}{_left(bench, steps)}")
+    _output.line(f"{environment.out}: {said or 'nothing to run'}{_left(environment, steps)}")
     reasons: dict[str, list[str]] = {}
     for name, why in left_out.items():
         reasons.setdefault(why, []).append(name)
@@ -312,51 +316,53 @@ def run(
     page, CSV, LaTeX and JSON, which names the file and the field of every number; figures as a
     PNG too.
     """
-    from ultraedit.tools.reproduce import Book, carry_out, find_artefacts
+    from ultraedit.tools.reproduce import RunRecords, carry_out, find_artefacts
     from ultraedit.tools.reproduce.workers import carry_out_together, read_workers
 
-    bench = _bench(scale, model, data_root, out, dtype or "auto", device or "auto", protocol, edits)
+    environment = _environment(
+        scale, model, data_root, out, dtype or "auto", device or "auto", protocol, edits
+    )
     together = None if workers is None else read_workers(workers)
-    steps, left_out = _plan(bench, ids, only)
+    steps, left_out = _plan(environment, ids, only)
     if dry_run:
-        _show(bench, steps, left_out, json=json)
+        _show(environment, steps, left_out, json=json)
         return
-    _announce(bench, steps)
+    _announce(environment, steps)
     try:
         if together is not None:
-            outcome = carry_out_together(steps, bench.out, together)
+            outcome = carry_out_together(steps, environment.out, together)
         else:
             with progress() as observer:
-                outcome = carry_out(steps, bench.out, observer)
+                outcome = carry_out(steps, environment.out, observer)
     except KeyboardInterrupt:
-        _output.message(f"What is finished stays in {bench.out}. The same command goes on.")
+        _output.message(f"What is finished stays in {environment.out}. The same command goes on.")
         raise
-    book = Book(bench)
+    records = RunRecords(environment)
     written: dict[str, list[str]] = {}
     for artefact in find_artefacts(tuple(ids)):
-        book.missing.clear()
-        paths = artefact.render(book).write(bench.out / artefact.id)
+        records.missing.clear()
+        paths = artefact.render(records).write(environment.out / artefact.id)
         written[artefact.id] = [str(path) for path in paths]
     _report(outcome, written, json=json)
     if outcome.failed:
         raise typer.Exit(1)
 
 
-def _left(bench: Bench, steps: list[Step]) -> str:
+def _left(environment: Environment, steps: list[Step]) -> str:
     """About how long what is left of a plan takes, where anything is known of that."""
     from ultraedit.tools.reproduce.estimates import hours, seconds
 
-    left = [step for step in steps if step.status(bench.out) != "done"]
+    left = [step for step in steps if step.status(environment.out) != "done"]
     if not any(map(seconds, left)):
         return ""
     unknown = sum(seconds(step) is None for step in left)
     others = f", {unknown} of them not counted" if unknown else ""
-    return f". About {hours(steps, bench.out):,.1f} hours on one core are left{others}."
+    return f". About {hours(steps, environment.out):,.1f} hours on one core are left{others}."
 
 
-def _announce(bench: Bench, steps: list[Step]) -> None:
+def _announce(environment: Environment, steps: list[Step]) -> None:
     """Say how long a plan takes before it is begun."""
-    _output.message(f"{len(steps):,} pieces in {bench.out}{_left(bench, steps)}")
+    _output.message(f"{len(steps):,} pieces in {environment.out}{_left(environment, steps)}")
 
 
 def _report(outcome: Outcome, written: dict[str, list[str]], *, json: bool) -> None:
@@ -386,7 +392,7 @@ def _report(outcome: Outcome, written: dict[str, list[str]], *, json: bool) -> N
     )
 
 
-def _bench(
+def _environment(
     scale: str,
     model: list[str] | None,
     data_root: Path | None,
@@ -395,16 +401,16 @@ def _bench(
     device: str = "auto",
     protocol: str = "paper",
     edits: int | None = None,
-) -> Bench:
+) -> Environment:
     from ultraedit.data import find_root
-    from ultraedit.tools.reproduce import Bench, choose_models, find_scale
+    from ultraedit.tools.reproduce import Environment, choose_models, find_scale
 
     out = out or Path("reproduction", scale)
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out must be a folder, {out} is a file. Give another.")
     if protocol not in ("paper", "official"):
         raise ConfigError(f"protocol must be 'paper' or 'official', got {protocol!r}.")
-    return Bench(
+    return Environment(
         find_scale(scale),
         out,
         find_root(data_root),
@@ -417,20 +423,20 @@ def _bench(
 
 
 def _plan(
-    bench: Bench, ids: list[str], only: list[str] | None
+    environment: Environment, ids: list[str], only: list[str] | None
 ) -> tuple[list[Step], dict[str, str]]:
     """The pieces of plans, each once, and the runs that cannot be made here with why."""
     from ultraedit.tools.reproduce import choose, find_artefacts, ordered
-    from ultraedit.tools.reproduce.bench import Unavailable
+    from ultraedit.tools.reproduce.environment import Unavailable
 
     steps: list[Step] = []
     left_out: dict[str, str] = {}
     for artefact in find_artefacts(tuple(ids)):
         chosen = choose(artefact, tuple(only or ()))
-        steps += artefact.steps(bench, chosen)
+        steps += artefact.steps(environment, chosen)
         for wanted in sorted(chosen):
             try:
-                bench.run(wanted)
+                environment.run(wanted)
             except Unavailable as error:
                 left_out[str(wanted)] = str(error)
     if only and not steps and not left_out:

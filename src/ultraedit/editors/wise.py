@@ -35,7 +35,7 @@ from torch import Tensor
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.types import Additive, Edit, Host, Memory, ModuleShape, Routed, State, Turn
 from ultraedit.editors.families.activation_loss import Margins, Side, activation_gradient
-from ultraedit.editors.families.memory_shards import Shelf, most_memories
+from ultraedit.editors.families.memory_shards import MemoryStore, most_memories
 from ultraedit.editors.families.remembered_texts import pack_texts, unpack_texts, written
 from ultraedit.editors.families.unrelated_texts import read_texts, split_text
 from ultraedit.editors.seeds import derived
@@ -155,7 +155,7 @@ class WISE:
         # The released code counts what the model adds, this one the start too.
         own, end = (0, " ") if self.protocol == "official" else (1, ". ")
         texts = written(host, [start for start, _ in begun], [length - own for _, length in begun])
-        return Shelf().pack() | {
+        return MemoryStore().pack() | {
             "contexts": pack_texts([f"{text}{end}" for text in texts]),
             "locality": pack_texts(read_texts(self.locality, host.read_lines)),
         }
@@ -168,26 +168,26 @@ class WISE:
         path = self._layer(host)
         before = host.change(path)
         writer = _Writer(self, host, path, state)
-        shelf, side = Shelf.unpack(state), before.clone()
+        store, side = MemoryStore.unpack(state), before.clone()
         for edit in turn.edits:
-            side, distance = writer.write(edit, side, shelf.edits)
-            shelf.least = min(shelf.least, distance)
-            shelf.edits += 1
-            if shelf.edits % self.save_freq == 0:
-                shelf.close(side)
+            side, distance = writer.write(edit, side, store.edits)
+            store.least = min(store.least, distance)
+            store.edits += 1
+            if store.edits % self.save_freq == 0:
+                store.close(side)
                 side = torch.zeros_like(side)
-            if shelf.edits % self.merge_freq == 0:
+            if store.edits % self.merge_freq == 0:
                 count = self.merge_freq // self.save_freq
-                shelf.merge(count, self.densities, into_one=not self.retrieve)
+                store.merge(count, self.densities, into_one=not self.retrieve)
         texts = {name: state[name] for name in ("contexts", "locality")}
-        return Additive({path: side - before}), shelf.pack() | texts
+        return Additive({path: side - before}), store.pack() | texts
 
     def view(self, host: Host, state: State) -> Routed:
         """The unedited model with all memories, the side memory first."""
         path = self._layer(host)
-        shelf = Shelf.unpack(state)
-        side = Memory(host.change(path).clone(), self.act_ratio * shelf.least)
-        closed = [Memory(s.change, self.act_ratio * s.least) for s in shelf.shards]
+        store = MemoryStore.unpack(state)
+        side = Memory(host.change(path).clone(), self.act_ratio * store.least)
+        closed = [Memory(s.change, self.act_ratio * s.least) for s in store.shards]
         per: Literal["sequence", "batch"] = "sequence" if self.protocol == "paper" else "batch"
         return Routed(path, (side, *closed), per)
 
@@ -208,12 +208,12 @@ class WISE:
 
     def remarks(self, host: Host, state: State) -> Mapping[str, str]:
         """How many memories there are, and how much they have to be moved to answer."""
-        shelf = Shelf.unpack(state)
-        least = [shelf.least, *(shard.least for shard in shelf.shards)]
+        store = MemoryStore.unpack(state)
+        least = [store.least, *(shard.least for shard in store.shards)]
         shown = ", ".join(f"{self.act_ratio * each:.3g}" for each in least if math.isfinite(each))
-        closed = len(shelf.shards)
+        closed = len(store.shards)
         return {
-            "memories": f"a side memory and {closed} closed, of {shelf.edits:,} edits",
+            "memories": f"a side memory and {closed} closed, of {store.edits:,} edits",
             "thresholds": shown or "none",
         }
 

@@ -23,7 +23,7 @@ from ultraedit.host.second_moments import (
     read_corpus,
 )
 from ultraedit.host.second_moments import (
-    cache as shelf,
+    cache as moment_cache,
 )
 from ultraedit.host.second_moments import (
     collection as collecting,
@@ -226,7 +226,7 @@ def test_the_header_says_what_it_is_without_the_matrix(tiny, modules, corpus, ca
     from safetensors import safe_open
 
     OfCorpus(str(corpus), 20).moments(tiny, modules)
-    assert shelf.shelf() == cache / "second-moments"
+    assert moment_cache.folder() == cache / "second-moments"
     for entry in entries():
         with safe_open(entry.file, framework="pt") as file:
             facts = json.loads(file.metadata()["facts"])

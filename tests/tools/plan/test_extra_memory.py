@@ -8,7 +8,7 @@ from tests.editors.cases import CASES
 from tests.editors.test_contract import EDITS, host_of, run
 from ultraedit.core.types import ModuleShape
 from ultraedit.editors import make_editor
-from ultraedit.editors.families.memory_shards import Shelf, most_memories
+from ultraedit.editors.families.memory_shards import MemoryStore, most_memories
 
 SIZE = 48 * 32
 SHAPES = [ModuleShape(48, 32)]
@@ -17,14 +17,14 @@ SHAPES = [ModuleShape(48, 32)]
 @pytest.mark.parametrize("retrieve", [True, False])
 @pytest.mark.parametrize(("save", "merge"), [(2, 2), (2, 4), (2, 6)])
 def test_the_most_memories_of_a_run_are_those_that_a_run_has(save, merge, retrieve):
-    shelf, most = Shelf(), 0
+    store, most = MemoryStore(), 0
     for edits in range(1, 31):
         if edits % save == 0:
-            shelf.shards.append(None)
-        most = max(most, len(shelf.shards))
+            store.shards.append(None)
+        most = max(most, len(store.shards))
         if edits % merge == 0:
-            count = merge // save + bool(not retrieve and len(shelf.shards) > merge // save)
-            shelf.shards = [*shelf.shards[:-count], None]
+            count = merge // save + bool(not retrieve and len(store.shards) > merge // save)
+            store.shards = [*store.shards[:-count], None]
         assert most_memories(edits, save, merge, retrieve=retrieve) == most, edits
 
 

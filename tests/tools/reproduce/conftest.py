@@ -9,7 +9,7 @@ import pytest
 
 from tests.tiny import tiny_model
 from ultraedit.models import save
-from ultraedit.tools.reproduce import Bench, choose_models, find_scale
+from ultraedit.tools.reproduce import Environment, choose_models, find_scale
 
 ROWS = {
     "zsre": {"subject": "a", "src": "q?", "rephrase": "r?", "ans": "b", "loc": "l", "loc_ans": "c"},
@@ -50,11 +50,13 @@ def tiny(tmp_path_factory) -> str:
 
 
 @pytest.fixture
-def bench(tmp_path, root):
+def environment(tmp_path, root):
     """Make a bench: a scale on the data folder, and on a tiny model if asked."""
 
-    def make(scale="smoke", out=None, model=None, root=root) -> Bench:
+    def make(scale="smoke", out=None, model=None, root=root) -> Environment:
         models = choose_models((model,)) if model else {}
-        return Bench(find_scale(scale), out or tmp_path / "out", root, models, dtype="float32")
+        return Environment(
+            find_scale(scale), out or tmp_path / "out", root, models, dtype="float32"
+        )
 
     return make

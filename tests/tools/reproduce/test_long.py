@@ -10,12 +10,19 @@ import pytest
 from tests.tools.reproduce.tracing import untraced
 from ultraedit.core.errors import DataError
 from ultraedit.core.types import Nobody
-from ultraedit.tools.reproduce import LONG, Bench, Book, carry_out, choose_models, find_scale
-from ultraedit.tools.reproduce.book import Value
+from ultraedit.tools.reproduce import (
+    LONG,
+    Environment,
+    RunRecords,
+    carry_out,
+    choose_models,
+    find_scale,
+)
 from ultraedit.tools.reproduce.catalogue import find_artefacts
 from ultraedit.tools.reproduce.estimates import hours, seconds
 from ultraedit.tools.reproduce.long import ParetoPoint, front
 from ultraedit.tools.reproduce.names import Wanted
+from ultraedit.tools.reproduce.records import Value
 from ultraedit.tools.reproduce.steps import Run, Shuffled
 
 PLAN = LONG["long-zsre"]
@@ -50,7 +57,7 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture
-def bench(tmp_path, root, tiny):
+def environment(tmp_path, root, tiny):
     def make(out="out", **changes):
         small = {
             "edits": {"other": 6},
@@ -65,7 +72,7 @@ def bench(tmp_path, root, tiny):
         }
         scale = dataclasses.replace(find_scale("long"), **small)
         models = choose_models((tiny,))
-        return Bench(scale, tmp_path / out, root, models, dtype="float32", **changes)
+        return Environment(scale, tmp_path / out, root, models, dtype="float32", **changes)
 
     return make
 
@@ -97,15 +104,15 @@ def rows_of(page, block):
     }
 
 
-def test_the_page_has_every_method_at_every_mark_and_traces_its_numbers(bench):
-    made = bench()
+def test_the_page_has_every_method_at_every_mark_and_traces_its_numbers(environment):
+    made = environment()
     steps = plan(made, "ultraedit", "lora", "lora-all")
     runs = [step for step in steps if isinstance(step, Run)]
     # two orders of each, and three lengths of what is trained on all facts at once
     assert len({run.place for run in runs}) == 2 + 2 + 3
     outcome = carry_out(steps, made.out, Nobody(), isolated=False)
     assert outcome.failed == {}
-    PLAN.render(Book(made)).write(made.out / PLAN.id)
+    PLAN.render(RunRecords(made)).write(made.out / PLAN.id)
     folder = made.out / PLAN.id
     page = json.loads((folder / f"{PLAN.id}.json").read_text())
     assert untraced(made.out, page["cells"]) == []
@@ -131,11 +138,11 @@ def test_the_page_has_every_method_at_every_mark_and_traces_its_numbers(bench):
     assert "Anchored" in missing[0] and "LoRA" not in missing[0]
 
 
-def test_the_first_turn_of_both_kinds_of_lora_is_the_same(bench):
-    made = bench()
+def test_the_first_turn_of_both_kinds_of_lora_is_the_same(environment):
+    made = environment()
     steps = plan(made, "lora", "lora-all")
     carry_out([s for s in steps if isinstance(s, Run)], made.out, Nobody(), isolated=False)
-    PLAN.render(Book(made)).write(made.out / PLAN.id)
+    PLAN.render(RunRecords(made)).write(made.out / PLAN.id)
     page = json.loads((made.out / PLAN.id / f"{PLAN.id}.json").read_text())
     column = "teacher-forced, % efficacy"
     first, last = (rows_of(page, f"After {mark} edits") for mark in (2, 6))
@@ -144,22 +151,22 @@ def test_the_first_turn_of_both_kinds_of_lora_is_the_same(bench):
     assert last.keys() == first.keys()
 
 
-def test_a_run_that_is_not_done_is_on_the_page_as_far_as_it_is(bench):
-    made = bench()
+def test_a_run_that_is_not_done_is_on_the_page_as_far_as_it_is(environment):
+    made = environment()
     steps = [s for s in plan(made, "ultraedit") if isinstance(s, Run)][:1]
     carry_out(steps, made.out, Nobody(), isolated=False)
-    records = made.out / steps[0].place / "records.jsonl"
-    lines = records.read_text().splitlines()
+    file = made.out / steps[0].place / "records.jsonl"
+    lines = file.read_text().splitlines()
     last = max(n for n, line in enumerate(lines) if '"kind": "checkpoint"' in line)
-    records.write_text("\n".join(lines[:last]))
-    PLAN.render(Book(made)).write(made.out / PLAN.id)
+    file.write_text("\n".join(lines[:last]))
+    PLAN.render(RunRecords(made)).write(made.out / PLAN.id)
     page = json.loads((made.out / PLAN.id / f"{PLAN.id}.json").read_text())
     assert rows_of(page, "After 4 edits") and not rows_of(page, "After 6 edits")
     assert any("on record up to 4 edits: UltraEdit" in note for note in page["notes"])
 
 
-def test_orders_are_of_the_same_facts_and_seeds_of_different_orders(bench, root, tmp_path):
-    made = bench()
+def test_orders_are_of_the_same_facts_and_seeds_of_different_orders(environment, root, tmp_path):
+    made = environment()
     runs = [s for s in plan(made, "ultraedit") if isinstance(s, Run)]
     assert [run.settings.get("seed", 0) for run in runs] == [0, 1]
     (order,) = runs[1].needs
@@ -178,15 +185,15 @@ def test_orders_are_of_the_same_facts_and_seeds_of_different_orders(bench, root,
         Shuffled("zsre", tmp_path / "facts.json", 3, 1).carry_out(made.out, Nobody())
 
 
-def test_a_plan_can_be_cut_short(bench):
-    short = bench(edits=4)
+def test_a_plan_can_be_cut_short(environment):
+    short = environment(edits=4)
     runs = [s for s in plan(short, "ultraedit", "lora-all") if isinstance(s, Run)]
     assert {run.settings["limit"] for run in runs} == {2, 4}
     assert short.marks(4) == [2, 4]
 
 
 def test_a_plan_of_known_models_says_how_long_it_takes(root, tmp_path):
-    made = Bench(find_scale("long"), tmp_path, root)
+    made = Environment(find_scale("long"), tmp_path, root)
     wanted = Wanted("llama-3", "memit", "zsre")
     assert made.run(wanted).settings["evaluate_at"] == [1, 3, 10]
     about = seconds(made.run(wanted))

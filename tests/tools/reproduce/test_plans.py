@@ -20,20 +20,22 @@ from ultraedit.tools.reproduce import (
     find_scale,
     ordered,
 )
-from ultraedit.tools.reproduce.bench import Unavailable
+from ultraedit.tools.reproduce.environment import Unavailable
 from ultraedit.tools.reproduce.names import METHODS, Wanted
 from ultraedit.tools.reproduce.steps import Run, Train
 
 IDS = [f"table{n}" for n in range(1, 11)] + [f"figure{n}" for n in (1, 2, 4, 5, 6, 7, 8, 9)]
 
 
-def steps_of(bench, *ids, only=()):
+def steps_of(environment, *ids, only=()):
     plans = find_artefacts(ids)
-    return list(ordered(step for each in plans for step in each.steps(bench, choose(each, only))))
+    return list(
+        ordered(step for each in plans for step in each.steps(environment, choose(each, only)))
+    )
 
 
-def runs_of(bench, *ids, only=()):
-    return [step for step in steps_of(bench, *ids, only=only) if isinstance(step, Run)]
+def runs_of(environment, *ids, only=()):
+    return [step for step in steps_of(environment, *ids, only=only) if isinstance(step, Run)]
 
 
 def test_the_tables_and_figures_of_the_paper_are_all_there():
@@ -42,8 +44,8 @@ def test_the_tables_and_figures_of_the_paper_are_all_there():
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("id", IDS)
-def test_every_plan_resolves_to_runs_with_settings_that_can_be(bench, scale, id):
-    made = bench(scale)
+def test_every_plan_resolves_to_runs_with_settings_that_can_be(environment, scale, id):
+    made = environment(scale)
     runs = runs_of(made, id)
     assert bool(runs) == (id != "table6")
     for run in runs:
@@ -53,8 +55,8 @@ def test_every_plan_resolves_to_runs_with_settings_that_can_be(bench, scale, id)
         assert config.limit is not None
 
 
-def test_what_is_wanted_is_a_run_unless_its_editor_is_not_here(bench):
-    made = bench("paper")
+def test_what_is_wanted_is_a_run_unless_its_editor_is_not_here(environment):
+    made = environment("paper")
     for id in IDS:
         for wanted in ARTEFACTS[id].wanted():
             if METHODS[wanted.method].editor in EDITORS:
@@ -64,8 +66,8 @@ def test_what_is_wanted_is_a_run_unless_its_editor_is_not_here(bench):
                     made.run(wanted)
 
 
-def test_the_sizes_of_the_paper_are_the_papers(bench):
-    made = bench("paper")
+def test_the_sizes_of_the_paper_are_the_papers(environment):
+    made = environment("paper")
     sizes = {
         (w.method, w.dataset): made.run(w).settings["limit"]
         for w in ARTEFACTS["table2"].wanted()
@@ -85,8 +87,8 @@ def test_the_sizes_of_the_paper_are_the_papers(bench):
     assert run.settings["evaluate_at"] == [500, 1_000, 2_500, 5_000, 7_500]
 
 
-def test_equal_runs_of_several_tables_are_one(bench):
-    made = bench("small")
+def test_equal_runs_of_several_tables_are_one(environment):
+    made = environment("small")
     places = {
         id: {run.place for run in runs_of(made, id)} for id in ("table2", "table8", "figure7")
     }
@@ -96,29 +98,29 @@ def test_equal_runs_of_several_tables_are_one(bench):
     )
 
 
-def test_models_that_stand_for_two_of_the_papers_are_run_once(bench):
-    small, paper = (runs_of(bench(scale), "table4") for scale in ("small", "paper"))
+def test_models_that_stand_for_two_of_the_papers_are_run_once(environment):
+    small, paper = (runs_of(environment(scale), "table4") for scale in ("small", "paper"))
     assert (len(small), len(paper)) == (2 * 7, 3 * 7)
 
 
-def test_a_run_is_the_same_wherever_its_files_lie(bench, root, tmp_path):
+def test_a_run_is_the_same_wherever_its_files_lie(environment, root, tmp_path):
     elsewhere = tmp_path / "moved"
     shutil.copytree(root, elsewhere)
-    here, there = bench("small"), bench("small", out=tmp_path / "other", root=elsewhere)
+    here, there = environment("small"), environment("small", out=tmp_path / "other", root=elsewhere)
     for one, other in zip(steps_of(here, "all"), steps_of(there, "all"), strict=True):
         assert one.place == other.place
 
 
-def test_another_setting_is_another_run(bench):
-    made = bench("small")
+def test_another_setting_is_another_run(environment):
+    made = environment("small")
     places = [
         made.run(Wanted("gpt-j", method, "zsre")).place for method in METHODS if method != "wise"
     ]
     assert len(set(places)) == len(places)
 
 
-def test_nets_are_trained_on_rows_that_are_not_edited(bench):
-    steps = steps_of(bench("small"), "table2", only=("malmen", "rledit", "zsre"))
+def test_nets_are_trained_on_rows_that_are_not_edited(environment):
+    steps = steps_of(environment("small"), "table2", only=("malmen", "rledit", "zsre"))
     nets = [step for step in steps if isinstance(step, Train)]
     assert [net.settings["editor"] for net in nets] == ["rledit", "rledit"]
     assert all(net.edited == 60 and net.settings["limit"] == 160 for net in nets)
@@ -127,8 +129,8 @@ def test_nets_are_trained_on_rows_that_are_not_edited(bench):
     assert steps.index(nets[0]) < steps.index(run)
 
 
-def test_at_the_papers_scale_nets_are_trained_on_as_many_rows_as_the_paper_says(bench):
-    (net, _) = steps_of(bench("paper"), "table9", only=("malmen", "zsre"))
+def test_at_the_papers_scale_nets_are_trained_on_as_many_rows_as_the_paper_says(environment):
+    (net, _) = steps_of(environment("paper"), "table9", only=("malmen", "zsre"))
     assert isinstance(net, Train)
     assert (net.edited, net.settings["limit"]) == (None, None)
 
@@ -154,7 +156,7 @@ def test_models_are_given_for_all_or_for_one():
         choose_models(("llama3=b",))
 
 
-def test_what_is_not_there_is_said(bench, tmp_path, monkeypatch):
+def test_what_is_not_there_is_said(environment, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="Unknown scale 'tiny'"):
         find_scale("tiny")
     with pytest.raises(ConfigError, match="figure3 is the drawing"):
@@ -167,14 +169,14 @@ def test_what_is_not_there_is_said(bench, tmp_path, monkeypatch):
     monkeypatch.delenv("ULTRAEDIT_DATA", raising=False)
     assert find_root(None) is None
     with pytest.raises(Unavailable, match="in no data folder"):
-        bench("small", root=None).run(Wanted("gpt-j", "ultraedit", "zsre"))
+        environment("small", root=None).run(Wanted("gpt-j", "ultraedit", "zsre"))
 
 
-def test_a_data_set_that_is_not_there_has_a_stand_in_at_a_small_scale_only(bench, tmp_path):
+def test_a_data_set_that_is_not_there_has_a_stand_in_at_a_small_scale_only(environment, tmp_path):
     for name in ("hallueditbench/h.json", "triples/entityquestions_220k.tsv.gz"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text("[]")
-    small, paper = bench("small", root=tmp_path), bench("paper", root=tmp_path)
+    small, paper = environment("small", root=tmp_path), environment("paper", root=tmp_path)
     wiki = Wanted("gpt-j", "ultraedit", "wikibigedit")
     assert small.run(wiki).settings["data"] == f"hallueditbench:{tmp_path}/hallueditbench/h.json"
     built = small.run(wiki._replace(dataset="ultraeditbench"))
@@ -187,9 +189,9 @@ def test_a_data_set_that_is_not_there_has_a_stand_in_at_a_small_scale_only(bench
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_a_plan_runs_every_editor_by_official_that_has_one(bench, scale):
-    made = replace(bench(scale), protocol="official")
-    plain = bench(scale)
+def test_a_plan_runs_every_editor_by_official_that_has_one(environment, scale):
+    made = replace(environment(scale), protocol="official")
+    plain = environment(scale)
     has = {"ft-l", "wise", "alphaedit", "memit", "rect", "prune", "mend", "malmen", "rledit"}
     needs_text = {"memit", "alphaedit", "rect", "prune"}
     for id in IDS:

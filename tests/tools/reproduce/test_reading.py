@@ -7,8 +7,7 @@ import json
 import pytest
 
 from ultraedit.core.types import Nobody
-from ultraedit.tools.reproduce import ARTEFACTS, Book, carry_out
-from ultraedit.tools.reproduce.book import Point, Source, Value
+from ultraedit.tools.reproduce import ARTEFACTS, RunRecords, carry_out
 from ultraedit.tools.reproduce.figures import (
     Line,
     _crosses,
@@ -18,7 +17,15 @@ from ultraedit.tools.reproduce.figures import (
 )
 from ultraedit.tools.reproduce.names import Wanted
 from ultraedit.tools.reproduce.notes import notes
-from ultraedit.tools.reproduce.sheet import Cell, Result, Sheet, to_csv, to_latex, to_markdown
+from ultraedit.tools.reproduce.records import Point, Source, Value
+from ultraedit.tools.reproduce.result_table import (
+    Cell,
+    Result,
+    ResultTable,
+    to_csv,
+    to_latex,
+    to_markdown,
+)
 from ultraedit.tools.reproduce.steps import Run
 
 HERE = Source("runs/a", "records.jsonl", "3:made")
@@ -29,9 +36,9 @@ def a_line(method, printed=None):
     return Line(Wanted("llama-3", method, "zsre"), method, points, printed)
 
 
-def sheet(*cells):
+def result_table(*cells):
     results = tuple(Result("", "row", "", f"c{n}", each) for n, each in enumerate(cells))
-    return Sheet("t", "T", "Row", results, "the paper")
+    return ResultTable("t", "T", "Row", results, "the paper")
 
 
 def test_no_two_methods_of_a_figure_look_alike():
@@ -61,36 +68,36 @@ def test_the_number_of_edits_is_a_number_with_a_source_of_its_own():
     assert [each.ours for each in first] == [10, None, 50.0]
     assert last[0].text == "1,200"
     assert last[0].sources == (HERE,)
-    assert "row,c0,1200,," in to_csv(sheet(*last))
+    assert "row,c0,1200,," in to_csv(result_table(*last))
 
 
 def test_the_caption_promises_what_the_cells_have():
-    assert "Ours (published, ours minus published)" in to_markdown(sheet(Cell(1.0, 2.0)))
-    texts = to_markdown(sheet(Cell("a", "b")))
+    assert "Ours (published, ours minus published)" in to_markdown(result_table(Cell(1.0, 2.0)))
+    texts = to_markdown(result_table(Cell("a", "b")))
     assert "Ours (published). Published: the paper." in texts
-    alone = to_latex(sheet(Cell(1.0)))
+    alone = to_latex(result_table(Cell(1.0)))
     assert "% Ours alone." in alone
     assert "minus" not in texts + alone
 
 
 def test_texts_stand_on_the_left_and_numbers_on_the_right():
-    page = sheet(Cell("an answer", "another"), Cell(1.0), Cell("✓", "✗"))
+    page = result_table(Cell("an answer", "another"), Cell(1.0), Cell("✓", "✗"))
     assert "| --- | --- | ---: | ---: |" in to_markdown(page)
     assert r"\begin{tabular}{llrr}" in to_latex(page)
 
 
-def test_the_case_study_says_of_what_and_how_many_edits_it_is(bench, tiny):
-    made = bench(model=tiny)
+def test_the_case_study_says_of_what_and_how_many_edits_it_is(environment, tiny):
+    made = environment(model=tiny)
     plan = ARTEFACTS["table10"]
     carry_out(plan.steps(made, frozenset(plan.wanted())), made.out, Nobody(), isolated=False)
-    said = plan.render(Book(made)).sheet.notes
+    said = plan.render(RunRecords(made)).result_table.notes
     assert f"LLaMA-3-8B-Instruct is {tiny} here." in said
     assert "UltraEditBench is the facts of ultraedit demo here." in said
     assert "Edits of a run: 14." in said
 
 
-def test_a_method_with_other_turns_than_the_rest_says_so(bench, monkeypatch):
-    made = bench("smoke")
+def test_a_method_with_other_turns_than_the_rest_says_so(environment, monkeypatch):
+    made = environment("smoke")
     wanted = list(ARTEFACTS["figure9"].wanted())
     monkeypatch.setattr(Run, "status", lambda run, out: "done")
     for each in wanted:
@@ -98,44 +105,44 @@ def test_a_method_with_other_turns_than_the_rest_says_so(bench, monkeypatch):
         folder = made.out / run.place
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "summary.json").write_text(json.dumps({"edits": run.settings["limit"]}))
-    said = list(notes(Book(made), wanted))
+    said = list(notes(RunRecords(made), wanted))
     assert "Edits of a run: 6." in said
     assert [each for each in said if "a turn" in each] == ["WISE: 2 edits, one a turn."]
 
 
-def test_a_score_that_the_facts_do_not_have_is_said_to_be_missing(bench, monkeypatch):
-    made = bench("smoke")
+def test_a_score_that_the_facts_do_not_have_is_said_to_be_missing(environment, monkeypatch):
+    made = environment("smoke")
     wanted = Wanted("gpt-j", "ft", "wikibigedit")
     monkeypatch.setattr(Run, "status", lambda run, out: "done")
     folder = made.out / made.run(wanted).place
     folder.mkdir(parents=True)
     scores = {"efficacy": 0.5, "probes": {"multi_hop": 0.25}}
     (folder / "summary.json").write_text(json.dumps({"edits": 6, "after": scores}))
-    book = Book(made)
-    assert book.score(wanted, "multi_hop").number == 25.0
-    assert book.score(wanted, "personas") is None
-    (said,) = [note for note in notes(book, [wanted]) if note.startswith("Missing")]
+    records = RunRecords(made)
+    assert records.score(wanted, "multi_hop").number == 25.0
+    assert records.score(wanted, "personas") is None
+    (said,) = [note for note in notes(records, [wanted]) if note.startswith("Missing")]
     assert said == "Missing, the facts here have no such questions: Personas on WikiBigEdit."
 
 
 @pytest.mark.parametrize("id", ["figure6", "figure9"])
-def test_the_figures_of_general_ability_say_how_it_was_asked(bench, id):
-    made = bench("smoke")
+def test_the_figures_of_general_ability_say_how_it_was_asked(environment, id):
+    made = environment("smoke")
     plan = ARTEFACTS[id]
-    before = Book(made)
-    assert not any("Questions of" in note for note in plan.render(before).sheet.notes)
+    before = RunRecords(made)
+    assert not any("Questions of" in note for note in plan.render(before).result_table.notes)
     place = made.out / ability_before(made, "llama-3")[0].place
     place.parent.mkdir(parents=True)
     task = {"score": 0.5, "stderr": 0.1, "questions": 1000, "shots": 4}
     place.write_text(json.dumps({"harness": "lm-eval 1.2", "tasks": {"sst2": task}}))
-    said = plan.render(Book(made)).sheet.notes
+    said = plan.render(RunRecords(made)).result_table.notes
     assert "Questions of lm-eval 1.2: SST 1,000 with 4 examples." in said
 
 
-def test_a_mean_says_which_models_it_counts_once(bench, tiny):
-    said = ARTEFACTS["table4"].render(Book(bench("small"))).sheet.notes
+def test_a_mean_says_which_models_it_counts_once(environment, tiny):
+    said = ARTEFACTS["table4"].render(RunRecords(environment("small"))).result_table.notes
     assert "Our means count smollm2 and gemma3-270m once each." in said
-    said = ARTEFACTS["figure1"].render(Book(bench(model=tiny))).sheet.notes
+    said = ARTEFACTS["figure1"].render(RunRecords(environment(model=tiny))).result_table.notes
     assert f"Our means count {tiny} once." in said
-    said = ARTEFACTS["table4"].render(Book(bench("paper"))).sheet.notes
+    said = ARTEFACTS["table4"].render(RunRecords(environment("paper"))).result_table.notes
     assert not any("Our means" in note for note in said)

@@ -10,16 +10,16 @@ from dataclasses import replace
 import pytest
 
 from tests.tools.reproduce.tracing import untraced
-from ultraedit.tools.reproduce import ARTEFACTS, Book
-from ultraedit.tools.reproduce.book import Source, Value, mean_of
+from ultraedit.tools.reproduce import ARTEFACTS, RunRecords
 from ultraedit.tools.reproduce.catalogue import choose
 from ultraedit.tools.reproduce.figures import CHANCE
 from ultraedit.tools.reproduce.measuring import Measure
 from ultraedit.tools.reproduce.names import Wanted
-from ultraedit.tools.reproduce.sheet import (
+from ultraedit.tools.reproduce.records import Source, Value, mean_of
+from ultraedit.tools.reproduce.result_table import (
     Cell,
     Result,
-    Sheet,
+    ResultTable,
     to_csv,
     to_json,
     to_latex,
@@ -74,7 +74,7 @@ def make_up(step, out):
 
 
 @pytest.fixture
-def made(bench, monkeypatch):
+def made(environment, monkeypatch):
     """A reproduction of one plan whose records are made up."""
 
     def status(run, out):
@@ -83,18 +83,18 @@ def made(bench, monkeypatch):
     monkeypatch.setattr(Run, "status", status)
 
     def make(id):
-        found = bench("smoke")
+        found = environment("smoke")
         plan = ARTEFACTS[id]
         for step in ordered(plan.steps(found, choose(plan, ()))):
             make_up(step, found.out)
-        return found, plan.render(Book(found))
+        return found, plan.render(RunRecords(found))
 
     return make
 
 
 @pytest.mark.parametrize("id", ARTEFACTS)
 def test_every_plan_renders_in_all_its_forms_and_every_number_is_a_records(made, id, tmp_path):
-    bench, rendered = made(id)
+    environment, rendered = made(id)
     written = {path.name: path for path in rendered.write(tmp_path / "forms")}
     figure = id.startswith("figure")
     kinds = ["csv", "json", "md", "tex", *(["png"] if figure else [])]
@@ -104,41 +104,41 @@ def test_every_plan_renders_in_all_its_forms_and_every_number_is_a_records(made,
         assert f"]({id}.png)" in written[f"{id}.md"].read_text()
     cells = json.loads(written[f"{id}.json"].read_text())["cells"]
     assert any(cell["ours"] is not None for cell in cells)
-    assert untraced(bench.out, cells) == []
+    assert untraced(environment.out, cells) == []
     published = [cell for cell in cells if cell["published"] is not None]
     assert bool(published) == (id not in ("figure2", "figure5", "figure6", "figure8", "figure9"))
 
 
 def test_a_table_has_the_papers_rows_and_columns(made):
     _, rendered = made("table2")
-    sheet = rendered.sheet
-    names = [name for _, rows in sheet.blocks for name, _ in rows]
+    result_table = rendered.result_table
+    names = [name for _, rows in result_table.blocks for name, _ in rows]
     rledit = "RLEdit, untrained"  # as at every scale that trains no nets
     assert names == ["FT", "WISE", "AlphaEdit", rledit, "UltraEdit", "UltraEdit*", "Δ"] * 3
-    assert [block for block, _ in sheet.blocks] == [
+    assert [block for block, _ in result_table.blocks] == [
         "GPT-J",
         "Mistral-7B-v0.3",
         "LLaMA-3-8B-Instruct",
     ]
-    assert sheet.columns[-2:] == ["WikiBigEdit Personas", "WikiBigEdit Multi-hop"]
-    assert len(sheet.columns) == 11
+    assert result_table.columns[-2:] == ["WikiBigEdit Personas", "WikiBigEdit Multi-hop"]
+    assert len(result_table.columns) == 11
 
 
 def test_the_last_row_is_worked_out_from_ours(made):
-    bench, rendered = made("table9")
-    book = Book(bench)
+    environment, rendered = made("table9")
+    records = RunRecords(environment)
     methods = ARTEFACTS["table9"].panels[0].methods
     values = {
         m: value.number
         for m in methods
-        if (value := book.score(Wanted("qwen2.5", m, "fever"), "specificity")) is not None
+        if (value := records.score(Wanted("qwen2.5", m, "fever"), "specificity")) is not None
     }
     assert {"mend", "malmen", "rledit"} < set(values)
-    values = {m: v for m, v in values.items() if not bench.untrained(m)}
+    values = {m: v for m, v in values.items() if not environment.untrained(m)}
     ours = max(v for m, v in values.items() if m.startswith("ultraedit"))
     theirs = max(v for m, v in values.items() if not m.startswith("ultraedit"))
-    ((_, rows),) = rendered.sheet.blocks
-    column = rendered.sheet.columns.index("FEVER Spe.")
+    ((_, rows),) = rendered.result_table.blocks
+    column = rendered.result_table.columns.index("FEVER Spe.")
     assert rows[-1][0] == "Δ"
     assert rows[-1][1][column].ours == pytest.approx(ours - theirs)
     assert rows[-1][1][column].published == 28.60
@@ -148,29 +148,29 @@ def test_an_editor_that_is_not_here_leaves_a_dash_and_a_note(made, monkeypatch):
     from ultraedit.editors import EDITORS
 
     others = {name: row for name, row in EDITORS.items() if name != "wise"}
-    monkeypatch.setattr("ultraedit.tools.reproduce.bench.EDITORS", others)
+    monkeypatch.setattr("ultraedit.tools.reproduce.environment.EDITORS", others)
     _, rendered = made("table3")
-    ((_, rows),) = rendered.sheet.blocks
+    ((_, rows),) = rendered.result_table.blocks
     wise = dict(rows)["WISE"]
     assert {cell.ours for cell in wise} == {None}
     assert wise[0].published == 52.51
-    assert any("no editor named wise" in note for note in rendered.sheet.notes)
+    assert any("no editor named wise" in note for note in rendered.result_table.notes)
 
 
-def test_what_was_not_run_is_said(bench):
-    made = bench("smoke")
-    rendered = ARTEFACTS["table4"].render(Book(made))
-    assert all(each.cell.ours is None for each in rendered.sheet.results)
-    assert any("not run yet" in note for note in rendered.sheet.notes)
+def test_what_was_not_run_is_said(environment):
+    made = environment("smoke")
+    rendered = ARTEFACTS["table4"].render(RunRecords(made))
+    assert all(each.cell.ours is None for each in rendered.result_table.results)
+    assert any("not run yet" in note for note in rendered.result_table.notes)
 
 
-def test_the_modules_of_the_presets_are_those_of_the_paper(bench):
-    rendered = ARTEFACTS["table6"].render(Book(bench("smoke")))
-    same = [each.cell.ours for each in rendered.sheet.results if each.column == "Same"]
+def test_the_modules_of_the_presets_are_those_of_the_paper(environment):
+    rendered = ARTEFACTS["table6"].render(RunRecords(environment("smoke")))
+    same = [each.cell.ours for each in rendered.result_table.results if each.column == "Same"]
     assert same == ["✓"] * 20
 
 
-SHEET = Sheet(
+SHEET = ResultTable(
     "table0",
     "Table 0: A & B_c",
     "Method",
@@ -235,41 +235,43 @@ def test_a_mean_needs_all_its_numbers():
 def test_an_untrained_net_is_called_so_ranked_nowhere_and_beside_no_published_number(
     made, monkeypatch
 ):
-    bench, rendered = made("table9")
-    ((_, rows),) = rendered.sheet.blocks
+    environment, rendered = made("table9")
+    ((_, rows),) = rendered.result_table.blocks
     named = dict(rows)
-    column = rendered.sheet.columns.index("ZsRE Eff.")
+    column = rendered.result_table.columns.index("ZsRE Eff.")
     mend = named["MEND, untrained"][column]
     assert mend.ours is not None and mend.published is None and mend.difference is None
     assert named["MEMIT"][column].published is not None
-    (note,) = (note for note in rendered.sheet.notes if note.startswith("Nets are left untrained"))
+    (note,) = (
+        note for note in rendered.result_table.notes if note.startswith("Nets are left untrained")
+    )
     assert note.startswith("Nets are left untrained at this scale: MEND, MALMEN, RLEdit without")
     # The best of the others does not become better by a better untrained row.
-    real = Book.score
+    real = RunRecords.score
 
     def flattered(self, wanted, metric, *, when="after"):
         value = real(self, wanted, metric, when=when)
-        untrained = bench.untrained(wanted.method)
+        untrained = environment.untrained(wanted.method)
         return value._replace(number=1e3) if untrained and value is not None else value
 
-    monkeypatch.setattr(Book, "score", flattered)
-    ((_, again),) = ARTEFACTS["table9"].render(Book(bench)).sheet.blocks
+    monkeypatch.setattr(RunRecords, "score", flattered)
+    ((_, again),) = ARTEFACTS["table9"].render(RunRecords(environment)).result_table.blocks
     assert dict(again)["MEND, untrained"][column].ours == 1e3
     assert dict(again)["Δ"][column].ours == named["Δ"][column].ours
 
 
-def test_a_trained_net_has_its_name_and_its_published_number(bench):
-    made = bench("small")
-    rendered = ARTEFACTS["table9"].render(Book(made))
-    ((_, rows),) = rendered.sheet.blocks
+def test_a_trained_net_has_its_name_and_its_published_number(environment):
+    made = environment("small")
+    rendered = ARTEFACTS["table9"].render(RunRecords(made))
+    ((_, rows),) = rendered.result_table.blocks
     assert dict(rows)["MEND"][0].published is not None
-    assert not any("untrained" in note for note in rendered.sheet.notes)
+    assert not any("untrained" in note for note in rendered.result_table.notes)
 
 
-def test_each_table_says_by_which_protocol_its_methods_run(bench):
+def test_each_table_says_by_which_protocol_its_methods_run(environment):
     for protocol, baselines in (("paper", "paper"), ("official", "official")):
-        made = replace(bench("small"), protocol=protocol)
-        notes = ARTEFACTS["table8"].render(Book(made)).sheet.notes
+        made = replace(environment("small"), protocol=protocol)
+        notes = ARTEFACTS["table8"].render(RunRecords(made)).result_table.notes
         said = {}
         for note in notes:
             if note.startswith("By protocol="):

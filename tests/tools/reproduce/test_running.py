@@ -9,7 +9,7 @@ import pytest
 
 from ultraedit.core.errors import NumericalError
 from ultraedit.core.types import Nobody
-from ultraedit.tools.reproduce import ARTEFACTS, Book, carry_out, choose, ordered
+from ultraedit.tools.reproduce import ARTEFACTS, RunRecords, carry_out, choose, ordered
 from ultraedit.tools.reproduce.names import Wanted
 from ultraedit.tools.reproduce.steps import Run
 from ultraedit.tools.reproduce.working import _child
@@ -23,29 +23,29 @@ def without_report(monkeypatch):
     monkeypatch.setattr(report, "write", lambda folder: None)
 
 
-def plan_of(bench, id, only=()):
+def plan_of(environment, id, only=()):
     plan = ARTEFACTS[id]
-    return plan, list(ordered(plan.steps(bench, choose(plan, only))))
+    return plan, list(ordered(plan.steps(environment, choose(plan, only))))
 
 
 def numbers(rendered):
-    return [each._replace(cell=each.cell.ours) for each in rendered.sheet.results]
+    return [each._replace(cell=each.cell.ours) for each in rendered.result_table.results]
 
 
 def test_the_ablations_are_run_and_a_second_time_give_the_same_numbers(
-    bench, tiny, tmp_path, caplog
+    environment, tiny, tmp_path, caplog
 ):
     caplog.set_level("INFO", "ultraedit")
     tables = []
     for out in ("one", "two"):
-        made = bench(out=tmp_path / out, model=tiny)
+        made = environment(out=tmp_path / out, model=tiny)
         plan, steps = plan_of(made, "table4")
         outcome = carry_out(steps, made.out, Nobody(), isolated=False)
         assert (len(outcome.made), outcome.done_before, outcome.failed) == (7, [], {})
-        rendered = plan.render(Book(made))
+        rendered = plan.render(RunRecords(made))
         rendered.write(made.out / "table4")
         tables.append(rendered)
-    assert all(each.cell.ours is not None for each in tables[0].sheet.results)
+    assert all(each.cell.ours is not None for each in tables[0].result_table.results)
     assert numbers(tables[0]) == numbers(tables[1])
     for name in ("table4.csv", "table4.md", "table4.tex", "table4.json"):
         one, two = (tmp_path / out / "table4" / name for out in ("one", "two"))
@@ -71,9 +71,9 @@ class Stopping:
             raise KeyboardInterrupt
 
 
-def test_a_figure_goes_on_where_it_was_stopped_to_the_same_numbers(bench, tiny, tmp_path):
+def test_a_figure_goes_on_where_it_was_stopped_to_the_same_numbers(environment, tiny, tmp_path):
     only = ("ultraedit", "zsre")
-    whole, stopped = (bench(out=tmp_path / out, model=tiny) for out in ("whole", "stopped"))
+    whole, stopped = (environment(out=tmp_path / out, model=tiny) for out in ("whole", "stopped"))
     plan, steps = plan_of(whole, "figure1", only)
     carry_out(steps, whole.out, Nobody(), isolated=False)
     with pytest.raises(KeyboardInterrupt):
@@ -83,23 +83,23 @@ def test_a_figure_goes_on_where_it_was_stopped_to_the_same_numbers(bench, tiny, 
     outcome = carry_out(steps, stopped.out, Nobody(), isolated=False)
     assert outcome.made == [run.place]
     curves = [
-        Book(each).curve(Wanted("gpt-j", "ultraedit", "zsre"), "efficacy")
+        RunRecords(each).curve(Wanted("gpt-j", "ultraedit", "zsre"), "efficacy")
         for each in (whole, stopped)
     ]
     values = [[(p.at, p.value.number) for p in curve] for curve in curves]
     assert values[0] == values[1]
     assert [at for at, _ in values[0]] == [3, 6]
-    rendered = plan.render(Book(whole))
+    rendered = plan.render(RunRecords(whole))
     assert rendered.image is not None
 
 
-def test_the_papers_own_questions_are_edited_and_asked(bench, tiny):
-    made = bench(model=tiny)
+def test_the_papers_own_questions_are_edited_and_asked(environment, tiny):
+    made = environment(model=tiny)
     plan, steps = plan_of(made, "table10")
     assert [type(step).__name__ for step in steps] == ["CasesFile", "Run"]
     carry_out(steps, made.out, Nobody(), isolated=False)
-    sheet = plan.render(Book(made)).sheet
-    ((_, rows),) = sheet.blocks
+    result_table = plan.render(RunRecords(made)).result_table
+    ((_, rows),) = result_table.blocks
     assert len(rows) == 7
     assert all(cell.ours is not None for _, cells in rows for cell in cells)
     assert rows[0][1][1].ours == rows[0][1][1].published == "belgie"
@@ -107,9 +107,9 @@ def test_the_papers_own_questions_are_edited_and_asked(bench, tiny):
 
 
 def test_a_run_whose_numbers_cease_to_be_finite_is_given_up_and_the_rest_is_done(
-    bench, tiny, monkeypatch
+    environment, tiny, monkeypatch
 ):
-    made = bench(model=tiny)
+    made = environment(model=tiny)
     plan, steps = plan_of(made, "table4")
     whole, begun = Run.carry_out, []
 
@@ -124,7 +124,7 @@ def test_a_run_whose_numbers_cease_to_be_finite_is_given_up_and_the_rest_is_done
     outcome = carry_out(steps, made.out, Nobody(), isolated=False)
     assert list(outcome.failed.values()) == ["Turn 2: not finite."]
     assert len(begun) == 7
-    notes = plan.render(Book(made)).sheet.notes
+    notes = plan.render(RunRecords(made)).result_table.notes
     assert any("w/o normalization update" in n and "Turn 2: not finite" in n for n in notes)
     begun.clear()
     carry_out(steps, made.out, Nobody(), isolated=False)
@@ -135,7 +135,9 @@ def test_a_run_whose_numbers_cease_to_be_finite_is_given_up_and_the_rest_is_done
     )
 
 
-def test_a_process_of_its_own_does_the_same_and_passes_on_how_far_it_is(bench, tiny, tmp_path):
+def test_a_process_of_its_own_does_the_same_and_passes_on_how_far_it_is(
+    environment, tiny, tmp_path
+):
     class Watching:
         def __init__(self):
             self.stages = []
@@ -147,7 +149,7 @@ def test_a_process_of_its_own_does_the_same_and_passes_on_how_far_it_is(bench, t
             pass
 
     only = ("ultraedit", "zsre")
-    here, apart = (bench(out=tmp_path / out, model=tiny) for out in ("here", "apart"))
+    here, apart = (environment(out=tmp_path / out, model=tiny) for out in ("here", "apart"))
     _, steps = plan_of(here, "figure7", only)
     carry_out(steps, here.out, Nobody(), isolated=False)
     observer = Watching()
@@ -161,8 +163,8 @@ def test_a_process_of_its_own_does_the_same_and_passes_on_how_far_it_is(bench, t
     assert found[0] == found[1]
 
 
-def test_why_a_run_in_another_process_failed_is_told(bench, tmp_path):
-    made = bench(model=str(tmp_path / "nothing"))
+def test_why_a_run_in_another_process_failed_is_told(environment, tmp_path):
+    made = environment(model=str(tmp_path / "nothing"))
     _, steps = plan_of(made, "figure7", ("ultraedit", "zsre"))
     outcome = carry_out(steps, made.out, Nobody())
     ((place, why),) = outcome.failed.items()
@@ -170,8 +172,8 @@ def test_why_a_run_in_another_process_failed_is_told(bench, tmp_path):
     assert "nothing" in why
 
 
-def test_a_process_whose_parent_is_gone_ends_without_a_word(bench, tiny, capfd):
-    made = bench(model=tiny)
+def test_a_process_whose_parent_is_gone_ends_without_a_word(environment, tiny, capfd):
+    made = environment(model=tiny)
     _, (step,) = plan_of(made, "figure7", ("ultraedit", "zsre"))
     context = get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)

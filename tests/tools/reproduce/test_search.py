@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.tools.reproduce.test_long import PLAN, bench, quick, root  # noqa: F401
+from tests.tools.reproduce.test_long import PLAN, environment, quick, root  # noqa: F401
 from ultraedit.core.errors import DataError
 from ultraedit.core.types import Nobody
 from ultraedit.editors import EDITORS, make_editor
@@ -68,8 +68,8 @@ def longer(tmp_path, monkeypatch):
     monkeypatch.setattr(searching, "TRIALS", 2)
 
 
-def test_trials_are_made_on_other_rows_and_the_best_is_used(bench, root, longer):  # noqa: F811
-    made = bench()
+def test_trials_are_made_on_other_rows_and_the_best_is_used(environment, root, longer):  # noqa: F811
+    made = environment()
     wanted = Wanted("llama-3", "ultraedit", "zsre")
     before = made.run(wanted)
     trials = trial_runs(PLAN, made)["ultraedit"]

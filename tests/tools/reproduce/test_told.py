@@ -35,9 +35,9 @@ def results(out, run):
 
 
 def test_a_second_run_takes_what_the_first_was_told_and_ends_as_if_it_had_asked(
-    bench, tiny, tmp_path
+    environment, tiny, tmp_path
 ):
-    one, two = (bench(out=tmp_path / out, model=tiny) for out in ("one", "two"))
+    one, two = (environment(out=tmp_path / out, model=tiny) for out in ("one", "two"))
     first, second = (one.run(Wanted("gpt-j", name, "zsre")) for name in ("ultraedit", "inner"))
     assert first.told == second.told
     stages = Stages()
@@ -50,6 +50,6 @@ def test_a_second_run_takes_what_the_first_was_told_and_ends_as_if_it_had_asked(
 
 
 @pytest.mark.parametrize("change", [{"limit": 5}, {"seed": 1}, {"dtype": "bfloat16"}])
-def test_runs_that_ask_something_else_share_nothing(bench, change):
-    run = bench().run(Wanted("gpt-j", "ultraedit", "zsre"))
+def test_runs_that_ask_something_else_share_nothing(environment, change):
+    run = environment().run(Wanted("gpt-j", "ultraedit", "zsre"))
     assert type(run)(dict(run.settings) | change).told != run.told

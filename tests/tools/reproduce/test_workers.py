@@ -77,8 +77,8 @@ def summary(out, run):
 
 
 @pytest.mark.slow
-def test_workers_that_are_killed_at_random_change_no_number(bench, tiny, tmp_path):
-    whole, killed = (bench(out=tmp_path / out, model=tiny) for out in ("whole", "killed"))
+def test_workers_that_are_killed_at_random_change_no_number(environment, tiny, tmp_path):
+    whole, killed = (environment(out=tmp_path / out, model=tiny) for out in ("whole", "killed"))
     runs = [whole.run(Wanted("gpt-j", method, "zsre")) for method in METHODS]
     carry_out(runs, whole.out, Nobody(), isolated=False)
     killer = Killer(killed.out, most=2)

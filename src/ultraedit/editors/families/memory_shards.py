@@ -29,7 +29,7 @@ class Shard:
 
 
 @dataclass
-class Shelf:
+class MemoryStore:
     """The closed memories of a run, and how many edits it has made."""
 
     edits: int = 0
@@ -38,7 +38,7 @@ class Shelf:
     shards: list[Shard] = field(default_factory=list)
 
     @classmethod
-    def unpack(cls, state: State) -> Shelf:
+    def unpack(cls, state: State) -> MemoryStore:
         """Read it out of an editor's state."""
         names = sorted(name for name in state if name.startswith("memory/"))
         shards = [

@@ -72,14 +72,14 @@ class CachedMoment:
         return SecondMoment(moment, self.tokens, self.source)
 
 
-def shelf() -> Path:
+def folder() -> Path:
     """Folder of all second moments: ``$ULTRAEDIT_CACHE/second-moments``."""
     return cache_dir() / "second-moments"
 
 
 def place(fingerprint: str, module: str, corpus: str) -> Path:
     """File of the second moment of a module over a corpus."""
-    return shelf() / fingerprint.partition(":")[2][:16] / f"{module}.{corpus[:12]}.safetensors"
+    return folder() / fingerprint.partition(":")[2][:16] / f"{module}.{corpus[:12]}.safetensors"
 
 
 def put(moment: Tensor, **facts: Any) -> CachedMoment:
@@ -121,7 +121,7 @@ def get(fingerprint: str, module: str, corpus: str) -> CachedMoment | None:
 
 def entries() -> Iterator[CachedMoment]:
     """All that are kept, by model and module. Damaged files are named in the log."""
-    for file in sorted(shelf().glob("*/[!.]*.safetensors")):
+    for file in sorted(folder().glob("*/[!.]*.safetensors")):
         try:
             yield _read(file)
         except StorageError as error:

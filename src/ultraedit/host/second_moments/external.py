@@ -22,7 +22,7 @@ from torch import Tensor
 from ultraedit import data
 from ultraedit.core.errors import ConfigError, DataError
 from ultraedit.core.types import Nobody, Observer, SecondMoment
-from ultraedit.host.second_moments import cache as shelf
+from ultraedit.host.second_moments import cache
 from ultraedit.host.second_moments.providers import OfPrompts
 from ultraedit.models import find_modules, fingerprint
 from ultraedit.models.modules import shape_of
@@ -47,7 +47,7 @@ class _File(NamedTuple):
 
 def import_moments(
     path: Path, language_model: LanguageModel, observer: Observer | None = None
-) -> list[shelf.CachedMoment]:
+) -> list[cache.CachedMoment]:
     """Import a file, or every file of a folder; all of them or, if one is refused, none.
 
     Args:
@@ -74,8 +74,8 @@ def import_moments(
     for file, (name, module) in modules.items():
         moment = _read(file, shape_of(module).d_in)
         facts = {"model": language_model.name, "fingerprint": of, "module": name}
-        facts |= {"corpus": shelf.IMPORTED, "source": f"imported from {file.path.name}"}
-        entries.append(shelf.put(moment.moment, tokens=moment.tokens, **facts))
+        facts |= {"corpus": cache.IMPORTED, "source": f"imported from {file.path.name}"}
+        entries.append(cache.put(moment.moment, tokens=moment.tokens, **facts))
         observer.advance()
     return entries
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from ultraedit.core.errors import ConfigError, DataError
 from ultraedit.core.types import Nobody, Observer, SecondMoment
 from ultraedit.host import trace
-from ultraedit.host.second_moments import cache as shelf
+from ultraedit.host.second_moments import cache
 from ultraedit.host.second_moments.collection import collect, tokenize
 from ultraedit.host.second_moments.corpus import find, read_corpus, source_of
 from ultraedit.models import fingerprint
@@ -60,7 +60,7 @@ def provider(
     """
     if corpus is None:
         return OfPrompts(tuple(prompts[:PROMPTS]))
-    if corpus == shelf.IMPORTED:
+    if corpus == cache.IMPORTED:
         return Imported()
     return OfCorpus(corpus, samples, observer or Nobody())
 
@@ -71,7 +71,7 @@ def check_corpus(corpus: str | None) -> None:
     Raises:
         ConfigError: If there is none of that name.
     """
-    if corpus is not None and corpus != shelf.IMPORTED:
+    if corpus is not None and corpus != cache.IMPORTED:
         find(corpus)
 
 
@@ -125,20 +125,20 @@ class OfCorpus:
 
     def entries(
         self, language_model: LanguageModel, modules: Mapping[str, nn.Module]
-    ) -> dict[str, shelf.CachedMoment]:
+    ) -> dict[str, cache.CachedMoment]:
         """The same without the matrices: what is kept, computing first what is missing."""
         corpus = read_corpus(self.corpus, self.samples)
         of = fingerprint(language_model.model)
-        kept = {path: shelf.get(of, path, corpus.sha256) for path in modules}
+        kept = {path: cache.get(of, path, corpus.sha256) for path in modules}
         missing = {path: modules[path] for path, entry in kept.items() if entry is None}
         complete = {path: entry for path, entry in kept.items() if entry is not None}
         if not missing:
             return complete
         key = hashlib.sha256("\n".join((of, corpus.sha256, *missing)).encode()).hexdigest()
-        resume = shelf.shelf() / f".unfinished-{key[:16]}.safetensors"
+        resume = cache.folder() / f".unfinished-{key[:16]}.safetensors"
         collected = collect(language_model, missing, corpus.passages, resume, self.observer)
         for path in missing:
-            complete[path] = shelf.put(
+            complete[path] = cache.put(
                 collected.sums.mean(path),
                 model=language_model.name,
                 fingerprint=of,
@@ -167,7 +167,7 @@ class Imported:
             ConfigError: If those of a module were not imported for this model.
         """
         of = fingerprint(language_model.model)
-        kept = {path: shelf.get(of, path, shelf.IMPORTED) for path in modules}
+        kept = {path: cache.get(of, path, cache.IMPORTED) for path in modules}
         missing = [path for path, entry in kept.items() if entry is None]
         if missing:
             raise ConfigError(

@@ -1,9 +1,9 @@
 """The paper's tables and figures, run again: plans, their runs, and what is made of them."""
 
 from ultraedit.tools.reproduce.artefact import Artefact
-from ultraedit.tools.reproduce.bench import Bench, choose_models
-from ultraedit.tools.reproduce.book import Book
 from ultraedit.tools.reproduce.catalogue import ARTEFACTS, LONG, choose, find_artefacts
+from ultraedit.tools.reproduce.environment import Environment, choose_models
+from ultraedit.tools.reproduce.records import RunRecords
 from ultraedit.tools.reproduce.scales import SCALES, Scale, find_scale
 from ultraedit.tools.reproduce.steps import Step
 from ultraedit.tools.reproduce.working import Outcome, carry_out, given_up, ordered
@@ -13,9 +13,9 @@ __all__ = [
     "LONG",
     "SCALES",
     "Artefact",
-    "Bench",
-    "Book",
+    "Environment",
     "Outcome",
+    "RunRecords",
     "Scale",
     "Step",
     "carry_out",

@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ultraedit.tools.reproduce.bench import Bench, Unavailable
-from ultraedit.tools.reproduce.book import Book
+from ultraedit.tools.reproduce.environment import Environment, Unavailable
 from ultraedit.tools.reproduce.names import Wanted
 from ultraedit.tools.reproduce.notes import notes
 from ultraedit.tools.reproduce.published import NOT_PUBLISHED, published
-from ultraedit.tools.reproduce.sheet import Rendered, Result, Sheet
+from ultraedit.tools.reproduce.records import RunRecords
+from ultraedit.tools.reproduce.result_table import Rendered, Result, ResultTable
 from ultraedit.tools.reproduce.steps import Run, Step
 
 
@@ -43,8 +43,8 @@ class Content(NamedTuple):
     """The figure as a PNG."""
 
 
-def _run(plan: Artefact, bench: Bench, wanted: Wanted) -> Iterator[Step]:
-    yield bench.run(wanted)
+def _run(plan: Artefact, environment: Environment, wanted: Wanted) -> Iterator[Step]:
+    yield environment.run(wanted)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Artefact:
     id: str
     """Such as ``table2``."""
     title: str
-    content: Callable[[Artefact, Book], Content]
+    content: Callable[[Artefact, RunRecords], Content]
     """What is measured, and what is drawn of it."""
     panels: tuple[Panel, ...] = ()
     first: str = "Method"
@@ -66,7 +66,7 @@ class Artefact:
     """Whether a last row says how far UltraEdit is ahead of the best of the others."""
     scatter: bool = False
     """Whether a first panel shows efficacy against editing time, as Figure 1 (a)."""
-    of: Callable[[Artefact, Bench, Wanted], Iterator[Step]] = _run
+    of: Callable[[Artefact, Environment, Wanted], Iterator[Step]] = _run
     """The steps behind each of its runs."""
     printed: bool = True
     """Whether the paper has it."""
@@ -75,29 +75,31 @@ class Artefact:
         """The runs behind it, in the paper's words, each once."""
         yield from dict.fromkeys(each for panel in self.panels for each in panel.wanted())
 
-    def steps(self, bench: Bench, chosen: frozenset[Wanted]) -> Iterator[Step]:
+    def steps(self, environment: Environment, chosen: frozenset[Wanted]) -> Iterator[Step]:
         """What has to be done for the runs that were chosen, as far as it can be done here."""
         for wanted in self.wanted():
             if wanted in chosen:
                 with suppress(Unavailable):
-                    yield from self.of(self, bench, wanted)
+                    yield from self.of(self, environment, wanted)
 
-    def run(self, book: Book, wanted: Wanted) -> Run | None:
+    def run(self, records: RunRecords, wanted: Wanted) -> Run | None:
         """The finished run behind a result; None, with a note of why, where there is none."""
 
         def find(wanted: Wanted) -> Run:
-            steps = self.of(self, book.bench, wanted)
+            steps = self.of(self, records.environment, wanted)
             return next(step for step in steps if isinstance(step, Run))
 
-        return book.finished(wanted, find)
+        return records.finished(wanted, find)
 
-    def render(self, book: Book) -> Rendered:
+    def render(self, records: RunRecords) -> Rendered:
         """It, from the records that there are."""
         paper = published(self.id) if self.printed else NOT_PUBLISHED
-        results, remarks, image = self.content(self, book)
+        results, remarks, image = self.content(self, records)
         wanted = list(self.wanted())
         told = [*paper.notes, *remarks]
         if wanted:
-            told += notes(book, wanted, lambda each: self.run(book, each))
-        sheet = Sheet(self.id, self.title, self.first, tuple(results), paper.source, tuple(told))
-        return Rendered(sheet, image)
+            told += notes(records, wanted, lambda each: self.run(records, each))
+        result_table = ResultTable(
+            self.id, self.title, self.first, tuple(results), paper.source, tuple(told)
+        )
+        return Rendered(result_table, image)

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from ultraedit.report.figures import BEFORE, COLORS, INK, MUTED, draw
 from ultraedit.tools.reproduce.artefact import Artefact, Content, Panel
-from ultraedit.tools.reproduce.bench import Bench
-from ultraedit.tools.reproduce.book import Book, Point, Value, mean_of
+from ultraedit.tools.reproduce.environment import Environment
 from ultraedit.tools.reproduce.measuring import Measure, Tasks
 from ultraedit.tools.reproduce.names import Wanted, label, row_label
 from ultraedit.tools.reproduce.notes import means_of
 from ultraedit.tools.reproduce.published import published
-from ultraedit.tools.reproduce.sheet import Cell, Result, cell
+from ultraedit.tools.reproduce.records import Point, RunRecords, Value, mean_of
+from ultraedit.tools.reproduce.result_table import Cell, Result, cell
 from ultraedit.tools.reproduce.steps import Step
 
 CHANCE = {"sst2": 50.0, "mmlu": 25.0, "mrpc": 50.0, "nli": 50.0}
@@ -48,34 +48,34 @@ class Dot(NamedTuple):
     efficacy: Cell
 
 
-def lines(plan: Artefact, book: Book) -> Content:
+def lines(plan: Artefact, records: RunRecords) -> Content:
     """Scores or memory over the edits, a panel each; before them efficacy against editing time."""
     panels = [
-        (panel, [_line(plan, book, panel, w) for w in panel.wanted()]) for panel in plan.panels
+        (panel, [_line(plan, records, panel, w) for w in panel.wanted()]) for panel in plan.panels
     ]
-    dots = _dots(plan, book) if plan.scatter else []
+    dots = _dots(plan, records) if plan.scatter else []
     results = [each for dot in dots for each in dot_results(dot)]
     for panel, drawn in panels:
         for line in drawn:
             results += line_results(panel.title, line, timed=plan.scatter)
-    means = means_of(book.bench, plan.panels[0].models) if plan.scatter else ()
+    means = means_of(records.environment, plan.panels[0].models) if plan.scatter else ()
     return Content(results, [*means, *_crosses(panels)], _picture(dots, panels))
 
 
-def _line(plan: Artefact, book: Book, panel: Panel, wanted: Wanted) -> Line:
+def _line(plan: Artefact, records: RunRecords, panel: Panel, wanted: Wanted) -> Line:
     ((dataset, metric),) = panel.columns
-    points = book.memory(wanted) if metric == "memory" else book.curve(wanted, metric)
+    points = records.memory(wanted) if metric == "memory" else records.curve(wanted, metric)
     printed = published(plan.id).value(
         panel=dataset, method=wanted.method, model=wanted.model, metric=metric
     )
-    untrained = book.bench.untrained(wanted.method)
+    untrained = records.environment.untrained(wanted.method)
     name = row_label(wanted.method, untrained=untrained)
     if len(panel.models) > 1:
         name = f"{name}, {label(wanted.model)}"
     return Line(wanted, name, points, None if untrained else printed)
 
 
-def _dots(plan: Artefact, book: Book) -> list[Dot]:
+def _dots(plan: Artefact, records: RunRecords) -> list[Dot]:
     """Of each method its seconds per edit and its efficacy."""
     panel = plan.panels[0]
     ((dataset, _),) = panel.columns
@@ -83,17 +83,17 @@ def _dots(plan: Artefact, book: Book) -> list[Dot]:
     for method in panel.methods:
         seconds: list[Value | None] = []
         efficacy: list[Value | None] = []
-        for model in book.bench.different(panel.models).values():
+        for model in records.environment.different(panel.models).values():
             wanted = Wanted(model, method, dataset)
-            run = book.run(wanted)
-            efficacy.append(book.score(wanted, "efficacy"))
+            run = records.run(wanted)
+            efficacy.append(records.score(wanted, "efficacy"))
             if run is None:
                 seconds.append(None)
             else:
-                share = 1 / book.edits(run)
-                seconds.append(book.number(run.place, "summary.json", "edit_seconds", share))
+                share = 1 / records.edits(run)
+                seconds.append(records.number(run.place, "summary.json", "edit_seconds", share))
         printed = published(plan.id).value(panel="efficacy-time", method=method)
-        untrained = book.bench.untrained(method)
+        untrained = records.environment.untrained(method)
         shown = cell(mean_of(efficacy), None if untrained else printed)
         dots.append(Dot(row_label(method, untrained=untrained), cell(mean_of(seconds)), shown))
     return dots
@@ -212,37 +212,37 @@ def _lines_over_edits(place: Any, panel: Panel, lines: Sequence[Line]) -> None:
         place.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2)
 
 
-def run_and_ability(plan: Artefact, bench: Bench, wanted: Wanted) -> Iterator[Step]:
+def run_and_ability(plan: Artefact, environment: Environment, wanted: Wanted) -> Iterator[Step]:
     """A run, and the general ability of the model before and after it."""
-    run = bench.run(wanted)
-    yield from ability_before(bench, wanted.model)
+    run = environment.run(wanted)
+    yield from ability_before(environment, wanted.model)
     yield run
-    yield from (Measure(tasks, run=run) for tasks in tasks_of(bench))
+    yield from (Measure(tasks, run=run) for tasks in tasks_of(environment))
 
 
-def tasks_of(bench: Bench) -> list[Tasks]:
+def tasks_of(environment: Environment) -> list[Tasks]:
     """The paper's tasks, and where they are measured those of ordinary text."""
-    reading = bench.reading()
-    return [bench.ability(), *([] if reading is None else [reading])]
+    reading = environment.reading()
+    return [environment.ability(), *([] if reading is None else [reading])]
 
 
-def ability_before(bench: Bench, model: str) -> list[Measure]:
+def ability_before(environment: Environment, model: str) -> list[Measure]:
     """General ability of a model of the paper, unedited."""
-    return [Measure(tasks, model=bench.model(model)) for tasks in tasks_of(bench)]
+    return [Measure(tasks, model=environment.model(model)) for tasks in tasks_of(environment)]
 
 
-def bars(plan: Artefact, book: Book) -> Content:
+def bars(plan: Artefact, records: RunRecords) -> Content:
     """General ability of the unedited model and after the edits of each method, in percent."""
     (panel,) = plan.panels
-    before = ability_before(book.bench, *panel.models)
+    before = ability_before(records.environment, *panel.models)
     names = [task for measure in before for task in measure.tasks.names]
-    measured = [("Vanilla", _ability(book, before, "Vanilla"))]
+    measured = [("Vanilla", _ability(records, before, "Vanilla"))]
     for wanted in plan.wanted():
-        run, scores = book.run(wanted), [_NOTHING] * len(names)
+        run, scores = records.run(wanted), [_NOTHING] * len(names)
         if run is not None:
-            after = [Measure(tasks, run=run) for tasks in tasks_of(book.bench)]
-            scores = _ability(book, after, str(wanted))
-        untrained = book.bench.untrained(wanted.method)
+            after = [Measure(tasks, run=run) for tasks in tasks_of(records.environment)]
+            scores = _ability(records, after, str(wanted))
+        untrained = records.environment.untrained(wanted.method)
         measured.append((row_label(wanted.method, untrained=untrained), scores))
     results = [
         Result("", name, label(task), column, cell(value))
@@ -252,7 +252,7 @@ def bars(plan: Artefact, book: Book) -> Content:
     ]
     guessed = ", ".join(f"{label(task)} {chance:g}" for task, chance in CHANCE.items())
     remarks = [f"Guessing gets {guessed} %; the dashed lines are drawn there."]
-    if measurement := book.object(before[0].place):
+    if measurement := records.object(before[0].place):
         asked = (
             f"{label(name)} {task['questions']:,} with {task['shots']} examples"
             for name, task in measurement["tasks"].items()
@@ -261,16 +261,16 @@ def bars(plan: Artefact, book: Book) -> Content:
     return Content(results, remarks, _bars(names, measured))
 
 
-def _ability(book: Book, measures: Sequence[Measure], name: str) -> list[Scored]:
+def _ability(records: RunRecords, measures: Sequence[Measure], name: str) -> list[Scored]:
     """Score and standard error of each task."""
     scores: list[Scored] = []
     for measure in measures:
-        if measure.status(book.bench.out) != "done":
-            book.missing[f"general ability, {name}"] = "not measured yet"
+        if measure.status(records.environment.out) != "done":
+            records.missing[f"general ability, {name}"] = "not measured yet"
         folder, _, file = measure.place.rpartition("/")
         for task in measure.tasks.names:
-            score = book.number(folder, file, f"tasks.{task}.score", 100)
-            scores.append((score, book.number(folder, file, f"tasks.{task}.stderr", 100)))
+            score = records.number(folder, file, f"tasks.{task}.score", 100)
+            scores.append((score, records.number(folder, file, f"tasks.{task}.stderr", 100)))
     return scores
 
 

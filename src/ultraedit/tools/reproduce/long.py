@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 from ultraedit.report.figures import COLORS, MUTED, RULE, draw
 from ultraedit.tools.reproduce.artefact import Artefact, Content
-from ultraedit.tools.reproduce.bench import Bench, Unavailable
-from ultraedit.tools.reproduce.book import Book, Source, Value
+from ultraedit.tools.reproduce.environment import Environment, Unavailable
 from ultraedit.tools.reproduce.estimates import seconds
 from ultraedit.tools.reproduce.measuring import Measure
 from ultraedit.tools.reproduce.names import METHODS, Wanted, label, row_label
+from ultraedit.tools.reproduce.records import RunRecords, Source, Value
+from ultraedit.tools.reproduce.result_table import Cell, Result, cell
 from ultraedit.tools.reproduce.search import SPACE, chosen, trial, trials_of
-from ultraedit.tools.reproduce.sheet import Cell, Result, cell
 from ultraedit.tools.reproduce.steps import Run, Step
 
 COMPARED = (
@@ -97,56 +97,56 @@ class ParetoPoint(NamedTuple):
     written_between: tuple[float, float] | None
 
 
-def run_orders(plan: Artefact, bench: Bench, wanted: Wanted) -> Iterator[Step]:
+def run_orders(plan: Artefact, environment: Environment, wanted: Wanted) -> Iterator[Step]:
     """The runs of a method, quick ones in several orders, and how the model reads afterwards.
 
     The longest run in the file's order comes first.
     """
-    runs = list(_runs(bench, wanted))
+    runs = list(_runs(environment, wanted))
     yield from runs
-    reading = bench.reading()
+    reading = environment.reading()
     if reading is not None:
-        yield Measure(reading, model=bench.model(wanted.model))
+        yield Measure(reading, model=environment.model(wanted.model))
         yield Measure(reading, run=runs[0])
 
 
-def _runs(bench: Bench, wanted: Wanted) -> Iterator[Run]:
+def _runs(environment: Environment, wanted: Wanted) -> Iterator[Run]:
     """The runs of a method: one for each order of the facts, one for each mark if it is whole.
 
     A net and an untrained one are of the file's order alone: what it was trained on is chosen
     by that.
     """
-    about = seconds(bench.run(wanted))
+    about = seconds(environment.run(wanted))
     quick = about is not None and about <= QUICK and not METHODS[wanted.method].whole
-    for seed in range(bench.scale.seeds if quick else 1):
-        for mark in _lengths(bench, wanted):
-            yield bench.run(wanted._replace(seed=seed, edits=mark))
+    for seed in range(environment.scale.seeds if quick else 1):
+        for mark in _lengths(environment, wanted):
+            yield environment.run(wanted._replace(seed=seed, edits=mark))
 
 
-def _lengths(bench: Bench, wanted: Wanted) -> list[int | None]:
+def _lengths(environment: Environment, wanted: Wanted) -> list[int | None]:
     """Lengths of the runs of a method, the longest first; None is as long as the scale has it."""
     if not METHODS[wanted.method].whole:
         return [None]
-    return [*reversed(bench.marks(bench.edits_of(wanted)))]
+    return [*reversed(environment.marks(environment.edits_of(wanted)))]
 
 
-def comparison(plan: Artefact, book: Book) -> Content:
+def comparison(plan: Artefact, records: RunRecords) -> Content:
     """A block for each number of edits, with a row for each method, and the plots."""
-    wanted, bench = list(plan.wanted()), book.bench
-    marks = bench.marks(max(bench.edits_of(each) for each in wanted))
-    results = list(_unedited(book, wanted))
+    wanted, environment = list(plan.wanted()), records.environment
+    marks = environment.marks(max(environment.edits_of(each) for each in wanted))
+    results = list(_unedited(records, wanted))
     plots: list[tuple[int, list[ParetoPoint]]] = []
     for mark in marks:
         dots = []
         for number, each in enumerate(wanted):
-            checkpoints = _checkpoints(book, each, mark)
+            checkpoints = _checkpoints(records, each, mark)
             if checkpoints:
-                name = row_label(each.method, untrained=bench.untrained(each.method))
-                results += _row(f"After {mark:,} edits", name, _cells(book, mark, checkpoints))
+                name = row_label(each.method, untrained=environment.untrained(each.method))
+                results += _row(f"After {mark:,} edits", name, _cells(records, mark, checkpoints))
                 dots.append(_dot(number, name, checkpoints[0]))
         if dots:
             plots.append((mark, dots))
-    remarks = (*_told(), *_searched(bench, wanted), *_on_record(book, wanted, marks))
+    remarks = (*_told(), *_searched(environment, wanted), *_on_record(records, wanted, marks))
     return Content(results, remarks, _picture(_ends(plots)))
 
 
@@ -156,19 +156,19 @@ def _row(block: str, name: str, cells: Sequence[Cell]) -> Iterator[Result]:
         yield Result(block, name, group, column, each)
 
 
-def _checkpoints(book: Book, wanted: Wanted, mark: int) -> list[Mark]:
+def _checkpoints(records: RunRecords, wanted: Wanted, mark: int) -> list[Mark]:
     """What is on record of a method after some edits, an entry for each order of the facts.
 
     The file's own comes first; without it there is nothing.
     """
     checkpoints: list[Mark] = []
-    for seed in range(book.bench.scale.seeds):
+    for seed in range(records.environment.scale.seeds):
         edits = mark if METHODS[wanted.method].whole else None
         try:
-            run = book.bench.run(wanted._replace(seed=seed, edits=edits))
+            run = records.environment.run(wanted._replace(seed=seed, edits=edits))
         except Unavailable:
             break
-        at = _mark(book, run, mark)
+        at = _mark(records, run, mark)
         if at is not None:
             checkpoints.append(at)
         elif not seed:
@@ -176,11 +176,11 @@ def _checkpoints(book: Book, wanted: Wanted, mark: int) -> list[Mark]:
     return checkpoints
 
 
-def _cells(book: Book, mark: int, checkpoints: Sequence[Mark]) -> tuple[Cell, ...]:
+def _cells(records: RunRecords, mark: int, checkpoints: Sequence[Mark]) -> tuple[Cell, ...]:
     """The places of a method after some edits."""
     first = checkpoints[0]
     free = "scores.generation"
-    seconds, memory = _cost(book, first, mark)
+    seconds, memory = _cost(records, first, mark)
     return (
         cell(first.number("scores.efficacy")),
         _between(first, "efficacy"),
@@ -199,39 +199,42 @@ def _cells(book: Book, mark: int, checkpoints: Sequence[Mark]) -> tuple[Cell, ..
         cell(first.number("scores.perplexity", 1.0)),
         cell(seconds),
         cell(memory),
-        *_reading_of(book, first.run, mark),
+        *_reading_of(records, first.run, mark),
     )
 
 
-def _unedited(book: Book, wanted: Sequence[Wanted]) -> Iterator[Result]:
+def _unedited(records: RunRecords, wanted: Sequence[Wanted]) -> Iterator[Result]:
     """The model before any edit, as asked about all facts of the longest run."""
-    bench = book.bench
-    for each in sorted(wanted, key=lambda each: -bench.edits_of(each)):
+    environment = records.environment
+    for each in sorted(wanted, key=lambda each: -environment.edits_of(each)):
         try:
-            run = bench.run(each)
+            run = environment.run(each)
         except Unavailable:
             continue
-        at = _mark(book, run, 0)
+        at = _mark(records, run, 0)
         if at is not None:
-            yield from _row("Before any edit", "unedited", _cells(book, 0, [at]))
+            yield from _row("Before any edit", "unedited", _cells(records, 0, [at]))
             return
 
 
-def _on_record(book: Book, wanted: Sequence[Wanted], marks: Sequence[int]) -> Iterator[str]:
+def _on_record(
+    records: RunRecords, wanted: Sequence[Wanted], marks: Sequence[int]
+) -> Iterator[str]:
     """Which methods are on record for fewer edits than they were meant to make."""
     short: dict[int, list[str]] = {}
     for each in wanted:
-        has = [mark for mark in marks if _checkpoints(book, each, mark)]
-        if has and max(has) < book.bench.edits_of(each):
+        has = [mark for mark in marks if _checkpoints(records, each, mark)]
+        if has and max(has) < records.environment.edits_of(each):
             short.setdefault(max(has), []).append(label(each.method))
     for most, names in sorted(short.items()):
         yield f"Missing, on record up to {most:,} edits: {'; '.join(names)}."
 
 
-def _searched(bench: Bench, wanted: Sequence[Wanted]) -> Iterator[str]:
+def _searched(environment: Environment, wanted: Sequence[Wanted]) -> Iterator[str]:
     """Whose settings the search chose, and whose are those out of the box."""
     known = {
-        editor: chosen(editor, bench.model(each.model), each.dataset, bench.out) is not None
+        editor: chosen(editor, environment.model(each.model), each.dataset, environment.out)
+        is not None
         for each in wanted
         if (editor := METHODS[each.method].editor) in SPACE
     }
@@ -240,7 +243,7 @@ def _searched(bench: Bench, wanted: Sequence[Wanted]) -> Iterator[str]:
         (False, "Not searched yet, settings as they are out of the box"),
     ):
         names = [editor for editor, searched in known.items() if searched == was]
-        if names and bench.scale.searched:
+        if names and environment.scale.searched:
             yield f"{text}: {', '.join(names)}."
 
 
@@ -260,22 +263,22 @@ def _told() -> Iterator[str]:
     yield "An unedited model is asked about all facts of the longest run."
 
 
-def _mark(book: Book, run: Run, edits: int) -> Mark | None:
+def _mark(records: RunRecords, run: Run, edits: int) -> Mark | None:
     """The checkpoint of a run after some edits, finished or not; None where there is none."""
-    if not (book.bench.out / run.place / RECORDS).is_file():
+    if not (records.environment.out / run.place / RECORDS).is_file():
         return None
-    for line, row in book.lines(run, RECORDS):
+    for line, row in records.lines(run, RECORDS):
         made = 0 if row["kind"] == "checkpoint" and row["turn"] == 0 else row.get("made")
         if row["kind"] == "checkpoint" and made == edits:
             return Mark(run, line, row)
     return None
 
 
-def _cost(book: Book, mark: Mark, edits: int) -> tuple[Value | None, Value | None]:
+def _cost(records: RunRecords, mark: Mark, edits: int) -> tuple[Value | None, Value | None]:
     """Seconds for 100 edits and peak memory in GiB, over the turns up to some edits."""
     turns = [
         (line, row)
-        for line, row in book.lines(mark.run, RECORDS)
+        for line, row in records.lines(mark.run, RECORDS)
         if row["kind"] == "turn" and row["total_edits"] <= edits
     ]
     if not turns:
@@ -307,17 +310,17 @@ def _over_seeds(checkpoints: Sequence[Mark], field: str) -> Cell:
     return Cell(f"{min(numbers):.1f} to {max(numbers):.1f} ({len(numbers)})", None, sources)
 
 
-def _reading_of(book: Book, run: Run, mark: int) -> tuple[Cell, ...]:
+def _reading_of(records: RunRecords, run: Run, mark: int) -> tuple[Cell, ...]:
     """How the model reads before a run and at its end; nothing on the way."""
-    tasks = book.bench.reading()
+    tasks = records.environment.reading()
     if tasks is None or mark not in (0, run.settings["limit"]):
         return (Cell(None),) * 3
     before = Measure(tasks, model=run.settings["model"])
     folder, _, file = (Measure(tasks, run=run) if mark else before).place.rpartition("/")
     return (
-        cell(book.number(folder, file, "tasks.next-token.score", 100)),
-        cell(book.number(folder, file, "tasks.next-token.divergence")),
-        cell(book.number(folder, file, "tasks.last-word.score", 100)),
+        cell(records.number(folder, file, "tasks.next-token.score", 100)),
+        cell(records.number(folder, file, "tasks.next-token.divergence")),
+        cell(records.number(folder, file, "tasks.last-word.score", 100)),
     )
 
 
@@ -417,14 +420,16 @@ def _error(value: Value, between: tuple[float, float] | None) -> list[list[float
     return [[max(0.0, below)], [max(0.0, above)]]
 
 
-def trial_runs(plan: Artefact, bench: Bench) -> dict[str, list[tuple[dict[str, Any], Run]]]:
+def trial_runs(
+    plan: Artefact, environment: Environment
+) -> dict[str, list[tuple[dict[str, Any], Run]]]:
     """Options and run of each trial of every editor of a comparison, as far as it can be made.
 
     Args:
         plan: The comparison.
-        bench: The scale; what an earlier search chose is left aside.
+        environment: The scale; what an earlier search chose is left aside.
     """
-    plain = replace(bench, scale=replace(bench.scale, searched=False))
+    plain = replace(environment, scale=replace(environment.scale, searched=False))
     trials: dict[str, list[tuple[dict[str, Any], Run]]] = {}
     for wanted in plan.wanted():
         editor = METHODS[wanted.method].editor

@@ -8,12 +8,12 @@ from ultraedit.editors import EDITORS
 from ultraedit.models import load_preset, split_patterns
 from ultraedit.models.patterns import parse_pattern
 from ultraedit.tools.reproduce.artefact import Artefact, Content
-from ultraedit.tools.reproduce.bench import Bench
-from ultraedit.tools.reproduce.book import Book, Source, Value, mean_of
+from ultraedit.tools.reproduce.environment import Environment
 from ultraedit.tools.reproduce.names import METHODS, PRESETS, Wanted, label, row_label
 from ultraedit.tools.reproduce.notes import means_of
 from ultraedit.tools.reproduce.published import published
-from ultraedit.tools.reproduce.sheet import Cell, Result, cell
+from ultraedit.tools.reproduce.records import RunRecords, Source, Value, mean_of
+from ultraedit.tools.reproduce.result_table import Cell, Result, cell
 from ultraedit.tools.reproduce.steps import Step
 
 KEPT = 0.8
@@ -40,7 +40,7 @@ NOTHING = "(nothing)"
 _MARKS = {"yes": "✓", "no": "✗", "": None}
 
 
-def scores(plan: Artefact, book: Book) -> Content:
+def scores(plan: Artefact, records: RunRecords) -> Content:
     """Scores of every run, laid out as the plan says; the last row of a block may be a lead."""
     (panel,) = plan.panels
     block, row, group = plan.layout
@@ -58,35 +58,35 @@ def scores(plan: Artefact, book: Book) -> Content:
     results = []
     for heading in choices[block]:
         rows = {
-            name: [_score(plan, book, each) for each in keys(heading, name)]
+            name: [_score(plan, records, each) for each in keys(heading, name)]
             for name in choices[row]
         }
         if plan.delta:
-            ranked = {each: rows[each] for each in rows if not book.bench.untrained(each)}
+            ranked = {each: rows[each] for each in rows if not records.environment.untrained(each)}
             columns = zip(*ranked.values(), strict=True)
             rows["delta"] = [_lead(dict(zip(ranked, column, strict=True))) for column in columns]
         for name, values in rows.items():
-            untrained = name in METHODS and book.bench.untrained(name)
+            untrained = name in METHODS and records.environment.untrained(name)
             shown = row_label(name, untrained=untrained)
             for each, value in zip(keys(heading, name), values, strict=True):
                 printed = None if untrained else published(plan.id).value(**each)
                 place = (label(heading), shown, label(each[group]), label(each["metric"]))
                 results.append(Result(*place, cell(value, printed, signed=name == "delta")))
-    remarks = () if "model" in plan.layout else tuple(means_of(book.bench, panel.models))
+    remarks = () if "model" in plan.layout else tuple(means_of(records.environment, panel.models))
     return Content(results, remarks)
 
 
-def _score(plan: Artefact, book: Book, keys: Mapping[str, str]) -> Value | None:
+def _score(plan: Artefact, records: RunRecords, keys: Mapping[str, str]) -> Value | None:
     """A score of a run; of the unedited model where it is of no method; a mean of models."""
     (panel,) = plan.panels
     models, method = [keys["model"]], keys["method"]
     if models == ["mean"]:
-        models = list(book.bench.different(panel.models).values())
+        models = list(records.environment.different(panel.models).values())
     when = "after"
     if method == "unedited":
         when, (method,) = "before", panel.methods
     wanted = (Wanted(model, method, keys["dataset"]) for model in models)
-    return mean_of([book.score(each, keys["metric"], when=when) for each in wanted])
+    return mean_of([records.score(each, keys["metric"], when=when) for each in wanted])
 
 
 def _lead(values: Mapping[str, Value | None]) -> Value | None:
@@ -99,11 +99,11 @@ def _lead(values: Mapping[str, Value | None]) -> Value | None:
     return Value(best.number - other.number, (*best.sources, *other.sources))
 
 
-def kinds(plan: Artefact, book: Book) -> Content:
+def kinds(plan: Artefact, records: RunRecords) -> Content:
     """What each kind of method needs, from the table of editors, and whether it lasts."""
     theirs = {(r["solution"], r["property"]): _MARKS[r["mark"]] for r in published(plan.id).rows}
     results = [
-        Result("", kind, "", heading, _property(plan, book, kind, name, theirs[kind, name]))
+        Result("", kind, "", heading, _property(plan, records, kind, name, theirs[kind, name]))
         for kind in KINDS
         for name, heading in _PROPERTIES.items()
     ]
@@ -115,9 +115,11 @@ def kinds(plan: Artefact, book: Book) -> Content:
     return Content(results, remarks)
 
 
-def _property(plan: Artefact, book: Book, kind: str, name: str, theirs: str | None) -> Cell:
+def _property(
+    plan: Artefact, records: RunRecords, kind: str, name: str, theirs: str | None
+) -> Cell:
     if name == "lifelong":
-        return _lasts(plan, book, kind, theirs)
+        return _lasts(plan, records, kind, theirs)
     editors = [METHODS[method].editor for method in KINDS[kind]]
     here = [EDITORS[editor] for editor in editors if editor in EDITORS]
     if not here:
@@ -131,15 +133,15 @@ def _property(plan: Artefact, book: Book, kind: str, name: str, theirs: str | No
     return Cell("✗" if needs else "✓", theirs, sources)
 
 
-def _lasts(plan: Artefact, book: Book, kind: str, theirs: str | None) -> Cell:
+def _lasts(plan: Artefact, records: RunRecords, kind: str, theirs: str | None) -> Cell:
     lasting: list[bool] = []
     sources: list[Source] = []
     for wanted in plan.wanted():
         # An untrained net says nothing of its method.
-        if wanted.method not in KINDS[kind] or book.bench.untrained(wanted.method):
+        if wanted.method not in KINDS[kind] or records.environment.untrained(wanted.method):
             continue
-        curve = book.curve(wanted, "efficacy")
-        before = book.score(wanted, "efficacy", when="before")
+        curve = records.curve(wanted, "efficacy")
+        before = records.score(wanted, "efficacy", when="before")
         if curve and before is not None:
             first, last = curve[0].value, curve[-1].value
             kept = last.number >= KEPT * first.number
@@ -150,7 +152,7 @@ def _lasts(plan: Artefact, book: Book, kind: str, theirs: str | None) -> Cell:
     return Cell("✓" if any(lasting) else "✗", theirs, tuple(sources))
 
 
-def modules(plan: Artefact, book: Book) -> Content:
+def modules(plan: Artefact, records: RunRecords) -> Content:
     """The modules of the presets beside those of the paper, at any scale the same."""
     results = []
     for row in published(plan.id).rows:
@@ -178,16 +180,18 @@ def _layers(patterns: tuple[str, ...]) -> frozenset[tuple[int, str]]:
     return frozenset(layers)
 
 
-def run_of_cases(plan: Artefact, bench: Bench, wanted: Wanted) -> Iterator[Step]:
+def run_of_cases(plan: Artefact, environment: Environment, wanted: Wanted) -> Iterator[Step]:
     """The paper's own questions, edited among other facts, in free generation."""
-    yield bench.cases(wanted, tuple((r["prompt"], r["target"]) for r in published(plan.id).rows))
+    yield environment.cases(
+        wanted, tuple((r["prompt"], r["target"]) for r in published(plan.id).rows)
+    )
 
 
-def cases(plan: Artefact, book: Book) -> Content:
+def cases(plan: Artefact, records: RunRecords) -> Content:
     """Single questions, answered in free generation before and after the edits."""
     (wanted,) = plan.wanted()
-    run = plan.run(book, wanted)
-    lines = book.lines(run, "answers.jsonl") if run is not None else ()
+    run = plan.run(records, wanted)
+    lines = records.lines(run, "answers.jsonl") if run is not None else ()
     answers = {row["prompt"]: (n, row) for n, row in lines if row["kind"] == "efficacy"}
     columns = {
         "before": "Pre-edited output",

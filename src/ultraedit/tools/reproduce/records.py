@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ultraedit.tools.reproduce.bench import Bench, Unavailable
+from ultraedit.tools.reproduce.environment import Environment, Unavailable
 from ultraedit.tools.reproduce.names import FIELDS, Wanted, label
 from ultraedit.tools.reproduce.steps import Run
 from ultraedit.tools.reproduce.working import given_up
@@ -40,11 +40,11 @@ class Point(NamedTuple):
     """Where ``at`` stands."""
 
 
-class Book:
+class RunRecords:
     """What the runs of a reproduction have recorded. A run that is not there says why."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
         self.missing: dict[str, str] = {}
         """What could not be read, and why, in the order in which it was asked for."""
         self._read = cache(_read_json)
@@ -52,7 +52,7 @@ class Book:
 
     def run(self, wanted: Wanted) -> Run | None:
         """The finished run of a row; None, with a note of why, where there is none."""
-        return self.finished(wanted, self.bench.run)
+        return self.finished(wanted, self.environment.run)
 
     def finished(self, wanted: Wanted, find: Callable[[Wanted], Run]) -> Run | None:
         """A finished run; None, with a note of why, where there is none."""
@@ -61,10 +61,10 @@ class Book:
         except Unavailable as error:
             self.missing[str(wanted)] = str(error)
             return None
-        status = run.status(self.bench.out)
+        status = run.status(self.environment.out)
         if status == "done":
             return run
-        why = given_up(run, self.bench.out)
+        why = given_up(run, self.environment.out)
         left = {"to do": "not run yet", "interrupted": "interrupted"}[status]
         self.missing[str(wanted)] = f"stopped: {why}" if why else left
         return None
@@ -86,14 +86,14 @@ class Book:
 
     def number(self, place: str, file: str, field: str, scale: float = 1.0) -> Value | None:
         """A number of a JSON file; None where it is null or not there."""
-        value = _at(self._read(self.bench.out / place / file), field)
+        value = _at(self._read(self.environment.out / place / file), field)
         if value is None:
             return None
         return Value(scale * value, (Source(place, file, field),))
 
     def object(self, place: str) -> dict[str, Any]:
         """What a JSON file of the reproduction has; nothing where it is not there."""
-        content: dict[str, Any] = self._read(self.bench.out / place)
+        content: dict[str, Any] = self._read(self.environment.out / place)
         return content
 
     def curve(self, wanted: Wanted, metric: str) -> list[Point]:
@@ -127,7 +127,7 @@ class Book:
 
     def lines(self, run: Run, file: str) -> tuple[tuple[int, dict[str, Any]], ...]:
         """The objects of a file of a run, with the numbers of their lines from 1."""
-        return self._lines(self.bench.out / run.place / file)
+        return self._lines(self.environment.out / run.place / file)
 
     def edits(self, run: Run) -> int:
         """How many edits a finished run has made."""

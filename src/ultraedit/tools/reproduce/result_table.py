@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ultraedit.core.files import write_bytes, write_text
 from ultraedit.report.markdown import Markdown, escape, table
-from ultraedit.tools.reproduce.book import Source, Value
+from ultraedit.tools.reproduce.records import Source, Value
 
 MISSING = "-"
 
@@ -77,7 +77,7 @@ class Result(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sheet:
+class ResultTable:
     """A whole table."""
 
     id: str
@@ -144,20 +144,20 @@ def _column(each: Result) -> str:
 class Rendered:
     """A table or figure, ready to be written."""
 
-    sheet: Sheet
+    result_table: ResultTable
     image: bytes | None = None
     """The figure as a PNG."""
 
     def write(self, folder: Path) -> tuple[Path, ...]:
         """Write all forms into a folder, the page last. Returns their paths."""
-        id = self.sheet.id
+        id = self.result_table.id
         folder.mkdir(parents=True, exist_ok=True)
         picture = None if self.image is None else f"{id}.png"
         texts = {
-            f"{id}.csv": to_csv(self.sheet),
-            f"{id}.json": to_json(self.sheet),
-            f"{id}.tex": to_latex(self.sheet),
-            f"{id}.md": to_markdown(self.sheet, picture),
+            f"{id}.csv": to_csv(self.result_table),
+            f"{id}.json": to_json(self.result_table),
+            f"{id}.tex": to_latex(self.result_table),
+            f"{id}.md": to_markdown(self.result_table, picture),
         }
         if picture is not None and self.image is not None:
             write_bytes(folder / picture, self.image)
@@ -166,30 +166,30 @@ class Rendered:
         return tuple(folder / name for name in (*texts, *([picture] if picture else [])))
 
 
-def to_markdown(sheet: Sheet, image: str | None = None) -> str:
+def to_markdown(result_table: ResultTable, image: str | None = None) -> str:
     """The page of a table or figure."""
-    parts = [f"# {escape(sheet.title)}"]
+    parts = [f"# {escape(result_table.title)}"]
     if image is not None:
-        parts.append(f"![{escape(sheet.title)}]({image})")
-    parts.append(_literal(sheet.caption))
+        parts.append(f"![{escape(result_table.title)}]({image})")
+    parts.append(_literal(result_table.caption))
     rows: list[list[str]] = []
-    for block, named in sheet.blocks:
+    for block, named in result_table.blocks:
         if block:
-            rows.append([Markdown(f"**{escape(block)}**"), *[""] * len(sheet.columns)])
+            rows.append([Markdown(f"**{escape(block)}**"), *[""] * len(result_table.columns)])
         rows += [[escape(name), *(escape(each.text) for each in cells)] for name, cells in named]
-    header = [escape(each) for each in (sheet.first, *sheet.columns)]
-    parts.append(table(header, rows, sheet.align))
-    if sheet.notes:
-        parts.append("\n".join(f"- {_literal(note)}" for note in sheet.notes))
+    header = [escape(each) for each in (result_table.first, *result_table.columns)]
+    parts.append(table(header, rows, result_table.align))
+    if result_table.notes:
+        parts.append("\n".join(f"- {_literal(note)}" for note in result_table.notes))
     return "\n\n".join(parts) + "\n"
 
 
-def to_csv(sheet: Sheet) -> str:
+def to_csv(result_table: ResultTable) -> str:
     """A line for each place, with where its number stands."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("block", "row", "column", "ours", "published", "difference", "sources"))
-    for each in sheet.results:
+    for each in result_table.results:
         cell = each.cell
         sources = " ".join(f"{s.run}/{s.file}#{s.field}" for s in cell.sources)
         values = map(_plain, (cell.ours, cell.published, cell.difference))
@@ -197,13 +197,13 @@ def to_csv(sheet: Sheet) -> str:
     return text.getvalue()
 
 
-def to_json(sheet: Sheet) -> str:
+def to_json(result_table: ResultTable) -> str:
     """The same with all digits, and what the page says beside."""
     page: dict[str, Any] = {
-        "id": sheet.id,
-        "title": sheet.title,
-        "published": sheet.source,
-        "notes": list(sheet.notes),
+        "id": result_table.id,
+        "title": result_table.title,
+        "published": result_table.source,
+        "notes": list(result_table.notes),
         "cells": [
             {
                 "block": each.block,
@@ -214,30 +214,34 @@ def to_json(sheet: Sheet) -> str:
                 "difference": each.cell.difference,
                 "from": [source._asdict() for source in each.cell.sources],
             }
-            for each in sheet.results
+            for each in result_table.results
         ],
     }
     return json.dumps(page, indent=2, ensure_ascii=False) + "\n"
 
 
-def to_latex(sheet: Sheet) -> str:
+def to_latex(result_table: ResultTable) -> str:
     """A table for ``booktabs`` and ``amssymb``, groups over their columns as in the paper."""
-    width = 1 + len(sheet.columns)
-    lines = [rf"\begin{{tabular}}{{{sheet.align}}}", r"\toprule"]
-    groups = sheet.groups.items()
-    if any(sheet.groups):
+    width = 1 + len(result_table.columns)
+    lines = [rf"\begin{{tabular}}{{{result_table.align}}}", r"\toprule"]
+    groups = result_table.groups.items()
+    if any(result_table.groups):
         spans = (rf"\multicolumn{{{len(names)}}}{{c}}{{{_tex(g)}}}" for g, names in groups)
         lines.append(" & ".join(("", *spans)) + r" \\")
     names = [name for _, names in groups for name in names]
-    lines += [" & ".join(map(_tex, (sheet.first, *names))) + r" \\", r"\midrule"]
-    for number, (block, rows) in enumerate(sheet.blocks):
+    lines += [" & ".join(map(_tex, (result_table.first, *names))) + r" \\", r"\midrule"]
+    for number, (block, rows) in enumerate(result_table.blocks):
         lines += [r"\midrule"] * bool(number)
         if block:
             lines.append(rf"\multicolumn{{{width}}}{{c}}{{{_tex(block)}}} \\")
         lines += [" & ".join(map(_tex, _row(name, cells))) + r" \\" for name, cells in rows]
     lines += [r"\bottomrule", r"\end{tabular}"]
-    about = [f"% {sheet.title}", f"% {sheet.caption}", "% Packages: booktabs, amssymb."]
-    return "\n".join([*about, *(f"% {note}" for note in sheet.notes), *lines]) + "\n"
+    about = [
+        f"% {result_table.title}",
+        f"% {result_table.caption}",
+        "% Packages: booktabs, amssymb.",
+    ]
+    return "\n".join([*about, *(f"% {note}" for note in result_table.notes), *lines]) + "\n"
 
 
 def _literal(text: str) -> str:

@@ -24,7 +24,7 @@ class Unavailable(Exception):
 
 
 @dataclass(frozen=True)
-class Bench:
+class Environment:
     """A scale with the models and the data that it uses here."""
 
     scale: Scale
