@@ -105,7 +105,7 @@ def _trials(
 ) -> None:
     """The trials of a set of modules that are not done yet."""
     from ultraedit.core.errors import NumericalError
-    from ultraedit.core.types import Nobody
+    from ultraedit.core.types import NullObserver
     from ultraedit.editors.ultraedit import UltraEdit
     from ultraedit.tools.tune import Candidate
 
@@ -114,7 +114,7 @@ def _trials(
     auto = _known(row, modules, "auto")
     if auto is None:
         once = UltraEdit(eta="auto", passes=1, expected_edits=rows)
-        auto = _facts(bench.attempt(candidate, once, rows, Nobody())) | {"multiple": "auto"}
+        auto = _facts(bench.attempt(candidate, once, rows, NullObserver())) | {"multiple": "auto"}
         row["grid"].append(auto)
         print(_line(auto), file=sys.stderr, flush=True)
         save()
@@ -123,7 +123,7 @@ def _trials(
         if _known(row, modules, multiple) is not None:
             continue
         try:
-            trial = bench.attempt(candidate, UltraEdit(eta=multiple * center), rows, Nobody())
+            trial = bench.attempt(candidate, UltraEdit(eta=multiple * center), rows, NullObserver())
         except NumericalError as error:
             print(error, file=sys.stderr)
             continue
@@ -136,7 +136,7 @@ def _trials(
 
 def _several(bench: Any, modules: tuple[str, ...], row: dict[str, Any], save: Any) -> None:
     """The trials of a set of modules with several passes that are not done yet."""
-    from ultraedit.core.types import Nobody
+    from ultraedit.core.types import NullObserver
     from ultraedit.editors.ultraedit import UltraEdit
     from ultraedit.tools.tune import Candidate
 
@@ -145,7 +145,7 @@ def _several(bench: Any, modules: tuple[str, ...], row: dict[str, Any], save: An
         multiple = f"{step:g}, passes"
         if _known(row, modules, multiple) is None:
             editor = UltraEdit(eta="auto", step_factor=step, expected_edits=rows)
-            trial = bench.attempt(Candidate(modules, step), editor, rows, Nobody())
+            trial = bench.attempt(Candidate(modules, step), editor, rows, NullObserver())
             row["grid"].append(_facts(trial) | {"multiple": multiple})
             print(_line(row["grid"][-1]), file=sys.stderr, flush=True)
             save()

@@ -10,7 +10,7 @@ import torch
 
 from tests.host.second_moments.conftest import passages
 from tests.tiny import tiny_model
-from ultraedit.core.types import Additive, Nobody
+from ultraedit.core.types import Additive, NullObserver
 from ultraedit.editors import EDITORS
 from ultraedit.models import save
 from ultraedit.runs.base_model import open_host
@@ -160,7 +160,7 @@ def test_a_run_that_is_opened_again_has_the_moments_of_its_beginning(
     monkeypatch.chdir("/")
     folder = RunFolder.open(tmp_path / "out")
     try:
-        host, _ = open_host(folder.journal, Nobody())
+        host, _ = open_host(folder.journal, NullObserver())
     finally:
         folder.close()
     again = [host.second_moment(path) for path in host.modules]

@@ -9,7 +9,7 @@ from importlib import import_module
 
 import pytest
 
-from ultraedit.core.old_names import OLD_NAMES, new_names
+from ultraedit.core.old_names import OLD_NAMES, new_names, renamed_method
 
 OLD_EXPORTS = ("edited_model", "export_delta", "export_lora", "export_model", "export_beside")
 """What ``ultraedit.runs.export`` had, whose parts are in several modules now."""
@@ -71,3 +71,24 @@ def test_a_module_that_never_was_is_still_missing():
 def test_the_old_names_cost_nothing_where_they_are_not_used():
     code = "import sys, ultraedit; assert not {'torch', 'pydantic'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("old", "new"), [("Nobody", "NullObserver"), ("Judgement", "LossValue")])
+def test_an_old_class_name_leads_to_the_new_class_and_warns(old, new):
+    from ultraedit.core import types
+
+    with pytest.warns(DeprecationWarning, match=f"types.{old} is {new} now"):
+        assert getattr(types, old) is getattr(types, new)
+    with pytest.raises(AttributeError, match="no attribute 'Nobodies'"):
+        _ = types.Nobodies
+
+
+def test_an_old_method_name_calls_the_new_method_and_warns():
+    class Host:
+        judge = renamed_method("judge", "patch_loss")
+
+        def patch_loss(self, *arguments, **values):
+            return arguments, values
+
+    with pytest.warns(DeprecationWarning, match=r"Host.judge is patch_loss now"):
+        assert Host().judge(1, sink=2) == ((1,), {"sink": 2})

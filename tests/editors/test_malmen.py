@@ -133,7 +133,7 @@ def test_gradients_of_the_net_are_those_of_finite_differences(editor):
         solved = learner.editor.solve(host, signals, learner.moments, observe=False)
         patch = _patch(solved, learner.editor.steps(solved.units))
         terms = learner._terms([turn])
-        values = host.judge(patch, terms)
+        values = host.patch_loss(patch, terms)
         norms = sum(
             float((c.dense() if isinstance(c, LowRank) else c).square().sum())
             for c in patch.changes.values()

@@ -207,5 +207,5 @@ def test_a_norm_behind_the_layer_does_not_blow_the_change_up(monkeypatch):
         )
 
     through = largest()
-    monkeypatch.setattr(ModelHost, "behind_norm", lambda self, path, lookups, moves: moves)
+    monkeypatch.setattr(ModelHost, "invert_post_norm", lambda self, path, lookups, moves: moves)
     assert 0 < through < 5 < 50 < largest()

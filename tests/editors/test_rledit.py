@@ -51,19 +51,19 @@ def test_one_step_moves_every_parameter_that_learns_by_the_meta_step():
 def test_a_turns_change_stays_for_the_turns_after_it_and_is_gone_at_the_end():
     host = host_of("rledit")
     learner = Learner(RLEdit(alpha=0.3, **SMALL), host, 0)
-    assert learner.judge(TURNS[:1])[0].loss > 0  # with the step that an untrained editor has
+    assert learner.losses(TURNS[:1])[0].loss > 0  # with the step that an untrained editor has
     assert learner.editor.steps(host.modules) is None
     learner.learn(TURNS[0])
     held = {path: change.clone() for path, change in learner.carried.items()}
     assert all(change.abs().max() > 0 for change in held.values())
     seen = []
-    judge = host.judge
+    original = host.patch_loss
 
     def watched(patch, terms, sink=None):
         seen.append({path: host.weights.changes[path].clone() for path in host.modules})
-        return judge(patch, terms, sink)
+        return original(patch, terms, sink)
 
-    host.judge = watched
+    host.patch_loss = watched
     learner.learn(TURNS[1], TURNS[:1])
     for path, change in held.items():
         torch.testing.assert_close(seen[0][path], change)
@@ -76,13 +76,13 @@ def test_validation_makes_its_turns_one_after_the_other_as_a_run_does():
     host = host_of("rledit")
     editor = RLEdit(lr=0.2)
     learner = Learner(RLEdit(lr=0.2, **SMALL), host, 0)
-    own, rephrases, drift = learner.judge(TURNS[:3])
+    own, rephrases, drift = learner.losses(TURNS[:3])
     state = editor.init(host)
     for turn in TURNS[:3]:
         patch, state = editor.step(host, turn, state)
         host.weights.apply(patch)
     pairs = tuple((e.prompt, e.target) for turn in TURNS[:3] for e in turn.edits)
-    (expected,) = host.judge(Additive({}), [LossTerm(pairs, 1.0, "answer")])
+    (expected,) = host.patch_loss(Additive({}), [LossTerm(pairs, 1.0, "answer")])
     assert own.loss == pytest.approx(expected.loss, rel=1e-4)
     assert min(rephrases.loss, drift.loss) > 0
 
@@ -90,9 +90,9 @@ def test_validation_makes_its_turns_one_after_the_other_as_a_run_does():
 def test_earlier_turns_are_judged_for_less_and_not_for_ever():
     learner = Learner(RLEdit(depth=3, decay=0.5, loc=0.6, **SMALL), host_of("rledit"), 0)
     seen = []
-    judge = learner.host.judge
-    learner.host.judge = lambda patch, terms, sink=None: (
-        seen.append(terms) or judge(patch, terms, sink)
+    original = learner.host.patch_loss
+    learner.host.patch_loss = lambda patch, terms, sink=None: (
+        seen.append(terms) or original(patch, terms, sink)
     )
     learner.learn(TURNS[3], TURNS[:3])
     answers = [t for t in seen[0] if t.kind == "answer"]

@@ -13,9 +13,9 @@ from ultraedit.core.stats import EPS
 from ultraedit.core.types import (
     Additive,
     Edit,
-    Judgement,
     LayerSignal,
     LossTerm,
+    LossValue,
     LowRank,
     ModuleShape,
     Turn,
@@ -134,7 +134,7 @@ def first_turn(host, **options):
     patch, state = editor.step(host, turn, editor.init(host))
     pairs = tuple((edit.prompt, edit.target) for edit in EDITS)
     term = LossTerm(pairs, 1.0, "answer")
-    before, after = (host.judge(each, [term])[0].loss for each in (Additive({}), patch))
+    before, after = (host.patch_loss(each, [term])[0].loss for each in (Additive({}), patch))
     found = [float(value) for name, value in state.items() if name.startswith("eta/")]
     return found, after / before
 
@@ -170,8 +170,8 @@ def test_auto_eta_does_not_push_on_when_that_makes_the_loss_worse():
 
 def test_auto_eta_is_not_decided_by_facts_that_the_model_knows(monkeypatch):
     host = host_of("ultraedit")
-    known = [Judgement(0.01, 1.0)]
-    monkeypatch.setattr(host, "judge", lambda *_: known)
+    known = [LossValue(0.01, 1.0)]
+    monkeypatch.setattr(host, "patch_loss", lambda *_: known)
     editor, turn = UltraEdit(eta="auto", alpha=1.0, passes=1), Turn(1, tuple(EDITS))
     _, state = editor.step(host, turn, editor.init(host))
     found = [float(value) for name, value in state.items() if name.startswith("eta/")]
@@ -201,11 +201,11 @@ def test_passes_end_once_the_turn_is_written(monkeypatch):
     losses = iter([2.0, 0.4, 0.2, 0.1])
     asked = []
 
-    def judge(patch, terms):
+    def patch_loss(patch, terms):
         asked.append(patch)
-        return [Judgement(next(losses), 1.0)]
+        return [LossValue(next(losses), 1.0)]
 
-    monkeypatch.setattr(host, "judge", judge)
+    monkeypatch.setattr(host, "patch_loss", patch_loss)
     editor = UltraEdit(eta=0.1, passes=9, written=0.3)
     _, state = editor.step(host, turn, editor.init(host))
     rows = next(iter(host.signals(turn).values())).keys.shape[0]
@@ -216,7 +216,7 @@ def test_passes_end_once_the_turn_is_written(monkeypatch):
 def test_a_pass_that_writes_no_more_is_the_last(monkeypatch):
     host, turn = host_of("ultraedit"), Turn(1, tuple(EDITS))
     losses = iter([2.0, 1.5, 1.49])
-    monkeypatch.setattr(host, "judge", lambda *_: [Judgement(next(losses), 1.0)])
+    monkeypatch.setattr(host, "patch_loss", lambda *_: [LossValue(next(losses), 1.0)])
     editor = UltraEdit(eta=0.1, passes=9)
     editor.step(host, turn, editor.init(host))
     assert not list(losses)

@@ -12,7 +12,7 @@ from tests.data.streams.test_sampling import by_sorting
 from tests.tiny import tiny_model
 from ultraedit import report
 from ultraedit.core.errors import ConfigError, DataError
-from ultraedit.core.types import Edit, Nobody
+from ultraedit.core.types import Edit, NullObserver
 from ultraedit.data import read
 from ultraedit.data.streams import InMemory
 from ultraedit.editors.ultraedit import UltraEdit
@@ -174,7 +174,7 @@ def test_the_journal_and_the_stream_itself_tell_the_same_newest_targets(config, 
     assert len({overruled for _, overruled, _ in told}) > 1
 
 
-class Census(Nobody):
+class Census(NullObserver):
     """Counts the edits that are alive after every turn."""
 
     def __init__(self):
@@ -205,7 +205,7 @@ def test_no_more_edits_are_alive_however_long_the_stream_is(config, tmp_path):
         assert 0 < census.most - before <= 8 + 8 + 6 + 5 * 10
 
 
-class Stop(Nobody):
+class Stop(NullObserver):
     """Presses Ctrl-C when so many edits are made."""
 
     def __init__(self, after):

@@ -1,14 +1,15 @@
-"""Modules under the names that they had before the rooms of `docs/design/014-house.md`.
+"""Modules, classes and methods under the names that they had before `docs/design/014-house.md`.
 
 ``from ultraedit.types import Edit`` goes on to work, with a `DeprecationWarning` that names the
-new module. Nothing in this package uses the old names.
+new module. So do old names of classes (`find_class`) and of methods (`renamed_method`). Nothing in
+this package uses the old names.
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -89,12 +90,7 @@ class _OldNames:
 
     def exec_module(self, module: ModuleType) -> None:
         """Say where it is now."""
-        warnings.warn(
-            f"{module.__name__} is {', '.join(new_names(module.__name__))} now; "
-            "the old name will go.",
-            DeprecationWarning,
-            stacklevel=2,
-        )
+        _warn(module.__name__, ", ".join(new_names(module.__name__)), stacklevel=3)
 
 
 def new_names(old: str) -> list[str]:
@@ -106,3 +102,36 @@ def find_old_names() -> None:
     """Let the old names be imported. Done once, by the package itself."""
     if not any(isinstance(each, _OldNames) for each in sys.meta_path):
         sys.meta_path.append(_OldNames())
+
+
+def find_class(module: str, name: str, renamed: Mapping[str, str]) -> Any:
+    """What a module has under an old name, for its ``__getattr__``.
+
+    Args:
+        module: Its name.
+        name: What is asked for.
+        renamed: New names by old ones.
+
+    Raises:
+        AttributeError: If it has no such old name.
+    """
+    if name not in renamed:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    _warn(f"{module}.{name}", renamed[name], stacklevel=4)
+    return getattr(sys.modules[module], renamed[name])
+
+
+def renamed_method(old: str, new: str) -> Callable[..., Any]:
+    """A method for its old name, which warns and calls the new one."""
+
+    def method(self: Any, *arguments: Any, **values: Any) -> Any:
+        _warn(f"{type(self).__name__}.{old}", new, stacklevel=3)
+        return getattr(self, new)(*arguments, **values)
+
+    method.__name__, method.__doc__ = old, f"The old name of `{new}`."
+    return method
+
+
+def _warn(old: str, new: str, stacklevel: int) -> None:
+    text = f"{old} is {new} now; the old name will go."
+    warnings.warn(text, DeprecationWarning, stacklevel=stacklevel)

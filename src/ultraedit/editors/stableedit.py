@@ -25,7 +25,7 @@ from torch import Tensor
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.nets import Net
 from ultraedit.core.stats import RunningCovariance, pack, unpack_covariances
-from ultraedit.core.types import Additive, Host, Judgement, ModuleShape, State, Turn
+from ultraedit.core.types import Additive, Host, LossValue, ModuleShape, State, Turn
 from ultraedit.editors.families.fit import Schedule
 from ultraedit.editors.families.normalized import Moments, Normalized
 from ultraedit.editors.families.trained import E, Learned, TrainingRows, with_net
@@ -122,7 +122,7 @@ class WarmUp:
         self.moments = editor.unpack(Normalized.init(editor, host))
 
     @torch.no_grad()
-    def learn(self, turn: Turn, earlier: Sequence[Turn] = ()) -> list[Judgement]:
+    def learn(self, turn: Turn, earlier: Sequence[Turn] = ()) -> list[LossValue]:
         """Fold a turn in."""
         signals = self.editor.trace(self.host, turn)
         features = {path: self.editor.features(signal) for path, signal in signals.items()}
@@ -132,7 +132,7 @@ class WarmUp:
     def end_epoch(self) -> None:
         """Nothing is left to do."""
 
-    def judge(self, turns: Sequence[Turn]) -> list[Judgement]:
+    def losses(self, turns: Sequence[Turn]) -> list[LossValue]:
         """Nothing is learned that could be judged."""
         return []
 

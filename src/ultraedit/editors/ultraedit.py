@@ -351,7 +351,7 @@ class UltraEdit(Normalized):
         """Mean loss of a turn's answers in the patched model, averaged per edit first, in nats."""
         pairs = tuple((edit.prompt, edit.target) for edit in turn.edits)
         term = LossTerm(pairs, 1.0, "answer", "edit", micro_batch=len(pairs))
-        return host.judge(patch, [term])[0].loss
+        return host.patch_loss(patch, [term])[0].loss
 
     def steps(self, units: Mapping[str, Change]) -> dict[str, Tensor] | None:
         """Scale of each module's targets; None where the first turn decides."""

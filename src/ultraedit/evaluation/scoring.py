@@ -21,7 +21,7 @@ from ultraedit.core.types import (
     ControlScores,
     Edit,
     GenerationScores,
-    Nobody,
+    NullObserver,
     Observer,
     Scores,
 )
@@ -127,7 +127,7 @@ def evaluate(
     if in_chat is not None:
         samples.append(_chatted(in_chat, samples))
     sample = [question for group in samples for question in group]
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     watched = _Controls(host, controls, in_chat, reference, free=free_answers != 0)
     total = len(asked) + len(probed) + len({question.prompt for question in sample})
     total += watched.steps

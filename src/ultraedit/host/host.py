@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ultraedit.core.encoding import encode, prompt_ids, released_targets, together
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.files import read_lines
+from ultraedit.core.old_names import renamed_method
 from ultraedit.core.types import (
     Additive,
     Edit,
@@ -21,9 +22,9 @@ from ultraedit.core.types import (
     Encoded,
     Form,
     GradientSink,
-    Judgement,
     LayerSignal,
     LossTerm,
+    LossValue,
     Master,
     ModuleShape,
     Observer,
@@ -201,17 +202,20 @@ class ModelHost(LookupHost):
         """Current weight of an edited layer, float32, shape (d_in, d_out). Not to be written."""
         return self.weights.weight(path)
 
-    def judge(
+    def patch_loss(
         self, patch: Patch, terms: Sequence[LossTerm], sink: GradientSink | None = None
-    ) -> list[Judgement]:
+    ) -> list[LossValue]:
         """Value of each term as if a patch were applied, and gradients at the patched weights."""
         model, modules = self.language_model.model, self._modules
         values = []
         for term in terms:
             items = self.encode(term.pairs)
             trunk = self._trunk_of(items) if self._trunk_for_edits else None
-            values.append(trace.judge(model, modules, patch, term, items, sink, trunk))
+            values.append(trace.loss_of_patch(model, modules, patch, term, items, sink, trunk))
         return values
+
+    judge = renamed_method("judge", "patch_loss")
+    behind_norm = renamed_method("behind_norm", "invert_post_norm")
 
     def texts(self, edits: Sequence[Edit], forms: Sequence[Form]) -> list[Encoded]:
         """Facts as texts that end where their answer ends; see `types.Host`.

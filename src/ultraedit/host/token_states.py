@@ -56,7 +56,7 @@ class LookupHost(ABC):
         places = self._places(lookups)
         return trace.values_at(self.language_model.model, places, outputs={path: layer})[path]
 
-    def behind_norm(self, path: str, lookups: Sequence[Lookup], moves: Tensor) -> Tensor:
+    def invert_post_norm(self, path: str, lookups: Sequence[Lookup], moves: Tensor) -> Tensor:
         """What an edited layer's own outputs must change by, for the hidden states to move.
 
         The same, unless the model has a norm between the two, as Gemma 3 does.

@@ -17,7 +17,7 @@ from ultraedit.core.types import (
     Edit,
     Editor,
     NewestScores,
-    Nobody,
+    NullObserver,
     Observer,
     Recorder,
     RemarkingEditor,
@@ -271,7 +271,7 @@ class LifelongJob:
             _log.warning("%s", sentence)
         self._host, self._editor, self._source, self._settings = host, editor, source, settings
         self._start = start or StartingPoint()
-        self._recorder, self._observer = recorder or MemoryRecorder(), observer or Nobody()
+        self._recorder, self._observer = recorder or MemoryRecorder(), observer or NullObserver()
         self._checkpoints = Checkpoints(
             *(host, source, settings, self._recorder, self._observer),
             newest=self._start.newest,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ultraedit.core.types import Nobody, Observer
+from ultraedit.core.types import NullObserver, Observer
 from ultraedit.evaluation.ability import Settings, as_plain, measure, require_tasks
 from ultraedit.runs.base_model import open_host
 from ultraedit.runs.replay import restore
@@ -22,7 +22,7 @@ def of_run(path: Path, settings: Settings, observer: Observer | None = None) -> 
         UltraEditError: If the folder holds no run, or as `measure`.
     """
     require_tasks(settings.tasks)
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     journal = Journal.open(path / JOURNAL)
     try:
         host, resolved = open_host(journal, observer)

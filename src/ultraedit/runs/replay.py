@@ -13,7 +13,7 @@ from ultraedit.core.types import (
     Carried,
     CheckpointRecord,
     Editor,
-    Nobody,
+    NullObserver,
     Observer,
     Turn,
     TurnRecord,
@@ -59,7 +59,7 @@ def restore(
         StorageError: If a snapshot is damaged, or the turns give other weights than they gave.
         KeyboardInterrupt: After Ctrl-C, once the turn at work is computed.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     turn = journal.head() if turn is None else turn
     if turn:
         journal.turn(turn)

@@ -17,7 +17,7 @@ from ultraedit.core.types import (
     CheckpointRecord,
     Edit,
     Editor,
-    Nobody,
+    NullObserver,
     Observer,
     Scores,
     State,
@@ -84,7 +84,7 @@ def revert(
     Raises:
         UltraEditError: If there is no such edit, or the folder or the model cannot be used.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     folder = RunFolder.open(path)
     try:
         refuse_interrupted(folder)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ultraedit import models
 from ultraedit.core.errors import ConfigError
-from ultraedit.core.types import Carried, Nobody, Observer
+from ultraedit.core.types import Carried, NullObserver, Observer
 from ultraedit.lifelong.loop import norms
 from ultraedit.runs.base_model import open_host
 from ultraedit.runs.replay import restore
@@ -42,7 +42,7 @@ def rollback(path: Path, turn: int, observer: Observer | None = None) -> Rolled:
     Raises:
         UltraEditError: If there is no such turn, or the folder or the model cannot be used.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     folder = RunFolder.open(path)
     try:
         journal = folder.journal

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ultraedit.core.errors import ConfigError
-from ultraedit.core.types import Nobody, Observer
+from ultraedit.core.types import NullObserver, Observer
 from ultraedit.data.streams import EditPanel, draw, whole
 from ultraedit.evaluation.outcome import Evaluation
 from ultraedit.lifelong.checkpoints import Evaluator
@@ -53,7 +53,7 @@ def score(
         ConfigError: If the folder holds no run, or no edit of it holds.
         StorageError: If one of its files is damaged.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     journal = Journal.open(path / JOURNAL)
     try:
         panel = standing(journal)

@@ -14,7 +14,7 @@ from ultraedit import data, models
 from ultraedit.core.errors import ConfigError, DataError
 from ultraedit.core.files import refuse_existing
 from ultraedit.core.nets import Net, read_net
-from ultraedit.core.types import Edit, Nobody, Observer
+from ultraedit.core.types import Edit, NullObserver, Observer
 from ultraedit.editors import EDITORS, make_editor
 from ultraedit.editors.families.fit import Fitted, Schedule, ValidationCheck, fit
 from ultraedit.editors.families.trained import TrainableEditor, about_net
@@ -94,7 +94,7 @@ def train(
         UltraEditError: If a setting, the data or the model cannot be used, or the file cannot be
             written.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     keep_freed_memory()
     _require_trainable(config)
     refuse_existing(out, empty_folder=False)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ultraedit.core.errors import UltraEditError
 from ultraedit.core.files import sha256
-from ultraedit.core.types import Nobody, Observer
+from ultraedit.core.types import NullObserver, Observer
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.report import format_count
 from ultraedit.runs.base_model import ModelSource, open_host
@@ -62,7 +62,7 @@ def verify(path: Path, observer: Observer | None = None) -> Verified:
     Raises:
         ConfigError: If the folder holds no run, or one of a newer version of this program.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     seal = list(_broken_seal(path))
     notes = [] if (path / SEAL).exists() else [_unsealed(path)]
     try:

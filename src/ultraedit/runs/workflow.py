@@ -19,7 +19,7 @@ from ultraedit.core.types import (
     Carried,
     CheckpointRecord,
     Editor,
-    Nobody,
+    NullObserver,
     Observer,
     write_rephrases,
 )
@@ -87,7 +87,7 @@ def run(
         UltraEditError: If a setting, the data or the model cannot be used, or the folder cannot
             be written.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     check_settings(config, out)
     source = _named_once(read_edits(config), config)
     observer.stage("Loading the model")
@@ -146,7 +146,7 @@ def resume(path: Path, observer: Observer | None = None) -> RunResult | None:
         UltraEditError: If the folder holds no run or is in use, or the facts or the model are
             no longer what they were.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     folder = RunFolder.open(path)
     try:
         job = folder.journal.job()
@@ -178,7 +178,7 @@ def append(path: Path, changes: dict[str, Any], observer: Observer | None = None
         UltraEditError: If the folder holds no run, one that was interrupted, or one that is in
             use, or the facts cannot be used.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     folder = RunFolder.open(path)
     try:
         refuse_interrupted(folder)

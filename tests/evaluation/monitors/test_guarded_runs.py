@@ -11,7 +11,7 @@ import torch
 from tests.tiny import tiny_model
 from ultraedit import models, report
 from ultraedit.core.errors import ConfigError
-from ultraedit.core.types import Nobody
+from ultraedit.core.types import NullObserver
 from ultraedit.runs import workflow
 from ultraedit.runs.base_model import open_host
 from ultraedit.runs.config import make_config
@@ -73,7 +73,7 @@ def records(folder, kind):
 def weights_at(folder, turn):
     journal = Journal.open(folder / JOURNAL)
     try:
-        host, settings = open_host(journal, Nobody())
+        host, settings = open_host(journal, NullObserver())
         restore(host, settings.editor, journal, turn)
         return host.weights.snapshot()
     finally:
@@ -179,7 +179,7 @@ def test_a_guard_that_is_never_passed_leaves_no_word(config, tmp_path):
 
 
 def test_an_interrupted_run_goes_on_with_the_same_monitors(config, place, tmp_path):
-    class Stopping(Nobody):
+    class Stopping(NullObserver):
         turns = 0
 
         def stage(self, name, total=None):
@@ -234,7 +234,7 @@ def test_with_prune_the_guard_judges_the_restrained_change_that_the_monitor_repo
     done = workflow.run(config(**values, guard={"norm": limit}), tmp_path / "ended")
     first = next(turn for turn in (1, 2, 3, 4) if seen[turn] > limit)
     assert done.summary["turns"] == first
-    assert f"weight is {seen[first]:.4g}, where" in done.summary["remarks"]["guard"]
+    assert f"weight is {seen[first]:.4g}, above" in done.summary["remarks"]["guard"]
 
 
 def test_with_wise_monitor_and_guard_see_its_memories(config, tmp_path):
@@ -249,10 +249,10 @@ def test_with_wise_monitor_and_guard_see_its_memories(config, tmp_path):
     assert seen[3] > 0
     done = workflow.run(config(**values, guard={"norm": 0.99 * seen[1]}), tmp_path / "ended")
     assert done.summary["turns"] == 1
-    assert f"weight is {seen[1]:.4g}, where" in done.summary["remarks"]["guard"]
+    assert f"weight is {seen[1]:.4g}, above" in done.summary["remarks"]["guard"]
 
 
-class Stops(Nobody):
+class Stops(NullObserver):
     """Ctrl-C at the so many-th stage of a name."""
 
     def __init__(self, name, at):
@@ -298,7 +298,7 @@ def test_a_run_that_is_stopped_after_its_turn_was_taken_back_is_finished_by_resu
     assert workflow.resume(tmp_path / "stopped") is None
 
 
-class Stages(Nobody):
+class Stages(NullObserver):
     """Notes all stages."""
 
     def __init__(self):

@@ -135,7 +135,7 @@ def test_a_guard_lets_through_up_to_its_threshold(name, lets, stops):
     assert Guard({name: lets}).breach(norms, NOW, 1.5) is None
     why = Guard({name: stops}).breach(norms, NOW, 1.5)
     assert why is not None
-    assert f"{'exceeds' if stops < lets else 'is below'} the limit {stops:.4g}" in why
+    assert f"{'above' if stops < lets else 'below'} the limit {stops:.4g}" in why
 
 
 def test_a_value_that_is_no_number_is_not_let_through():

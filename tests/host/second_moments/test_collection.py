@@ -11,7 +11,7 @@ from tests.host.second_moments.conftest import MODULES
 from tests.host.trace.test_moments import written_out
 from tests.tiny import tiny_model
 from ultraedit.core.errors import ConfigError, DataError, StorageError
-from ultraedit.core.types import Nobody
+from ultraedit.core.types import NullObserver
 from ultraedit.host import trace
 from ultraedit.host.second_moments import (
     Imported,
@@ -95,7 +95,7 @@ class Killed(Exception):
     pass
 
 
-class Killer(Nobody):
+class Killer(NullObserver):
     """An observer that ends the program after so many steps."""
 
     def __init__(self, steps):

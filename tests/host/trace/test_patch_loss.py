@@ -10,7 +10,7 @@ from tests.tiny import ARCHITECTURES, tiny_model
 from ultraedit.core.encoding import encode, longest_first
 from ultraedit.core.errors import NumericalError
 from ultraedit.core.types import Additive, LossTerm, LowRank
-from ultraedit.host.trace import judge
+from ultraedit.host.trace import loss_of_patch
 from ultraedit.host.trace import signals as trace
 from ultraedit.models import describe_modules, find_modules
 from ultraedit.models.weights import weight_view
@@ -91,9 +91,11 @@ def test_values_and_gradients_equal_those_of_changed_weights(arch, kind, monkeyp
             found[path] = found[path] + keys.T @ grads
 
         before = {name: p.clone() for name, p in tiny.model.named_parameters()}
-        value = judge(tiny.model, modules, patch, term, items, sink)
+        value = loss_of_patch(tiny.model, modules, patch, term, items, sink)
         assert value.loss == pytest.approx(total, rel=1e-6)
-        assert judge(tiny.model, modules, patch, term, items).loss == pytest.approx(value.loss)
+        assert loss_of_patch(tiny.model, modules, patch, term, items).loss == pytest.approx(
+            value.loss
+        )
         for path in modules:
             # Some architectures compute norms and rotations in float32 whatever they are given.
             torch.testing.assert_close(found[path], expected[path], rtol=1e-3, atol=1e-7)
@@ -107,7 +109,9 @@ def test_reverted_gradients_flow_back_through_the_unpatched_weights():
     first, last = modules
     term = LossTerm(PAIRS[:1], 1.0, "answer", "edit", 1, "reverted")
     found = {}
-    judge(model, modules, patch, term, items[:1], lambda p, k, g: found.update({p: k.T @ g}))
+    loss_of_patch(
+        model, modules, patch, term, items[:1], lambda p, k, g: found.update({p: k.T @ g})
+    )
     # As the released code: activations of the patched model, weights put back before backward.
     ids, start = torch.tensor([items[0].input_ids]), len(items[0].prompt_ids) - 1
     changes = {p: c.dense() if isinstance(c, LowRank) else c for p, c in patch.changes.items()}
@@ -135,7 +139,9 @@ def test_reverted_gradients_flow_back_through_the_unpatched_weights():
         handle.remove()
     edited = {}
     plain = term._replace(backward="edited")
-    judge(model, modules, patch, plain, items[:1], lambda p, k, g: edited.update({p: k.T @ g}))
+    loss_of_patch(
+        model, modules, patch, plain, items[:1], lambda p, k, g: edited.update({p: k.T @ g})
+    )
     for path in modules:
         keys, output = seen[path]
         torch.testing.assert_close(found[path], keys[0].T @ output.grad[0], rtol=1e-4, atol=1e-7)
@@ -146,8 +152,8 @@ def test_reverted_gradients_flow_back_through_the_unpatched_weights():
 def test_no_pair_is_no_loss_and_a_patch_of_nothing_drifts_nowhere():
     tiny, modules, _, items = setting()
     nothing = LossTerm((), 1.0, "drift")
-    assert judge(tiny.model, modules, Additive({}), nothing, []) == (0.0, 0.0)
-    still = judge(tiny.model, modules, Additive({}), LossTerm(PAIRS, 1.0, "drift"), items)
+    assert loss_of_patch(tiny.model, modules, Additive({}), nothing, []) == (0.0, 0.0)
+    still = loss_of_patch(tiny.model, modules, Additive({}), LossTerm(PAIRS, 1.0, "drift"), items)
     assert still.loss == pytest.approx(0, abs=1e-12)
     assert still.agreement == 1.0
 
@@ -156,7 +162,7 @@ def test_a_collapsed_model_is_an_error():
     tiny, modules, _, items = setting()
     broken = Additive({p: torch.full_like(weight_view(m), 1e308) for p, m in modules.items()})
     with pytest.raises(NumericalError, match="collapsed"):
-        judge(tiny.model, modules, broken, LossTerm(PAIRS, 1.0, "answer"), items)
+        loss_of_patch(tiny.model, modules, broken, LossTerm(PAIRS, 1.0, "answer"), items)
 
 
 def test_all_tokens_are_rows_where_they_are_asked_for(monkeypatch):

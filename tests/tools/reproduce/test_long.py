@@ -9,7 +9,7 @@ import pytest
 
 from tests.tools.reproduce.tracing import untraced
 from ultraedit.core.errors import DataError
-from ultraedit.core.types import Nobody
+from ultraedit.core.types import NullObserver
 from ultraedit.tools.reproduce import (
     LONG,
     Environment,
@@ -110,7 +110,7 @@ def test_the_page_has_every_method_at_every_mark_and_traces_its_numbers(environm
     runs = [step for step in steps if isinstance(step, Run)]
     # two orders of each, and three lengths of what is trained on all facts at once
     assert len({run.place for run in runs}) == 2 + 2 + 3
-    outcome = carry_out(steps, made.out, Nobody(), isolated=False)
+    outcome = carry_out(steps, made.out, NullObserver(), isolated=False)
     assert outcome.failed == {}
     PLAN.render(RunRecords(made)).write(made.out / PLAN.id)
     folder = made.out / PLAN.id
@@ -141,7 +141,7 @@ def test_the_page_has_every_method_at_every_mark_and_traces_its_numbers(environm
 def test_the_first_turn_of_both_kinds_of_lora_is_the_same(environment):
     made = environment()
     steps = plan(made, "lora", "lora-all")
-    carry_out([s for s in steps if isinstance(s, Run)], made.out, Nobody(), isolated=False)
+    carry_out([s for s in steps if isinstance(s, Run)], made.out, NullObserver(), isolated=False)
     PLAN.render(RunRecords(made)).write(made.out / PLAN.id)
     page = json.loads((made.out / PLAN.id / f"{PLAN.id}.json").read_text())
     column = "teacher-forced, % efficacy"
@@ -154,7 +154,7 @@ def test_the_first_turn_of_both_kinds_of_lora_is_the_same(environment):
 def test_a_run_that_is_not_done_is_on_the_page_as_far_as_it_is(environment):
     made = environment()
     steps = [s for s in plan(made, "ultraedit") if isinstance(s, Run)][:1]
-    carry_out(steps, made.out, Nobody(), isolated=False)
+    carry_out(steps, made.out, NullObserver(), isolated=False)
     file = made.out / steps[0].place / "records.jsonl"
     lines = file.read_text().splitlines()
     last = max(n for n, line in enumerate(lines) if '"kind": "checkpoint"' in line)
@@ -170,7 +170,7 @@ def test_orders_are_of_the_same_facts_and_seeds_of_different_orders(environment,
     runs = [s for s in plan(made, "ultraedit") if isinstance(s, Run)]
     assert [run.settings.get("seed", 0) for run in runs] == [0, 1]
     (order,) = runs[1].needs
-    carry_out([order], made.out, Nobody(), isolated=False)
+    carry_out([order], made.out, NullObserver(), isolated=False)
     rows = json.loads((root / "zsre" / "zsre.json").read_text())
     shuffled = json.loads((made.out / order.place).read_text())
     assert shuffled != rows
@@ -178,11 +178,11 @@ def test_orders_are_of_the_same_facts_and_seeds_of_different_orders(environment,
     other = dataclasses.replace(order, seed=2)
     assert other.place != order.place
     part = dataclasses.replace(order, size=3)
-    carry_out([part], made.out, Nobody(), isolated=False)
+    carry_out([part], made.out, NullObserver(), isolated=False)
     assert json.loads((made.out / part.place).read_text())[3:] == rows[3:]
     (tmp_path / "facts.json").write_text("{}")
     with pytest.raises(DataError, match="holds no list of facts"):
-        Shuffled("zsre", tmp_path / "facts.json", 3, 1).carry_out(made.out, Nobody())
+        Shuffled("zsre", tmp_path / "facts.json", 3, 1).carry_out(made.out, NullObserver())
 
 
 def test_a_plan_can_be_cut_short(environment):

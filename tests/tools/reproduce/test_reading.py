@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ultraedit.core.types import Nobody
+from ultraedit.core.types import NullObserver
 from ultraedit.tools.reproduce import ARTEFACTS, RunRecords, carry_out
 from ultraedit.tools.reproduce.figures import (
     Line,
@@ -89,7 +89,7 @@ def test_texts_stand_on_the_left_and_numbers_on_the_right():
 def test_the_case_study_says_of_what_and_how_many_edits_it_is(environment, tiny):
     made = environment(model=tiny)
     plan = ARTEFACTS["table10"]
-    carry_out(plan.steps(made, frozenset(plan.wanted())), made.out, Nobody(), isolated=False)
+    carry_out(plan.steps(made, frozenset(plan.wanted())), made.out, NullObserver(), isolated=False)
     said = plan.render(RunRecords(made)).result_table.notes
     assert f"LLaMA-3-8B-Instruct is {tiny} here." in said
     assert "UltraEditBench is the facts of ultraedit demo here." in said

@@ -8,7 +8,7 @@ from multiprocessing import get_context
 import pytest
 
 from ultraedit.core.errors import NumericalError
-from ultraedit.core.types import Nobody
+from ultraedit.core.types import NullObserver
 from ultraedit.tools.reproduce import ARTEFACTS, RunRecords, carry_out, choose, ordered
 from ultraedit.tools.reproduce.names import Wanted
 from ultraedit.tools.reproduce.steps import Run
@@ -40,7 +40,7 @@ def test_the_ablations_are_run_and_a_second_time_give_the_same_numbers(
     for out in ("one", "two"):
         made = environment(out=tmp_path / out, model=tiny)
         plan, steps = plan_of(made, "table4")
-        outcome = carry_out(steps, made.out, Nobody(), isolated=False)
+        outcome = carry_out(steps, made.out, NullObserver(), isolated=False)
         assert (len(outcome.made), outcome.done_before, outcome.failed) == (7, [], {})
         rendered = plan.render(RunRecords(made))
         rendered.write(made.out / "table4")
@@ -50,7 +50,7 @@ def test_the_ablations_are_run_and_a_second_time_give_the_same_numbers(
     for name in ("table4.csv", "table4.md", "table4.tex", "table4.json"):
         one, two = (tmp_path / out / "table4" / name for out in ("one", "two"))
         assert one.read_bytes() == two.read_bytes()
-    again = carry_out(steps, made.out, Nobody(), isolated=False)
+    again = carry_out(steps, made.out, NullObserver(), isolated=False)
     assert (again.made, len(again.done_before)) == ([], 7)
     said = [each for each in caplog.messages if " of 7: " in each]
     assert said == [f"{n} of 7: {step.place}" for n, step in enumerate(steps, 1)] * 2
@@ -75,12 +75,12 @@ def test_a_figure_goes_on_where_it_was_stopped_to_the_same_numbers(environment, 
     only = ("ultraedit", "zsre")
     whole, stopped = (environment(out=tmp_path / out, model=tiny) for out in ("whole", "stopped"))
     plan, steps = plan_of(whole, "figure1", only)
-    carry_out(steps, whole.out, Nobody(), isolated=False)
+    carry_out(steps, whole.out, NullObserver(), isolated=False)
     with pytest.raises(KeyboardInterrupt):
         carry_out(steps, stopped.out, Stopping(), isolated=False)
     (run,) = steps
     assert run.status(stopped.out) == "interrupted"
-    outcome = carry_out(steps, stopped.out, Nobody(), isolated=False)
+    outcome = carry_out(steps, stopped.out, NullObserver(), isolated=False)
     assert outcome.made == [run.place]
     curves = [
         RunRecords(each).curve(Wanted("gpt-j", "ultraedit", "zsre"), "efficacy")
@@ -97,7 +97,7 @@ def test_the_papers_own_questions_are_edited_and_asked(environment, tiny):
     made = environment(model=tiny)
     plan, steps = plan_of(made, "table10")
     assert [type(step).__name__ for step in steps] == ["CasesFile", "Run"]
-    carry_out(steps, made.out, Nobody(), isolated=False)
+    carry_out(steps, made.out, NullObserver(), isolated=False)
     result_table = plan.render(RunRecords(made)).result_table
     ((_, rows),) = result_table.blocks
     assert len(rows) == 7
@@ -121,13 +121,13 @@ def test_a_run_whose_numbers_cease_to_be_finite_is_given_up_and_the_rest_is_done
             whole(run, out, observer)
 
     monkeypatch.setattr(Run, "carry_out", carry)
-    outcome = carry_out(steps, made.out, Nobody(), isolated=False)
+    outcome = carry_out(steps, made.out, NullObserver(), isolated=False)
     assert list(outcome.failed.values()) == ["Turn 2: not finite."]
     assert len(begun) == 7
     notes = plan.render(RunRecords(made)).result_table.notes
     assert any("w/o normalization update" in n and "Turn 2: not finite" in n for n in notes)
     begun.clear()
-    carry_out(steps, made.out, Nobody(), isolated=False)
+    carry_out(steps, made.out, NullObserver(), isolated=False)
     assert not any(
         "frozen" in json.dumps(dict(s.settings))
         for s in steps
@@ -151,7 +151,7 @@ def test_a_process_of_its_own_does_the_same_and_passes_on_how_far_it_is(
     only = ("ultraedit", "zsre")
     here, apart = (environment(out=tmp_path / out, model=tiny) for out in ("here", "apart"))
     _, steps = plan_of(here, "figure7", only)
-    carry_out(steps, here.out, Nobody(), isolated=False)
+    carry_out(steps, here.out, NullObserver(), isolated=False)
     observer = Watching()
     outcome = carry_out(steps, apart.out, observer)
     assert outcome.failed == {}
@@ -166,7 +166,7 @@ def test_a_process_of_its_own_does_the_same_and_passes_on_how_far_it_is(
 def test_why_a_run_in_another_process_failed_is_told(environment, tmp_path):
     made = environment(model=str(tmp_path / "nothing"))
     _, steps = plan_of(made, "figure7", ("ultraedit", "zsre"))
-    outcome = carry_out(steps, made.out, Nobody())
+    outcome = carry_out(steps, made.out, NullObserver())
     ((place, why),) = outcome.failed.items()
     assert place == steps[0].place
     assert "nothing" in why
@@ -186,4 +186,4 @@ def test_a_process_whose_parent_is_gone_ends_without_a_word(environment, tiny, c
     process.join()
     assert capfd.readouterr().err == ""
     assert step.status(made.out) == "interrupted"
-    assert carry_out([step], made.out, Nobody(), isolated=False).failed == {}
+    assert carry_out([step], made.out, NullObserver(), isolated=False).failed == {}

@@ -8,7 +8,7 @@ import pytest
 
 from tests.tools.reproduce.test_long import PLAN, environment, quick, root  # noqa: F401
 from ultraedit.core.errors import DataError
-from ultraedit.core.types import Nobody
+from ultraedit.core.types import NullObserver
 from ultraedit.editors import EDITORS, make_editor
 from ultraedit.tools.reproduce import carry_out, ordered
 from ultraedit.tools.reproduce import search as searching
@@ -74,7 +74,7 @@ def test_trials_are_made_on_other_rows_and_the_best_is_used(environment, root, l
     before = made.run(wanted)
     trials = trial_runs(PLAN, made)["ultraedit"]
     steps = list(ordered(run for _, run in trials))
-    outcome = carry_out(steps, made.out, Nobody(), isolated=False)
+    outcome = carry_out(steps, made.out, NullObserver(), isolated=False)
     assert outcome.failed == {}
     (behind,) = trials[0][1].needs
     rows = json.loads((root / "zsre" / "zsre.json").read_text())
@@ -97,4 +97,4 @@ def test_trials_are_made_on_other_rows_and_the_best_is_used(environment, root, l
 def test_a_file_that_is_too_short_is_refused(tmp_path):
     (tmp_path / "facts.json").write_text("[]")
     with pytest.raises(DataError, match="has no 60 rows behind the first 5,000"):
-        Behind("zsre", tmp_path / "facts.json").carry_out(tmp_path, Nobody())
+        Behind("zsre", tmp_path / "facts.json").carry_out(tmp_path, NullObserver())

@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from ultraedit.core.types import Nobody
+from ultraedit.core.types import NullObserver
 from ultraedit.tools.reproduce import carry_out
 from ultraedit.tools.reproduce.names import Wanted
 from ultraedit.tools.reproduce.steps import UNEDITED
 
 
-class Stages(Nobody):
+class Stages(NullObserver):
     def __init__(self) -> None:
         self.names: list[str] = []
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ultraedit.core.errors import ConfigError
-from ultraedit.core.types import Nobody, Observer
+from ultraedit.core.types import NullObserver, Observer
 from ultraedit.tools.reproduce import carry_out
 from ultraedit.tools.reproduce.names import Wanted
 from ultraedit.tools.reproduce.workers import FOLDER, Workers, carry_out_together, read_workers
@@ -80,7 +80,7 @@ def summary(out, run):
 def test_workers_that_are_killed_at_random_change_no_number(environment, tiny, tmp_path):
     whole, killed = (environment(out=tmp_path / out, model=tiny) for out in ("whole", "killed"))
     runs = [whole.run(Wanted("gpt-j", method, "zsre")) for method in METHODS]
-    carry_out(runs, whole.out, Nobody(), isolated=False)
+    carry_out(runs, whole.out, NullObserver(), isolated=False)
     killer = Killer(killed.out, most=2)
     killer.start()
     outcome = carry_out_together(runs, killed.out, Workers(2))

@@ -1,8 +1,11 @@
 """The values that flow through the program, and the contract that every editor meets.
 
-This package imports nothing of the others but `errors`, and every other module may import it.
+This package imports `errors` and `old_names` alone, and every other module may import it.
 """
 
+from typing import Any
+
+from ultraedit.core.old_names import find_class
 from ultraedit.core.types.contract import (
     CheckingEditor,
     Editor,
@@ -23,7 +26,7 @@ from ultraedit.core.types.records import (
     ControlScores,
     GenerationScores,
     NewestScores,
-    Nobody,
+    NullObserver,
     Observer,
     Recorder,
     Scores,
@@ -35,10 +38,10 @@ from ultraedit.core.types.requests import (
     Encoded,
     Form,
     GradientSink,
-    Judgement,
     LayerSignal,
     Lookup,
     LossTerm,
+    LossValue,
     LowRank,
     Memory,
     ModuleShape,
@@ -73,16 +76,16 @@ __all__ = [
     "GradientSink",
     "Held",
     "Host",
-    "Judgement",
     "LayerSignal",
     "Lookup",
     "LossTerm",
+    "LossValue",
     "LowRank",
     "Master",
     "Memory",
     "ModuleShape",
     "NewestScores",
-    "Nobody",
+    "NullObserver",
     "Observer",
     "OffsetGoal",
     "OffsetSearch",
@@ -110,3 +113,7 @@ __all__ = [
     "turns",
     "write_rephrases",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return find_class(__name__, name, {"Judgement": "LossValue", "Nobody": "NullObserver"})

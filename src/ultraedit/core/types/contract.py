@@ -11,10 +11,10 @@ from ultraedit.core.types.requests import (
     Encoded,
     Form,
     GradientSink,
-    Judgement,
     LayerSignal,
     Lookup,
     LossTerm,
+    LossValue,
     ModuleShape,
     OffsetGoal,
     Offsets,
@@ -95,9 +95,9 @@ class Host(Protocol):
         """Current weight of an edited layer, float32, shape (d_in, d_out). Not to be written."""
         ...
 
-    def judge(
+    def patch_loss(
         self, patch: Patch, terms: Sequence[LossTerm], sink: GradientSink | None = None
-    ) -> list[Judgement]:
+    ) -> list[LossValue]:
         """Value of each term as if a patch were applied, and gradients at the patched weights."""
         ...
 
@@ -217,7 +217,7 @@ class Host(Protocol):
         """Outputs of the *decoder layer* that an edited layer is in. float32, shape (n, d)."""
         ...
 
-    def behind_norm(self, path: str, lookups: Sequence[Lookup], moves: Tensor) -> Tensor:
+    def invert_post_norm(self, path: str, lookups: Sequence[Lookup], moves: Tensor) -> Tensor:
         """What an edited layer's own outputs must change by, for the hidden states to move.
 
         The same, unless a norm stands between the two. float32, shape (n, d), as `moves`.

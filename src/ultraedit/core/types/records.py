@@ -275,11 +275,11 @@ class Observer(Protocol):
         ...
 
 
-class Nobody:
-    """The observer of a job that nobody watches."""
+class NullObserver:
+    """The observer that ignores everything."""
 
     def stage(self, name: str, total: int | None = None) -> None:
-        """Look away."""
+        """Ignore it."""
 
     def advance(self, steps: int = 1) -> None:
-        """Look away."""
+        """Ignore it."""

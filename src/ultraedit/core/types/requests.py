@@ -108,7 +108,7 @@ class LossTerm(NamedTuple):
     patch, as in RLEdit's released code."""
 
 
-class Judgement(NamedTuple):
+class LossValue(NamedTuple):
     """What a `LossTerm` says of a patch."""
 
     loss: float

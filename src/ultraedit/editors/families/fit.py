@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from ultraedit.core.nets import Net
-from ultraedit.core.types import Edit, Judgement, Nobody, Observer, Turn, turns
+from ultraedit.core.types import Edit, LossValue, NullObserver, Observer, Turn, turns
 from ultraedit.editors.seeds import derived
 
 
 class Learning(Protocol):
     """What is trained: `Learner`, or anything else that learns from turns."""
 
-    def learn(self, turn: Turn, earlier: Sequence[Turn] = ()) -> list[Judgement]:
+    def learn(self, turn: Turn, earlier: Sequence[Turn] = ()) -> list[LossValue]:
         """Learn from a turn."""
         ...
 
@@ -25,7 +25,7 @@ class Learning(Protocol):
         """All turns have been seen once more."""
         ...
 
-    def judge(self, turns: Sequence[Turn]) -> list[Judgement]:
+    def losses(self, turns: Sequence[Turn]) -> list[LossValue]:
         """How it does on edits, rephrases and unrelated questions that it does not learn from."""
         ...
 
@@ -151,7 +151,7 @@ def fit(
     Returns:
         The net, its `about` still empty.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     at = Position() if saved is None else Position.unpack(saved, learner)
     observer.stage("Training", len(edits) * schedule.epochs)
     observer.advance(at.epoch * len(edits) + min(at.turn * schedule.edits_per_turn, len(edits)))
@@ -201,7 +201,7 @@ def _check(
     if not validation or learner.steps_taken() == at.checked:
         return
     at.checked = learner.steps_taken()
-    values = learner.judge(list(turns(validation, schedule.edits_per_turn)))
+    values = learner.losses(list(turns(validation, schedule.edits_per_turn)))
     if not values:
         return
     own, rephrased, unrelated = values

@@ -25,8 +25,8 @@ from ultraedit.core.types import (
     Edit,
     GradientSink,
     Host,
-    Judgement,
     LossTerm,
+    LossValue,
     LowRank,
     Turn,
     dense,
@@ -66,7 +66,7 @@ class Learner:
         # The editor reads the parameters through its net, as they are at each moment.
         self.editor = editor.with_net(Net(self.parameters, {}))
 
-    def learn(self, turn: Turn, earlier: Sequence[Turn] = ()) -> list[Judgement]:
+    def learn(self, turn: Turn, earlier: Sequence[Turn] = ()) -> list[LossValue]:
         """Add a turn's gradient to the sum so far, and step if it is time to.
 
         Args:
@@ -88,7 +88,7 @@ class Learner:
             patch = _patch(solved, steps)
             kept = [turn, *reversed(earlier)][: recipe.depth]
             pull = _Pull(solved, editor)
-            values = self.host.judge(patch, self._terms(kept), pull.sink)
+            values = self.host.patch_loss(patch, self._terms(kept), pull.sink)
         pull.add_norm(patch, recipe.reg)
         for path in solved.units:
             self._pull_back(path, solved, pull)
@@ -124,7 +124,7 @@ class Learner:
         self.step()
         self.carried = {}
 
-    def judge(self, turns: Sequence[Turn]) -> list[Judgement]:
+    def losses(self, turns: Sequence[Turn]) -> list[LossValue]:
         """How the model does after some turns, made one after the other as in a run.
 
         A fresh net whose step is still open gets it from the first turn, as an untrained editor
@@ -147,7 +147,7 @@ class Learner:
         edits = [edit for turn in turns for edit in turn.edits]
         whole = Turn(0, tuple(edits))
         own = LossTerm(tuple((edit.prompt, edit.target) for edit in edits), 1.0, "answer")
-        return self.host.judge(Additive(total), [own, *self._terms([whole])])
+        return self.host.patch_loss(Additive(total), [own, *self._terms([whole])])
 
     def settle_steps(self, solved: Solved) -> None:
         """Give each module its first step, where ``lr=auto`` leaves that to a turn."""

@@ -156,7 +156,7 @@ class LocateThenEdit(ABC):
                 keys = mean_inputs(host, [path], prompts)[path]
                 now = host.outputs_at(paths[-1], plain)
                 moves = (wanted - now) / (len(paths) - place)
-                residuals = host.behind_norm(path, plain, moves)
+                residuals = host.invert_post_norm(path, plain, moves)
             changes[path] = self.solve(host, path, keys, residuals, state)
         return Additive(changes), self.remember(host, changes, turn.edits, state)
 

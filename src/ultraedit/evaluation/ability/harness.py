@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 
 from ultraedit.core.errors import ConfigError, UltraEditError, did_you_mean
 from ultraedit.core.settings import SettingsModel
-from ultraedit.core.types import Nobody, Observer
+from ultraedit.core.types import NullObserver, Observer
 from ultraedit.evaluation.ability.reading import (
     NEXT_TOKEN,
     READING,
@@ -129,7 +129,7 @@ def measure(
         ConfigError: If the harness is not installed, or knows no such task.
         DataError: If the rows of a local task cannot be read.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     scores = {}
     for name in settings.tasks:
         if name in READING:
@@ -282,7 +282,7 @@ def of_model(
     from ultraedit import models
 
     require_tasks(settings.tasks)
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     observer.stage("Loading the model")
     loaded = models.load(name, dtype=dtype, device=device)
     return as_plain(measure(loaded, settings, observer), settings, model=name, turn=None)

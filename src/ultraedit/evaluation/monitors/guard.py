@@ -107,8 +107,8 @@ class Guard:
             # No comparison with NaN is true, so it exceeds every limit.
             fine = value <= threshold if limit.most else value >= threshold
             if not fine:
-                bound = "exceeds" if limit.most else "is below"
-                return f"{limit.text}, {value:.4g}, {bound} the limit {threshold:.4g}"
+                side = "above" if limit.most else "below"
+                return f"{limit.text} is {value:.4g}, {side} the limit {threshold:.4g}"
         return None
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ultraedit.core.spectrum import effective_rank, spectrum
-from ultraedit.core.types import Nobody, Observer, Scores
+from ultraedit.core.types import NullObserver, Observer, Scores
 from ultraedit.evaluation.monitors.guard import Guard
 from ultraedit.host.host import ModelHost
 
@@ -76,7 +76,7 @@ class Watch:
     host: ModelHost
     monitors: Sequence[Monitor] = ()
     guard: Guard = field(default_factory=Guard)
-    observer: Observer = field(default_factory=Nobody)
+    observer: Observer = field(default_factory=NullObserver)
     resumed: bool = False
     """Whether the unedited model is on record: what takes long does not look at it again."""
     reads: bool = False

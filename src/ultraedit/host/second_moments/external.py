@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ultraedit import data
 from ultraedit.core.errors import ConfigError, DataError
-from ultraedit.core.types import Nobody, Observer, SecondMoment
+from ultraedit.core.types import NullObserver, Observer, SecondMoment
 from ultraedit.host.second_moments import cache
 from ultraedit.host.second_moments.providers import OfPrompts
 from ultraedit.models import find_modules, fingerprint
@@ -60,7 +60,7 @@ def import_moments(
         DataError: If a file cannot be read, or is of another model or module.
         StorageError: If the cache cannot be written.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     listed = list(_files(path))
     modules = {file: _module(file, language_model) for file in listed}
     by_path = dict(modules.values())

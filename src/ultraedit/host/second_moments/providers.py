@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from ultraedit.core.errors import ConfigError, DataError
-from ultraedit.core.types import Nobody, Observer, SecondMoment
+from ultraedit.core.types import NullObserver, Observer, SecondMoment
 from ultraedit.host import trace
 from ultraedit.host.second_moments import cache
 from ultraedit.host.second_moments.collection import collect, tokenize
@@ -62,7 +62,7 @@ def provider(
         return OfPrompts(tuple(prompts[:PROMPTS]))
     if corpus == cache.IMPORTED:
         return Imported()
-    return OfCorpus(corpus, samples, observer or Nobody())
+    return OfCorpus(corpus, samples, observer or NullObserver())
 
 
 def check_corpus(corpus: str | None) -> None:
@@ -104,7 +104,7 @@ class OfCorpus:
 
     corpus: str
     samples: int = SAMPLES
-    observer: Observer = field(default_factory=Nobody)
+    observer: Observer = field(default_factory=NullObserver)
 
     @property
     def source(self) -> str:

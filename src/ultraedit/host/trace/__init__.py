@@ -5,7 +5,7 @@ from ultraedit.host.trace.gradients import weight_gradients
 from ultraedit.host.trace.layer_cache import HeldRows, HeldTogether
 from ultraedit.host.trace.moments import MomentSums, add_moments
 from ultraedit.host.trace.offsets import Goal, search_offsets
-from ultraedit.host.trace.patch_loss import judge
+from ultraedit.host.trace.patch_loss import loss_of_patch
 from ultraedit.host.trace.post_norm import norm_behind, through_norm
 from ultraedit.host.trace.prefix_cache import PrefixedRow, Upper
 from ultraedit.host.trace.signals import batches, head_at, layer_signals, passes, supervised_logits
@@ -29,8 +29,8 @@ __all__ = [
     "answer_logits",
     "batches",
     "head_at",
-    "judge",
     "layer_signals",
+    "loss_of_patch",
     "mean_loss",
     "norm_behind",
     "passes",

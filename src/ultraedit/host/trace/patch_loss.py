@@ -15,12 +15,12 @@ from torch.nn import functional as F
 
 from ultraedit.core.encoding import Batch, Encoded, longest_first
 from ultraedit.core.errors import NumericalError
-from ultraedit.core.types import GradientSink, Judgement, LossTerm, LowRank, Patch
+from ultraedit.core.types import GradientSink, LossTerm, LossValue, LowRank, Patch
 from ultraedit.host.trace.signals import Record, attended, passes, supervised_logits
 from ultraedit.host.trace.trunk import Trunk
 
 
-def judge(
+def loss_of_patch(
     model: nn.Module,
     modules: Mapping[str, nn.Module],
     patch: Patch,
@@ -28,7 +28,7 @@ def judge(
     items: Sequence[Encoded],
     sink: GradientSink | None = None,
     trunk: Trunk | None = None,
-) -> Judgement:
+) -> LossValue:
     """Value of one term as if a patch were applied, and its gradients.
 
     Args:
@@ -74,7 +74,7 @@ def judge(
             f"The loss of the patched model is {loss}: it has collapsed. Lower the step "
             "(`lr`), raise `ridge`, or use float32."
         )
-    return Judgement(loss, agreed / max(1, tokens))
+    return LossValue(loss, agreed / max(1, tokens))
 
 
 def _losses(logits: Tensor, batch: Batch, reference: Tensor | None) -> Tensor:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ultraedit.core.errors import DataError, StorageError, UltraEditError
-from ultraedit.core.types import Nobody, Observer
+from ultraedit.core.types import NullObserver, Observer
 from ultraedit.data.relations.questions import Relation, load_relations, wording_fault
 from ultraedit.tools.bench_builder import card
 from ultraedit.tools.bench_builder.checks import Questions, faults
@@ -54,7 +54,7 @@ def build(
     is_new = not settings.out.exists()
     scratch = claim_folder(settings.out)
     try:
-        return _Build(settings, writer, scratch, observer or Nobody()).run(confirm)
+        return _Build(settings, writer, scratch, observer or NullObserver()).run(confirm)
     except UltraEditError:
         raise
     except OSError as error:

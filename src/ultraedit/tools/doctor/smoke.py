@@ -68,8 +68,8 @@ def _edit(model: LanguageModel, modules: Sequence[str], begun: float) -> Smoke:
         return Smoke(silent)
     patch, _ = editor.step(host, turn, editor.init(host))
     term = LossTerm(((FACT.prompt, FACT.target),), 1.0, "answer", micro_batch=1)
-    before = host.judge(Additive({}), [term])[0].loss
-    after = host.judge(patch, [term])[0].loss
+    before = host.patch_loss(Additive({}), [term])[0].loss
+    after = host.patch_loss(patch, [term])[0].loss
     host.use_trunk()
     trunk = host.trunk is not None and host.trunk.works_for(
         host.encode([(FACT.prompt, FACT.target)])

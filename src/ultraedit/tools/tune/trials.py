@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ultraedit.core.types import Edit, Nobody, Observer, Question, turns
+from ultraedit.core.types import Edit, NullObserver, Observer, Question, turns
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.evaluation.outcome import Reference
 from ultraedit.evaluation.scoring import evaluate
@@ -109,7 +109,7 @@ class TrialRunner:
         """
         rows = min(rows, len(self.edits))
         editor = UltraEdit(**candidate.options(rows))
-        return self.attempt(candidate, editor, rows, observer or Nobody())
+        return self.attempt(candidate, editor, rows, observer or NullObserver())
 
     def attempt(
         self, candidate: Candidate, editor: UltraEdit, rows: int, observer: Observer

@@ -13,7 +13,7 @@ from pydantic import Field
 from ultraedit import data, models
 from ultraedit.core.errors import ConfigError, DataError
 from ultraedit.core.settings import SettingsModel
-from ultraedit.core.types import Edit, Nobody, Observer
+from ultraedit.core.types import Edit, NullObserver, Observer
 from ultraedit.models import choose_preset
 from ultraedit.models.fingerprint import fingerprint
 from ultraedit.tools.tune.files import TrialLog, write_preset
@@ -75,7 +75,7 @@ def tune(config: TuneConfig, out: Path, observer: Observer | None = None) -> Tun
         KeyboardInterrupt: After Ctrl-C, where no trial was finished.
     """
     begun = time.perf_counter()
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     if out.suffix != ".toml":
         raise ConfigError(f"--out must end in .toml, so that --preset takes it, got {out}.")
     edits = data.read(config.data, limit=config.limit, seed=config.seed)
