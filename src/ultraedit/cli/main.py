@@ -13,7 +13,7 @@ from ultraedit.cli._help import page
 from ultraedit.cli._output import line, message, show_log
 from ultraedit.cli._table import Commands
 from ultraedit.core.errors import ProcessError
-from ultraedit.host import distributed as ranks
+from ultraedit.host import distributed
 
 WAYS_IN = {
     "demo": ("Try it: edit a small model with facts that come with the program", ""),
@@ -96,8 +96,8 @@ def main() -> None:
         # A terminal that cannot show a letter shows a question mark in its place.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        with ranks.joined():
-            app(prog_name="ultraedit") if ranks.is_first() else _help()
+        with distributed.joined():
+            app(prog_name="ultraedit") if distributed.is_first() else _run_worker()
     finally:
         try:
             sys.stdout.flush()
@@ -105,11 +105,11 @@ def main() -> None:
             drop_output()
 
 
-def _help() -> None:
-    """Do what the first process of the job asks, silently."""
+def _run_worker() -> None:
+    """Execute the calls of the first process of the job, silently."""
     try:
-        ranks.follow()
+        distributed.worker_loop()
     except ProcessError as error:
-        if ranks.rank() == 1:  # One of those that are left says it for all.
+        if distributed.rank() == 1:  # One of those that are left says it for all.
             message(str(error))
         sys.exit(1)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ultraedit import models
 from ultraedit.core.errors import ConfigError, StorageError
 from ultraedit.core.types import Master, Observer
-from ultraedit.host import distributed as ranks
+from ultraedit.host import distributed
 from ultraedit.host.distributed.shared_host import SharedHost
 from ultraedit.host.host import ModelHost
 from ultraedit.host.second_moments import provider
@@ -37,11 +37,12 @@ class ModelSource(NamedTuple):
         Raises:
             ConfigError: If the processes of this job cannot each have such a model.
         """
-        ranks.require_device(settings.device)
+        distributed.require_device(settings.device)
         config = settings.config
-        if config.device_map == "auto" and ranks.size() > 1:
+        if config.device_map == "auto" and distributed.size() > 1:
             raise ConfigError(
-                f"--device-map auto takes all devices for one process, and {ranks.size()} are at "
+                "--device-map auto takes all devices for one process, and "
+                f"{distributed.size()} are at "
                 "work. Leave it out, take stream, or start without torchrun."
             )
         master: Master = getattr(settings.editor, "master", "float32")
@@ -105,7 +106,7 @@ def open_host(
     _require_snapshot(journal, journal.head() if turn is None else turn)
     observer.stage("Loading the model")
     source = ModelSource.of(settings)
-    copies = ranks.Copies(ModelSource.host, source) if ranks.size() > 1 else None
+    copies = distributed.Copies(ModelSource.host, source) if distributed.size() > 1 else None
     loaded = source.load()
     of_model = fingerprint(loaded.model)
     if journal.value("fingerprint") is None:

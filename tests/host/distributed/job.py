@@ -16,7 +16,7 @@ from ultraedit.core.errors import ConfigError
 from ultraedit.core.types import Edit, Question, Turn, to_json, turns
 from ultraedit.evaluation.probes import Probing
 from ultraedit.evaluation.scoring import evaluate
-from ultraedit.host import distributed as ranks
+from ultraedit.host import distributed
 from ultraedit.host.distributed.shared_host import SharedHost
 from ultraedit.host.host import ModelHost
 from ultraedit.lifelong.loop import MemoryRecorder, run_turns
@@ -36,9 +36,9 @@ def weights(host: ModelHost) -> str:
     return digest.hexdigest()
 
 
-def shared(name: str) -> tuple[SharedHost, ranks.Copies]:
+def shared(name: str) -> tuple[SharedHost, distributed.Copies]:
     """The host that the contract suite takes for an editor, on all processes."""
-    copies = ranks.Copies(host_of, name)
+    copies = distributed.Copies(host_of, name)
     plain = host_of(name)
     patterns, statistics = list(plain.modules), plain._statistics
     master = getattr(make(name), "master", "float32")
@@ -61,7 +61,7 @@ def compare(name: str) -> dict[str, Any]:
     alone = use(name, host_of(name))
     host, copies = shared(name)
     ours = use(name, host)
-    with copies.asked(weights, [()] * (copies.size - 1)) as hashes:
+    with copies.gather(weights, [()] * (copies.size - 1)) as hashes:
         own = weights(host)
     size = max(1e-30, *(float(change.norm()) for change in alone["changes"].values()))
     apart = max(float((ours["changes"][p] - c).norm()) for p, c in alone["changes"].items())
@@ -97,7 +97,7 @@ def trunk() -> dict[str, Any]:
     plain = host.predict(items)
     host.use_trunk()
     twice = [host.predict(items), host.predict(items[::-1])[::-1]]
-    with copies.asked(reused, [()] * (copies.size - 1)) as others:
+    with copies.gather(reused, [()] * (copies.size - 1)) as others:
         own = reused(host)
     host.drop_trunk()
     return {"same": [each == plain for each in twice], "reused": [own, *others]}
@@ -136,12 +136,12 @@ def failures() -> dict[str, Any]:
     found = {}
     for kind in ("user", "fault"):
         try:
-            with copies.asked(fail, [(kind,)] * (copies.size - 1)):
+            with copies.gather(fail, [(kind,)] * (copies.size - 1)):
                 pass
         except Exception as error:
             found[kind] = f"{type(error).__name__}: {error}"
     try:
-        with copies.asked(weights, [()] * (copies.size - 1)):
+        with copies.gather(weights, [()] * (copies.size - 1)):
             raise KeyError("ours")
     except KeyError as error:
         found["own"] = str(error)
@@ -151,9 +151,9 @@ def failures() -> dict[str, Any]:
 
 def main() -> None:
     torch.set_num_threads(1)
-    with ranks.joined():
-        if not ranks.is_first():
-            ranks.follow()
+    with distributed.joined():
+        if not distributed.is_first():
+            distributed.worker_loop()
             return
         found = {
             "editors": {name: compare(name) for name in NAMES},
@@ -161,7 +161,7 @@ def main() -> None:
             "trunk": trunk(),
             "failures": failures(),
             "probes": probes(),
-            "size": ranks.size(),
+            "size": distributed.size(),
         }
         Path(sys.argv[1]).write_text(json.dumps(found))
 

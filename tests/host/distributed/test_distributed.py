@@ -17,7 +17,7 @@ import torch
 from tests.cli.conftest import FACTS
 from tests.tiny import tiny_model
 from ultraedit.core.errors import ConfigError
-from ultraedit.host import distributed as ranks
+from ultraedit.host import distributed
 from ultraedit.models import save
 from ultraedit.runs.store import JOURNAL, Journal
 from ultraedit.runs.workflow import resume
@@ -42,7 +42,7 @@ def free_port() -> str:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    out = tmp_path_factory.mktemp("ranks") / "found.json"
+    out = tmp_path_factory.mktemp("distributed") / "found.json"
     port = ("--master-port", free_port())
     command = (*TORCHRUN, *port, "-m", "tests.host.distributed.job", str(out))
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
@@ -162,16 +162,16 @@ def child_of_rank(rank: str, parent: int) -> int:
 
 
 def test_one_process_is_alone():
-    assert (ranks.rank(), ranks.size(), ranks.is_first()) == (0, 1, True)
-    with ranks.joined():
-        assert ranks.size() == 1
-    ranks.require_device("cuda:7")
+    assert (distributed.rank(), distributed.size(), distributed.is_first()) == (0, 1, True)
+    with distributed.joined():
+        assert distributed.size() == 1
+    distributed.require_device("cuda:7")
 
 
 def test_what_is_dealt_out_is_gathered_in_its_order():
-    shares = ranks.deal([4, 2, 0, 3, 1], 3)
+    shares = distributed.split([4, 2, 0, 3, 1], 3)
     assert shares == [[4, 3], [2, 1], [0]]
-    assert ranks.gathered([[f"r{i}" for i in share] for share in shares], shares) == [
+    assert distributed.in_order([[f"r{i}" for i in share] for share in shares], shares) == [
         f"r{i}" for i in range(5)
     ]
 
@@ -181,8 +181,8 @@ def test_devices_that_processes_cannot_share_are_refused(monkeypatch):
 
     monkeypatch.setattr(here, "size", 2)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    ranks.require_device("cpu")
+    distributed.require_device("cpu")
     with pytest.raises(ConfigError, match="--device cuda:0 is no choice for 2 processes"):
-        ranks.require_device("cuda:0")
+        distributed.require_device("cuda:0")
     with pytest.raises(ConfigError, match="2 processes were started here and there are 1 GPUs"):
-        ranks.require_device("cuda")
+        distributed.require_device("cuda")

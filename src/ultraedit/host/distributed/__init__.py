@@ -11,16 +11,16 @@ Everything travels through torch.distributed: tensors by gloo on CPUs and by NCC
 
 from ultraedit.host.distributed.processes import is_first, rank, size
 from ultraedit.host.distributed.startup import joined, require_device
-from ultraedit.host.distributed.workers import Copies, deal, follow, gathered
+from ultraedit.host.distributed.workers import Copies, in_order, split, worker_loop
 
 __all__ = [
     "Copies",
-    "deal",
-    "follow",
-    "gathered",
+    "in_order",
     "is_first",
     "joined",
     "rank",
     "require_device",
     "size",
+    "split",
+    "worker_loop",
 ]

@@ -38,7 +38,7 @@ from ultraedit.core.types import (
     Turn,
 )
 from ultraedit.host import trace
-from ultraedit.host.distributed import Copies, deal, gathered
+from ultraedit.host.distributed import Copies, in_order, split
 from ultraedit.host.host import ModelHost
 from ultraedit.models.weights import EditedWeights
 
@@ -59,8 +59,8 @@ class SharedWeights(EditedWeights):
         super().__init__(modules, master)
         self._copies = copies
         self._passing = 0
-        self._untold: list[tuple[str, tuple[Any, ...]]] = []
-        self._told = 0
+        self._unsent: list[tuple[str, tuple[Any, ...]]] = []
+        self._sent = 0
 
     def apply(self, patch: Patch) -> None:
         """Add a patch to the weights of all processes: all of it, or nothing."""
@@ -89,31 +89,31 @@ class SharedWeights(EditedWeights):
         with self._for_now(), super().unedited():
             yield
 
-    def tell(self) -> None:
-        """Let the other processes make the changes that they have not been told of."""
-        if self._untold:
-            self._copies.tell(_repeat, self._untold)
-            self._untold = []
-            self._told += 1
+    def send(self) -> None:
+        """Send the other processes the changes that they do not have yet."""
+        if self._unsent:
+            self._copies.send(_repeat, self._unsent)
+            self._unsent = []
+            self._sent += 1
 
     def _note(self, method: str, *arguments: Any) -> None:
-        self._untold.append((method, arguments))
+        self._unsent.append((method, arguments))
         if not self._passing:
-            self.tell()
+            self.send()
 
     @contextmanager
     def _for_now(self) -> Iterator[None]:
         """Changes that leave the weights as they were."""
-        untold, told = len(self._untold), self._told
+        unsent, sent = len(self._unsent), self._sent
         self._passing += 1
         try:
             yield
         finally:
             self._passing -= 1
-            if self._told == told:
-                del self._untold[untold:]
+            if self._sent == sent:
+                del self._unsent[unsent:]
             elif not self._passing:
-                self.tell()
+                self.send()
 
 
 class SharedHost(ModelHost):
@@ -158,7 +158,7 @@ class SharedHost(ModelHost):
     def signals(self, turn: Turn, tokens: Tokens = "answer") -> dict[str, LayerSignal]:
         """Run the turn's edits forward and backward, each process some of them."""
         items = self.encode([(edit.prompt, edit.target) for edit in turn.edits])
-        shares = deal(longest_first(items), self._copies.size)
+        shares = split(longest_first(items), self._copies.size)
         parts = [(tuple(turn.edits[i] for i in share), tokens) for share in shares]
         return _interleaved(self._together(_signals, parts))
 
@@ -175,25 +175,25 @@ class SharedHost(ModelHost):
     @contextmanager
     def keeping_states(self) -> Iterator[None]:
         """Compute what lies below the lowest edited layer once per text, in every process."""
-        self._copies.tell(_keep_states)
+        self._copies.send(_keep_states)
         try:
             with super().keeping_states():
                 yield
         finally:
-            self._copies.tell(_drop_states)
+            self._copies.send(_drop_states)
 
     def predict(
         self, items: Sequence[Encoded], observer: Observer | None = None, *, keep: bool = True
     ) -> list[tuple[int, ...]]:
         """The model's top choice at every supervised position, each process of some items."""
         if self.trunk is None:
-            shares = deal(longest_first(items), self._copies.size)
+            shares = split(longest_first(items), self._copies.size)
         else:  # What one process has kept of an item is of use to it alone.
             shares = [[] for _ in range(self._copies.size)]
             for index, item in enumerate(items):
                 shares[_owner(item, len(shares))].append(index)
         parts = [([items[i] for i in share],) for share in shares]
-        return gathered(self._together(partial(_predict, keep), parts, observer), shares)
+        return in_order(self._together(partial(_predict, keep), parts, observer), shares)
 
     def answer(
         self,
@@ -205,18 +205,18 @@ class SharedHost(ModelHost):
         """Generate answers greedily, each process those to some prompts."""
         lines = [1] * len(prompts) if lines is None else lines
         order = sorted(range(len(prompts)), key=lambda i: (-max_new_tokens[i], -len(prompts[i])))
-        shares = deal(order, self._copies.size)
+        shares = split(order, self._copies.size)
         parts = [
             ([prompts[i] for i in s], [max_new_tokens[i] for i in s], [lines[i] for i in s])
             for s in shares
         ]
-        return gathered(self._together(_answer, parts, observer), shares)
+        return in_order(self._together(_answer, parts, observer), shares)
 
     def search_offsets(
         self, path: str, goals: Sequence[OffsetGoal], search: OffsetSearch
     ) -> Offsets:
         """Search offsets of a decoder layer's outputs, each process those of some edits."""
-        shares = deal(range(len(goals)), self._copies.size)
+        shares = split(range(len(goals)), self._copies.size)
         parts = [(path, [goals[i] for i in share], search) for share in shares]
         searched = [each for each in self._together(_search, parts) if each is not None]
         back = torch.argsort(torch.tensor([index for share in shares for index in share]))
@@ -232,23 +232,23 @@ class SharedHost(ModelHost):
     ) -> None:
         """Compute what lies below the lowest edited layer once per sequence, in every process."""
         super().use_trunk(budget_bytes=budget_bytes, folder=folder, for_edits=for_edits)
-        self._copies.tell(_use_trunk, budget_bytes, folder, for_edits)
+        self._copies.send(_use_trunk, budget_bytes, folder, for_edits)
 
     def drop_trunk(self) -> None:
         """Forget what the trunk has kept, in every process."""
         super().drop_trunk()
-        self._copies.tell(ModelHost.drop_trunk)
+        self._copies.send(ModelHost.drop_trunk)
 
     @contextmanager
     def _laid(self, view: Routed | Recalled) -> Iterator[None]:
         assert isinstance(self.weights, SharedWeights)
-        self.weights.tell()
-        self._copies.tell(_lay, view)
+        self.weights.send()
+        self._copies.send(_lay, view)
         try:
             with super()._laid(view):
                 yield
         finally:
-            self._copies.tell(_take_away)
+            self._copies.send(_take_away)
 
     def _together(
         self,
@@ -258,8 +258,8 @@ class SharedHost(ModelHost):
     ) -> list[Any]:
         """Let every process do its part; what each returns, in their order."""
         assert isinstance(self.weights, SharedWeights)
-        self.weights.tell()
-        with self._copies.asked(function, parts[1:]) as others:
+        self.weights.send()
+        with self._copies.gather(function, parts[1:]) as others:
             mine = function(self, *parts[0], *([] if observer is None else [observer]))
         if observer is not None:
             observer.advance(sum(map(len, others)))

@@ -1,4 +1,4 @@
-"""Copies of an object in other processes: who orders, and who obeys."""
+"""Copies of an object in other processes: remote calls from the first, a loop in the workers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ultraedit.host.distributed.messages import receive, send
 from ultraedit.host.distributed.processes import FIRST, here, rank, size
 
 
-class Order(NamedTuple):
-    """What the first process wants of another."""
+class RemoteCall(NamedTuple):
+    """A function that the first process calls in another."""
 
     copy: int
     """Number of the copy that it is about."""
@@ -39,14 +39,14 @@ class Copies:
         """
         self.size = size()
         self._number = next(here.copies)
-        self._order(Order(self._number, make, arguments, makes=True))
+        self._broadcast(RemoteCall(self._number, make, arguments, makes=True))
 
-    def tell(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Call a function with each copy. If that fails, the next `asked` says so."""
-        self._order(Order(self._number, function, arguments))
+    def send(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call a function with each copy. If that fails, the next `gather` says so."""
+        self._broadcast(RemoteCall(self._number, function, arguments))
 
     @contextmanager
-    def asked(
+    def gather(
         self, function: Callable[..., Any], shares: Sequence[tuple[Any, ...]]
     ) -> Iterator[list[Any]]:
         """Call a function with each copy, and do something else meanwhile.
@@ -63,48 +63,48 @@ class Copies:
             ProcessError: If one of them is gone.
         """
         answers: list[Any] = []
-        asked = list(zip(range(1, self.size), shares, strict=True))
-        here.busy = True  # If this is not put back below, nobody is told anything any more.
-        for number, arguments in asked:
-            send(Order(self._number, function, arguments, answers=True), number)
+        called = list(zip(range(1, self.size), shares, strict=True))
+        here.busy = True  # If this is not reset below, nothing is sent any more.
+        for number, arguments in called:
+            send(RemoteCall(self._number, function, arguments, answers=True), number)
         try:
             yield answers
         except Exception:  # raised again below, whatever it is
-            for number, _ in asked:  # They are heard all the same, to be ready for what is next.
+            for number, _ in called:  # Received all the same, to be ready for what is next.
                 receive(number)
             here.busy = False
             raise
-        answers.extend(receive(number) for number, _ in asked)
+        answers.extend(receive(number) for number, _ in called)
         here.busy = False
         for answer in answers:
             if isinstance(answer, _Failed):
                 raise answer.error()
 
-    def _order(self, order: Order) -> None:
+    def _broadcast(self, call: RemoteCall) -> None:
         if here.broken or here.busy:
             return
         here.busy = True
         for number in range(1, self.size):
-            send(order, number)
+            send(call, number)
         here.busy = False
 
 
-def deal(indices: Sequence[int], hands: int) -> list[list[int]]:
-    """Deal indices out like cards: neighbors in a sorted list, which cost the same, are spread."""
-    return [list(indices[hand::hands]) for hand in range(hands)]
+def split(indices: Sequence[int], parts: int) -> list[list[int]]:
+    """Split indices in turn: neighbors in a sorted list, which cost the same, are spread."""
+    return [list(indices[part::parts]) for part in range(parts)]
 
 
-def gathered(results: Sequence[Sequence[Any]], shares: Sequence[Sequence[int]]) -> list[Any]:
-    """Put results back into the order of the indices that were dealt out."""
-    in_order: list[Any] = [None] * sum(map(len, shares))
+def in_order(results: Sequence[Sequence[Any]], shares: Sequence[Sequence[int]]) -> list[Any]:
+    """Put results back into the order of the indices that were split."""
+    ordered: list[Any] = [None] * sum(map(len, shares))
     for own, indices in zip(results, shares, strict=True):
         for index, value in zip(indices, own, strict=True):
-            in_order[index] = value
-    return in_order
+            ordered[index] = value
+    return ordered
 
 
-def follow() -> None:
-    """Do what the first process asks, until it says that it is done.
+def worker_loop() -> None:
+    """Execute the calls of the first process, until it says that it is done.
 
     Raises:
         ProcessError: If it is gone.
@@ -113,12 +113,12 @@ def follow() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("ultraedit").setLevel(logging.CRITICAL)
     copies: dict[int, Any] = {}
-    while (order := receive(FIRST)) is not None:
-        result = _obey(order, copies)
-        if order.answers:
+    while (call := receive(FIRST)) is not None:
+        result = _execute(call, copies)
+        if call.answers:
             send(result, FIRST)
         elif isinstance(result, _Failed):
-            copies[order.copy] = result
+            copies[call.copy] = result
 
 
 class _Failed(NamedTuple):
@@ -134,14 +134,14 @@ class _Failed(NamedTuple):
         return RuntimeError(f"Process {self.number} failed:\n{self.text}")
 
 
-def _obey(order: Order, copies: dict[int, Any]) -> Any:
-    """Carry out an order. Returns the result, or the error."""
+def _execute(call: RemoteCall, copies: dict[int, Any]) -> Any:
+    """Execute a call. Returns the result, or the error."""
     try:
-        if order.makes:
-            copies[order.copy] = order.function(*order.arguments)
+        if call.makes:
+            copies[call.copy] = call.function(*call.arguments)
             return None
-        copy = copies[order.copy]
-        return copy if isinstance(copy, _Failed) else order.function(copy, *order.arguments)
+        copy = copies[call.copy]
+        return copy if isinstance(copy, _Failed) else call.function(copy, *call.arguments)
     except UltraEditError as error:
         return _Failed(rank(), type(error), str(error))
     except Exception:  # It is told to the first process, which raises it.
