@@ -16,7 +16,7 @@ from ultraedit.core.errors import ConfigError, did_you_mean
 from ultraedit.core.settings import EDITOR, FACTS, MACHINE, OUTPUT
 
 if TYPE_CHECKING:
-    from ultraedit.tools.reproduce import Artefact, Environment, Outcome, Step
+    from ultraedit.tools.reproduce import Artifact, Environment, Outcome, Step
     from ultraedit.tools.reproduce.names import Wanted
 
 app = group(
@@ -130,9 +130,9 @@ def list_all(json: o.Json = False) -> None:
       ultraedit reproduce list
       ultraedit reproduce list --json
     """
-    from ultraedit.tools.reproduce import ARTEFACTS, LONG
+    from ultraedit.tools.reproduce import ARTIFACTS, LONG
 
-    rows = [_facts(each) for each in (*ARTEFACTS.values(), *LONG.values())]
+    rows = [_facts(each) for each in (*ARTIFACTS.values(), *LONG.values())]
     if json:
         _output.write_json(rows)
     else:
@@ -200,7 +200,7 @@ def tune(
     turns of 20. What is best by the harmonic mean of efficacy, generalization and agreement is what
     `reproduce run` then takes at the scale long. All trials are in trials/ of the reproduction.
     """
-    from ultraedit.tools.reproduce import LONG, carry_out, find_artefacts, ordered
+    from ultraedit.tools.reproduce import LONG, carry_out, find_artifacts, ordered
     from ultraedit.tools.reproduce.long import trial_runs
     from ultraedit.tools.reproduce.search import FOLDER, SPACE, best, collect, name_of, write
     from ultraedit.tools.reproduce.workers import carry_out_together, read_workers
@@ -210,7 +210,7 @@ def tune(
             raise ConfigError(f"There is no search for {name!r}. {did_you_mean(name, SPACE)}")
     environment = _environment(scale, model, data_root, out, dtype or "auto", device or "auto")
     together = None if workers is None else read_workers(workers)
-    plans = [each for each in find_artefacts(tuple(ids)) if each.id in LONG]
+    plans = [each for each in find_artifacts(tuple(ids)) if each.id in LONG]
     if not plans:
         raise ConfigError(
             f"A search is of a comparison at length, got {', '.join(ids)}. Give one of "
@@ -316,7 +316,7 @@ def run(
     page, CSV, LaTeX and JSON, which names the file and the field of every number; figures as a
     PNG too.
     """
-    from ultraedit.tools.reproduce import RunRecords, carry_out, find_artefacts
+    from ultraedit.tools.reproduce import RunRecords, carry_out, find_artifacts
     from ultraedit.tools.reproduce.workers import carry_out_together, read_workers
 
     environment = _environment(
@@ -339,10 +339,10 @@ def run(
         raise
     records = RunRecords(environment)
     written: dict[str, list[str]] = {}
-    for artefact in find_artefacts(tuple(ids)):
+    for artifact in find_artifacts(tuple(ids)):
         records.missing.clear()
-        paths = artefact.render(records).write(environment.out / artefact.id)
-        written[artefact.id] = [str(path) for path in paths]
+        paths = artifact.render(records).write(environment.out / artifact.id)
+        written[artifact.id] = [str(path) for path in paths]
     _report(outcome, written, json=json)
     if outcome.failed:
         raise typer.Exit(1)
@@ -426,14 +426,14 @@ def _plan(
     environment: Environment, ids: list[str], only: list[str] | None
 ) -> tuple[list[Step], dict[str, str]]:
     """The pieces of plans, each once, and the runs that cannot be made here with why."""
-    from ultraedit.tools.reproduce import choose, find_artefacts, ordered
+    from ultraedit.tools.reproduce import choose, find_artifacts, ordered
     from ultraedit.tools.reproduce.environment import Unavailable
 
     steps: list[Step] = []
     left_out: dict[str, str] = {}
-    for artefact in find_artefacts(tuple(ids)):
-        chosen = choose(artefact, tuple(only or ()))
-        steps += artefact.steps(environment, chosen)
+    for artifact in find_artifacts(tuple(ids)):
+        chosen = choose(artifact, tuple(only or ()))
+        steps += artifact.steps(environment, chosen)
         for wanted in sorted(chosen):
             try:
                 environment.run(wanted)
@@ -447,18 +447,18 @@ def _plan(
     return list(ordered(steps)), left_out
 
 
-def _facts(artefact: Artefact) -> dict[str, Any]:
+def _facts(artifact: Artifact) -> dict[str, Any]:
     from ultraedit.tools.reproduce.published import published
 
-    runs: list[Wanted] = list(artefact.wanted())
+    runs: list[Wanted] = list(artifact.wanted())
     return {
-        "id": artefact.id,
-        "title": artefact.title,
+        "id": artifact.id,
+        "title": artifact.title,
         "runs": len(runs),
         "models": list(dict.fromkeys(each.model for each in runs)),
         "methods": list(dict.fromkeys(each.method for each in runs)),
         "datasets": list(dict.fromkeys(each.dataset for each in runs)),
-        "published": published(artefact.id).source if artefact.printed else None,
+        "published": published(artifact.id).source if artifact.printed else None,
     }
 
 

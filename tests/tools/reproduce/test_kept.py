@@ -9,18 +9,18 @@ import pytest
 from benchmarks.reproduction import keep
 
 from tests.tools.reproduce.tracing import untraced
-from ultraedit.tools.reproduce import ARTEFACTS
+from ultraedit.tools.reproduce import ARTIFACTS
 
 KEPT = Path(__file__).parents[3] / "benchmarks" / "results" / "small"
 
 
-@pytest.mark.parametrize("id", ARTEFACTS)
+@pytest.mark.parametrize("id", ARTIFACTS)
 def test_every_number_of_the_small_reproduction_is_one_of_its_records(id):
     cells = json.loads((KEPT / id / f"{id}.json").read_text())["cells"]
     assert untraced(KEPT, cells) == []
 
 
-@pytest.mark.parametrize("id", ARTEFACTS)
+@pytest.mark.parametrize("id", ARTIFACTS)
 def test_nothing_of_the_small_reproduction_is_left_to_be_run(id):
     page = json.loads((KEPT / id / f"{id}.json").read_text())
     unfinished = ("not run yet", "interrupted", "not measured yet")

@@ -18,7 +18,7 @@ from ultraedit.tools.reproduce import (
     choose_models,
     find_scale,
 )
-from ultraedit.tools.reproduce.catalogue import find_artefacts
+from ultraedit.tools.reproduce.catalog import find_artifacts
 from ultraedit.tools.reproduce.estimates import hours, seconds
 from ultraedit.tools.reproduce.long import ParetoPoint, front
 from ultraedit.tools.reproduce.names import Wanted
@@ -218,6 +218,6 @@ def test_the_front_is_of_those_that_none_beats():
 
 
 def test_the_comparisons_are_no_tables_of_the_paper():
-    assert find_artefacts(("long",)) == list(LONG.values())
-    assert not set(find_artefacts(("all",))) & set(LONG.values())
-    assert find_artefacts(("long-zsre",)) == [PLAN]
+    assert find_artifacts(("long",)) == list(LONG.values())
+    assert not set(find_artifacts(("all",))) & set(LONG.values())
+    assert find_artifacts(("long-zsre",)) == [PLAN]

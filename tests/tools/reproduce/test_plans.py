@@ -12,11 +12,11 @@ from ultraedit.data import find_root
 from ultraedit.editors import EDITORS, make_editor, official_option
 from ultraedit.runs.config import make_config
 from ultraedit.tools.reproduce import (
-    ARTEFACTS,
+    ARTIFACTS,
     SCALES,
     choose,
     choose_models,
-    find_artefacts,
+    find_artifacts,
     find_scale,
     ordered,
 )
@@ -28,7 +28,7 @@ IDS = [f"table{n}" for n in range(1, 11)] + [f"figure{n}" for n in (1, 2, 4, 5, 
 
 
 def steps_of(environment, *ids, only=()):
-    plans = find_artefacts(ids)
+    plans = find_artifacts(ids)
     return list(
         ordered(step for each in plans for step in each.steps(environment, choose(each, only)))
     )
@@ -39,7 +39,7 @@ def runs_of(environment, *ids, only=()):
 
 
 def test_the_tables_and_figures_of_the_paper_are_all_there():
-    assert list(ARTEFACTS) == IDS
+    assert list(ARTIFACTS) == IDS
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -58,7 +58,7 @@ def test_every_plan_resolves_to_runs_with_settings_that_can_be(environment, scal
 def test_what_is_wanted_is_a_run_unless_its_editor_is_not_here(environment):
     made = environment("paper")
     for id in IDS:
-        for wanted in ARTEFACTS[id].wanted():
+        for wanted in ARTIFACTS[id].wanted():
             if METHODS[wanted.method].editor in EDITORS:
                 made.run(wanted)
             else:
@@ -70,7 +70,7 @@ def test_the_sizes_of_the_paper_are_the_papers(environment):
     made = environment("paper")
     sizes = {
         (w.method, w.dataset): made.run(w).settings["limit"]
-        for w in ARTEFACTS["table2"].wanted()
+        for w in ARTIFACTS["table2"].wanted()
         if w.method in ("ultraedit", "ultraedit*")
     }
     assert sizes == {
@@ -136,7 +136,7 @@ def test_at_the_papers_scale_nets_are_trained_on_as_many_rows_as_the_paper_says(
 
 
 def test_only_takes_words_of_one_kind_as_alternatives():
-    plan = ARTEFACTS["table2"]
+    plan = ARTIFACTS["table2"]
     both = choose(plan, ("ultraedit", "ft", "zsre"))
     assert {w.method for w in both} == {"ultraedit", "ft"}
     assert {w.dataset for w in both} == {"zsre"}
@@ -160,9 +160,9 @@ def test_what_is_not_there_is_said(environment, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="Unknown scale 'tiny'"):
         find_scale("tiny")
     with pytest.raises(ConfigError, match="figure3 is the drawing"):
-        find_artefacts(("figure3",))
+        find_artifacts(("figure3",))
     with pytest.raises(ConfigError, match="The paper has no 'table11' to run"):
-        find_artefacts(("table11",))
+        find_artifacts(("table11",))
     with pytest.raises(DataError, match="There is no data folder nowhere"):
         find_root(tmp_path.__class__("nowhere"))
     monkeypatch.chdir(tmp_path)
@@ -195,7 +195,7 @@ def test_a_plan_runs_every_editor_by_official_that_has_one(environment, scale):
     has = {"ft-l", "wise", "alphaedit", "memit", "rect", "prune", "mend", "malmen", "rledit"}
     needs_text = {"memit", "alphaedit", "rect", "prune"}
     for id in IDS:
-        for wanted in ARTEFACTS[id].wanted():
+        for wanted in ARTIFACTS[id].wanted():
             editor = METHODS[wanted.method].editor
             run, usual = made.run(wanted), plain.run(wanted)
             options = dict(run.settings["options"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ultraedit.tools.reproduce import ARTEFACTS
-from ultraedit.tools.reproduce.catalogue import FOUR
+from ultraedit.tools.reproduce import ARTIFACTS
+from ultraedit.tools.reproduce.catalog import FOUR
 from ultraedit.tools.reproduce.published import published
 
 ROUNDING = 0.0051
@@ -13,7 +13,7 @@ ROUNDING = 0.0051
 SLIPS = {("table3", "qwen2.5", "specificity"): 35.65}
 """Where what the paper prints is not what its rows give."""
 
-DIFFERENCES = [each for each in ARTEFACTS.values() if each.delta]
+DIFFERENCES = [each for each in ARTIFACTS.values() if each.delta]
 
 
 @pytest.mark.parametrize("table", DIFFERENCES, ids=lambda table: table.id)
@@ -58,7 +58,7 @@ def test_rows_that_stand_in_two_tables_are_the_same():
         assert all(ours == again for ours, again in shared)
 
 
-@pytest.mark.parametrize("id", ARTEFACTS)
+@pytest.mark.parametrize("id", ARTIFACTS)
 def test_every_table_and_figure_has_published_data_with_its_source(id):
     paper = published(id)
     name = id.replace("table", "Table ").replace("figure", "Figure ")
@@ -68,7 +68,7 @@ def test_every_table_and_figure_has_published_data_with_its_source(id):
 
 
 def test_all_numbers_are_there():
-    sizes = {id: len(published(id).rows) for id in ARTEFACTS if id.startswith("table")}
+    sizes = {id: len(published(id).rows) for id in ARTIFACTS if id.startswith("table")}
     assert sizes == {
         "table1": 16,
         "table2": 228,

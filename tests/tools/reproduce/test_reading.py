@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ultraedit.core.types import NullObserver
-from ultraedit.tools.reproduce import ARTEFACTS, RunRecords, carry_out
+from ultraedit.tools.reproduce import ARTIFACTS, RunRecords, carry_out
 from ultraedit.tools.reproduce.figures import (
     Line,
     _crosses,
@@ -44,7 +44,7 @@ def result_table(*cells):
 def test_no_two_methods_of_a_figure_look_alike():
     from matplotlib.figure import Figure
 
-    (panel, *_) = ARTEFACTS["figure7"].panels
+    (panel, *_) = ARTIFACTS["figure7"].panels
     place = Figure().subplots()
     _lines_over_edits(place, panel, [a_line(method, 40.0) for method in panel.methods])
     lines = [each for each in place.lines if len(each.get_xdata()) == 2]
@@ -56,7 +56,7 @@ def test_no_two_methods_of_a_figure_look_alike():
 
 
 def test_a_cross_is_explained_where_there_is_one():
-    (panel, *_) = ARTEFACTS["figure7"].panels
+    (panel, *_) = ARTIFACTS["figure7"].panels
     assert list(_crosses([(panel, [a_line("ft")])])) == []
     (said,) = _crosses([(panel, [a_line("ft"), a_line("wise", 40.94)])])
     assert said.startswith("A cross is the paper's number")
@@ -88,7 +88,7 @@ def test_texts_stand_on_the_left_and_numbers_on_the_right():
 
 def test_the_case_study_says_of_what_and_how_many_edits_it_is(environment, tiny):
     made = environment(model=tiny)
-    plan = ARTEFACTS["table10"]
+    plan = ARTIFACTS["table10"]
     carry_out(plan.steps(made, frozenset(plan.wanted())), made.out, NullObserver(), isolated=False)
     said = plan.render(RunRecords(made)).result_table.notes
     assert f"LLaMA-3-8B-Instruct is {tiny} here." in said
@@ -98,7 +98,7 @@ def test_the_case_study_says_of_what_and_how_many_edits_it_is(environment, tiny)
 
 def test_a_method_with_other_turns_than_the_rest_says_so(environment, monkeypatch):
     made = environment("smoke")
-    wanted = list(ARTEFACTS["figure9"].wanted())
+    wanted = list(ARTIFACTS["figure9"].wanted())
     monkeypatch.setattr(Run, "status", lambda run, out: "done")
     for each in wanted:
         run = made.run(each)
@@ -128,7 +128,7 @@ def test_a_score_that_the_facts_do_not_have_is_said_to_be_missing(environment, m
 @pytest.mark.parametrize("id", ["figure6", "figure9"])
 def test_the_figures_of_general_ability_say_how_it_was_asked(environment, id):
     made = environment("smoke")
-    plan = ARTEFACTS[id]
+    plan = ARTIFACTS[id]
     before = RunRecords(made)
     assert not any("Questions of" in note for note in plan.render(before).result_table.notes)
     place = made.out / ability_before(made, "llama-3")[0].place
@@ -140,9 +140,9 @@ def test_the_figures_of_general_ability_say_how_it_was_asked(environment, id):
 
 
 def test_a_mean_says_which_models_it_counts_once(environment, tiny):
-    said = ARTEFACTS["table4"].render(RunRecords(environment("small"))).result_table.notes
+    said = ARTIFACTS["table4"].render(RunRecords(environment("small"))).result_table.notes
     assert "Our means count smollm2 and gemma3-270m once each." in said
-    said = ARTEFACTS["figure1"].render(RunRecords(environment(model=tiny))).result_table.notes
+    said = ARTIFACTS["figure1"].render(RunRecords(environment(model=tiny))).result_table.notes
     assert f"Our means count {tiny} once." in said
-    said = ARTEFACTS["table4"].render(RunRecords(environment("paper"))).result_table.notes
+    said = ARTIFACTS["table4"].render(RunRecords(environment("paper"))).result_table.notes
     assert not any("Our means" in note for note in said)

@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from tests.tools.reproduce.tracing import untraced
-from ultraedit.tools.reproduce import ARTEFACTS, RunRecords
-from ultraedit.tools.reproduce.catalogue import choose
+from ultraedit.tools.reproduce import ARTIFACTS, RunRecords
+from ultraedit.tools.reproduce.catalog import choose
 from ultraedit.tools.reproduce.figures import CHANCE
 from ultraedit.tools.reproduce.measuring import Measure
 from ultraedit.tools.reproduce.names import Wanted
@@ -84,7 +84,7 @@ def made(environment, monkeypatch):
 
     def make(id):
         found = environment("smoke")
-        plan = ARTEFACTS[id]
+        plan = ARTIFACTS[id]
         for step in ordered(plan.steps(found, choose(plan, ()))):
             make_up(step, found.out)
         return found, plan.render(RunRecords(found))
@@ -92,7 +92,7 @@ def made(environment, monkeypatch):
     return make
 
 
-@pytest.mark.parametrize("id", ARTEFACTS)
+@pytest.mark.parametrize("id", ARTIFACTS)
 def test_every_plan_renders_in_all_its_forms_and_every_number_is_a_records(made, id, tmp_path):
     environment, rendered = made(id)
     written = {path.name: path for path in rendered.write(tmp_path / "forms")}
@@ -127,7 +127,7 @@ def test_a_table_has_the_papers_rows_and_columns(made):
 def test_the_last_row_is_worked_out_from_ours(made):
     environment, rendered = made("table9")
     records = RunRecords(environment)
-    methods = ARTEFACTS["table9"].panels[0].methods
+    methods = ARTIFACTS["table9"].panels[0].methods
     values = {
         m: value.number
         for m in methods
@@ -159,13 +159,13 @@ def test_an_editor_that_is_not_here_leaves_a_dash_and_a_note(made, monkeypatch):
 
 def test_what_was_not_run_is_said(environment):
     made = environment("smoke")
-    rendered = ARTEFACTS["table4"].render(RunRecords(made))
+    rendered = ARTIFACTS["table4"].render(RunRecords(made))
     assert all(each.cell.ours is None for each in rendered.result_table.results)
     assert any("not run yet" in note for note in rendered.result_table.notes)
 
 
 def test_the_modules_of_the_presets_are_those_of_the_paper(environment):
-    rendered = ARTEFACTS["table6"].render(RunRecords(environment("smoke")))
+    rendered = ARTIFACTS["table6"].render(RunRecords(environment("smoke")))
     same = [each.cell.ours for each in rendered.result_table.results if each.column == "Same"]
     assert same == ["✓"] * 20
 
@@ -255,14 +255,14 @@ def test_an_untrained_net_is_called_so_ranked_nowhere_and_beside_no_published_nu
         return value._replace(number=1e3) if untrained and value is not None else value
 
     monkeypatch.setattr(RunRecords, "score", flattered)
-    ((_, again),) = ARTEFACTS["table9"].render(RunRecords(environment)).result_table.blocks
+    ((_, again),) = ARTIFACTS["table9"].render(RunRecords(environment)).result_table.blocks
     assert dict(again)["MEND, untrained"][column].ours == 1e3
     assert dict(again)["Δ"][column].ours == named["Δ"][column].ours
 
 
 def test_a_trained_net_has_its_name_and_its_published_number(environment):
     made = environment("small")
-    rendered = ARTEFACTS["table9"].render(RunRecords(made))
+    rendered = ARTIFACTS["table9"].render(RunRecords(made))
     ((_, rows),) = rendered.result_table.blocks
     assert dict(rows)["MEND"][0].published is not None
     assert not any("untrained" in note for note in rendered.result_table.notes)
@@ -271,7 +271,7 @@ def test_a_trained_net_has_its_name_and_its_published_number(environment):
 def test_each_table_says_by_which_protocol_its_methods_run(environment):
     for protocol, baselines in (("paper", "paper"), ("official", "official")):
         made = replace(environment("small"), protocol=protocol)
-        notes = ARTEFACTS["table8"].render(RunRecords(made)).result_table.notes
+        notes = ARTIFACTS["table8"].render(RunRecords(made)).result_table.notes
         said = {}
         for note in notes:
             if note.startswith("By protocol="):

@@ -9,7 +9,7 @@ import pytest
 
 from ultraedit.core.errors import NumericalError
 from ultraedit.core.types import NullObserver
-from ultraedit.tools.reproduce import ARTEFACTS, RunRecords, carry_out, choose, ordered
+from ultraedit.tools.reproduce import ARTIFACTS, RunRecords, carry_out, choose, ordered
 from ultraedit.tools.reproduce.names import Wanted
 from ultraedit.tools.reproduce.steps import Run
 from ultraedit.tools.reproduce.working import _child
@@ -24,7 +24,7 @@ def without_report(monkeypatch):
 
 
 def plan_of(environment, id, only=()):
-    plan = ARTEFACTS[id]
+    plan = ARTIFACTS[id]
     return plan, list(ordered(plan.steps(environment, choose(plan, only))))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ultraedit.report.figures import BEFORE, COLORS, INK, MUTED, draw
-from ultraedit.tools.reproduce.artefact import Artefact, Content, Panel
+from ultraedit.tools.reproduce.artifact import Artifact, Content, Panel
 from ultraedit.tools.reproduce.environment import Environment
 from ultraedit.tools.reproduce.measuring import Measure, Tasks
 from ultraedit.tools.reproduce.names import Wanted, label, row_label
@@ -48,7 +48,7 @@ class Dot(NamedTuple):
     efficacy: Cell
 
 
-def lines(plan: Artefact, records: RunRecords) -> Content:
+def lines(plan: Artifact, records: RunRecords) -> Content:
     """Scores or memory over the edits, a panel each; before them efficacy against editing time."""
     panels = [
         (panel, [_line(plan, records, panel, w) for w in panel.wanted()]) for panel in plan.panels
@@ -62,7 +62,7 @@ def lines(plan: Artefact, records: RunRecords) -> Content:
     return Content(results, [*means, *_crosses(panels)], _picture(dots, panels))
 
 
-def _line(plan: Artefact, records: RunRecords, panel: Panel, wanted: Wanted) -> Line:
+def _line(plan: Artifact, records: RunRecords, panel: Panel, wanted: Wanted) -> Line:
     ((dataset, metric),) = panel.columns
     points = records.memory(wanted) if metric == "memory" else records.curve(wanted, metric)
     printed = published(plan.id).value(
@@ -75,7 +75,7 @@ def _line(plan: Artefact, records: RunRecords, panel: Panel, wanted: Wanted) -> 
     return Line(wanted, name, points, None if untrained else printed)
 
 
-def _dots(plan: Artefact, records: RunRecords) -> list[Dot]:
+def _dots(plan: Artifact, records: RunRecords) -> list[Dot]:
     """Of each method its seconds per edit and its efficacy."""
     panel = plan.panels[0]
     ((dataset, _),) = panel.columns
@@ -212,7 +212,7 @@ def _lines_over_edits(place: Any, panel: Panel, lines: Sequence[Line]) -> None:
         place.legend(fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=3.2)
 
 
-def run_and_ability(plan: Artefact, environment: Environment, wanted: Wanted) -> Iterator[Step]:
+def run_and_ability(plan: Artifact, environment: Environment, wanted: Wanted) -> Iterator[Step]:
     """A run, and the general ability of the model before and after it."""
     run = environment.run(wanted)
     yield from ability_before(environment, wanted.model)
@@ -231,7 +231,7 @@ def ability_before(environment: Environment, model: str) -> list[Measure]:
     return [Measure(tasks, model=environment.model(model)) for tasks in tasks_of(environment)]
 
 
-def bars(plan: Artefact, records: RunRecords) -> Content:
+def bars(plan: Artifact, records: RunRecords) -> Content:
     """General ability of the unedited model and after the edits of each method, in percent."""
     (panel,) = plan.panels
     before = ability_before(records.environment, *panel.models)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ultraedit.report.figures import COLORS, MUTED, RULE, draw
-from ultraedit.tools.reproduce.artefact import Artefact, Content
+from ultraedit.tools.reproduce.artifact import Artifact, Content
 from ultraedit.tools.reproduce.environment import Environment, Unavailable
 from ultraedit.tools.reproduce.estimates import seconds
 from ultraedit.tools.reproduce.measuring import Measure
@@ -97,7 +97,7 @@ class ParetoPoint(NamedTuple):
     written_between: tuple[float, float] | None
 
 
-def run_orders(plan: Artefact, environment: Environment, wanted: Wanted) -> Iterator[Step]:
+def run_orders(plan: Artifact, environment: Environment, wanted: Wanted) -> Iterator[Step]:
     """The runs of a method, quick ones in several orders, and how the model reads afterwards.
 
     The longest run in the file's order comes first.
@@ -130,7 +130,7 @@ def _lengths(environment: Environment, wanted: Wanted) -> list[int | None]:
     return [*reversed(environment.marks(environment.edits_of(wanted)))]
 
 
-def comparison(plan: Artefact, records: RunRecords) -> Content:
+def comparison(plan: Artifact, records: RunRecords) -> Content:
     """A block for each number of edits, with a row for each method, and the plots."""
     wanted, environment = list(plan.wanted()), records.environment
     marks = environment.marks(max(environment.edits_of(each) for each in wanted))
@@ -421,7 +421,7 @@ def _error(value: Value, between: tuple[float, float] | None) -> list[list[float
 
 
 def trial_runs(
-    plan: Artefact, environment: Environment
+    plan: Artifact, environment: Environment
 ) -> dict[str, list[tuple[dict[str, Any], Run]]]:
     """Options and run of each trial of every editor of a comparison, as far as it can be made.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from ultraedit.editors import EDITORS
 from ultraedit.models import load_preset, split_patterns
 from ultraedit.models.patterns import parse_pattern
-from ultraedit.tools.reproduce.artefact import Artefact, Content
+from ultraedit.tools.reproduce.artifact import Artifact, Content
 from ultraedit.tools.reproduce.environment import Environment
 from ultraedit.tools.reproduce.names import METHODS, PRESETS, Wanted, label, row_label
 from ultraedit.tools.reproduce.notes import means_of
@@ -40,7 +40,7 @@ NOTHING = "(nothing)"
 _MARKS = {"yes": "✓", "no": "✗", "": None}
 
 
-def scores(plan: Artefact, records: RunRecords) -> Content:
+def scores(plan: Artifact, records: RunRecords) -> Content:
     """Scores of every run, laid out as the plan says; the last row of a block may be a lead."""
     (panel,) = plan.panels
     block, row, group = plan.layout
@@ -76,7 +76,7 @@ def scores(plan: Artefact, records: RunRecords) -> Content:
     return Content(results, remarks)
 
 
-def _score(plan: Artefact, records: RunRecords, keys: Mapping[str, str]) -> Value | None:
+def _score(plan: Artifact, records: RunRecords, keys: Mapping[str, str]) -> Value | None:
     """A score of a run; of the unedited model where it is of no method; a mean of models."""
     (panel,) = plan.panels
     models, method = [keys["model"]], keys["method"]
@@ -99,7 +99,7 @@ def _lead(values: Mapping[str, Value | None]) -> Value | None:
     return Value(best.number - other.number, (*best.sources, *other.sources))
 
 
-def kinds(plan: Artefact, records: RunRecords) -> Content:
+def kinds(plan: Artifact, records: RunRecords) -> Content:
     """What each kind of method needs, from the table of editors, and whether it lasts."""
     theirs = {(r["solution"], r["property"]): _MARKS[r["mark"]] for r in published(plan.id).rows}
     results = [
@@ -116,7 +116,7 @@ def kinds(plan: Artefact, records: RunRecords) -> Content:
 
 
 def _property(
-    plan: Artefact, records: RunRecords, kind: str, name: str, theirs: str | None
+    plan: Artifact, records: RunRecords, kind: str, name: str, theirs: str | None
 ) -> Cell:
     if name == "lifelong":
         return _lasts(plan, records, kind, theirs)
@@ -133,7 +133,7 @@ def _property(
     return Cell("✗" if needs else "✓", theirs, sources)
 
 
-def _lasts(plan: Artefact, records: RunRecords, kind: str, theirs: str | None) -> Cell:
+def _lasts(plan: Artifact, records: RunRecords, kind: str, theirs: str | None) -> Cell:
     lasting: list[bool] = []
     sources: list[Source] = []
     for wanted in plan.wanted():
@@ -152,7 +152,7 @@ def _lasts(plan: Artefact, records: RunRecords, kind: str, theirs: str | None) -
     return Cell("✓" if any(lasting) else "✗", theirs, tuple(sources))
 
 
-def modules(plan: Artefact, records: RunRecords) -> Content:
+def modules(plan: Artifact, records: RunRecords) -> Content:
     """The modules of the presets beside those of the paper, at any scale the same."""
     results = []
     for row in published(plan.id).rows:
@@ -180,14 +180,14 @@ def _layers(patterns: tuple[str, ...]) -> frozenset[tuple[int, str]]:
     return frozenset(layers)
 
 
-def run_of_cases(plan: Artefact, environment: Environment, wanted: Wanted) -> Iterator[Step]:
+def run_of_cases(plan: Artifact, environment: Environment, wanted: Wanted) -> Iterator[Step]:
     """The paper's own questions, edited among other facts, in free generation."""
     yield environment.cases(
         wanted, tuple((r["prompt"], r["target"]) for r in published(plan.id).rows)
     )
 
 
-def cases(plan: Artefact, records: RunRecords) -> Content:
+def cases(plan: Artifact, records: RunRecords) -> Content:
     """Single questions, answered in free generation before and after the edits."""
     (wanted,) = plan.wanted()
     run = plan.run(records, wanted)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from ultraedit.core.errors import ConfigError, did_you_mean
 from ultraedit.tools.reproduce import figures, long, tables
-from ultraedit.tools.reproduce.artefact import Artefact, Panel
+from ultraedit.tools.reproduce.artifact import Artifact, Panel
 from ultraedit.tools.reproduce.names import DATASETS, METHODS, METRICS, MODELS, Wanted
 
 EGS = ("efficacy", "generalization", "specificity")
@@ -38,22 +38,22 @@ def _panel(
 _WIDE = ("", "method", "model")
 _SETS = (("zsre", BACKBONES), ("wikibigedit", ("llama-3",)))
 
-_ALL: tuple[Artefact, ...] = (
-    Artefact(
+_ALL: tuple[Artifact, ...] = (
+    Artifact(
         "table1",
         "Table 1: Kinds of editing methods",
         tables.kinds,
         (Panel(("llama-3",), tuple(chain(*tables.KINDS.values())), (("zsre", "efficacy"),)),),
         "Solution",
     ),
-    Artefact(
+    Artifact(
         "table2",
         "Table 2: Results on three data sets and three models",
         tables.scores,
         (Panel(BACKBONES, ("ft", "wise", "alphaedit", "rledit", *UE), THREE_SETS),),
         delta=True,
     ),
-    Artefact(
+    Artifact(
         "table3",
         "Table 3: Results on UltraEditBench for four models",
         tables.scores,
@@ -61,7 +61,7 @@ _ALL: tuple[Artefact, ...] = (
         layout=_WIDE,
         delta=True,
     ),
-    Artefact(
+    Artifact(
         "table4",
         "Table 4: Ablation study of UltraEdit",
         tables.scores,
@@ -69,7 +69,7 @@ _ALL: tuple[Artefact, ...] = (
         "Variant",
         ("", "method", "dataset"),
     ),
-    Artefact(
+    Artifact(
         "table5",
         "Table 5: The models before any edit",
         tables.scores,
@@ -77,8 +77,8 @@ _ALL: tuple[Artefact, ...] = (
         "Model",
         ("", "model", "dataset"),
     ),
-    Artefact("table6", "Table 6: Edited modules of UltraEdit", tables.modules, first="Model"),
-    Artefact(
+    Artifact("table6", "Table 6: Edited modules of UltraEdit", tables.modules, first="Model"),
+    Artifact(
         "table7",
         "Table 7: Further methods on UltraEditBench",
         tables.scores,
@@ -86,21 +86,21 @@ _ALL: tuple[Artefact, ...] = (
         layout=_WIDE,
         delta=True,
     ),
-    Artefact(
+    Artifact(
         "table8",
         "Table 8: Further methods on three data sets and three models",
         tables.scores,
         (Panel(BACKBONES, (*FURTHER, *UE), THREE_SETS),),
         delta=True,
     ),
-    Artefact(
+    Artifact(
         "table9",
         "Table 9: All methods on three data sets with Qwen2.5",
         tables.scores,
         (Panel(("qwen2.5",), ("ft", *FURTHER, "alphaedit", "rledit", *UE), THREE_SETS),),
         delta=True,
     ),
-    Artefact(
+    Artifact(
         "table10",
         "Table 10: Case study of UltraEdit on UltraEditBench",
         tables.cases,
@@ -108,7 +108,7 @@ _ALL: tuple[Artefact, ...] = (
         "Prompt",
         of=tables.run_of_cases,
     ),
-    Artefact(
+    Artifact(
         "figure1",
         "Figure 1: Efficacy, editing time, and efficacy as edits accumulate",
         figures.lines,
@@ -118,13 +118,13 @@ _ALL: tuple[Artefact, ...] = (
         ),
         scatter=True,
     ),
-    Artefact(
+    Artifact(
         "figure2",
         "Figure 2: Memory over the edits on ZsRE with Mistral-7B",
         figures.lines,
         (_panel("zsre", "memory", ("mistral",), LEADING, "Peak memory, GiB"),),
     ),
-    Artefact(
+    Artifact(
         "figure4",
         "Figure 4: Generalization and specificity as edits accumulate",
         figures.lines,
@@ -134,7 +134,7 @@ _ALL: tuple[Artefact, ...] = (
             for d, models in _SETS
         ),
     ),
-    Artefact(
+    Artifact(
         "figure5",
         "Figure 5: Efficacy of lifelong editing on Phi-4-14B and Gemma-3-27B",
         figures.lines,
@@ -143,7 +143,7 @@ _ALL: tuple[Artefact, ...] = (
             for d in LARGE_SETS
         ),
     ),
-    Artefact(
+    Artifact(
         "figure6",
         "Figure 6: General ability after 20K edits of ZsRE",
         figures.bars,
@@ -154,7 +154,7 @@ _ALL: tuple[Artefact, ...] = (
         ),
         of=figures.run_and_ability,
     ),
-    Artefact(
+    Artifact(
         "figure7",
         "Figure 7: All methods as ZsRE edits accumulate in LLaMA-3",
         figures.lines,
@@ -163,7 +163,7 @@ _ALL: tuple[Artefact, ...] = (
             for metric in EGS
         ),
     ),
-    Artefact(
+    Artifact(
         "figure8",
         "Figure 8: Generalization and specificity on Phi-4-14B and Gemma-3-27B",
         figures.lines,
@@ -173,7 +173,7 @@ _ALL: tuple[Artefact, ...] = (
             for d in LARGE_SETS
         ),
     ),
-    Artefact(
+    Artifact(
         "figure9",
         "Figure 9: General ability after 20K edits of ZsRE, all methods",
         figures.bars,
@@ -183,8 +183,8 @@ _ALL: tuple[Artefact, ...] = (
 )
 
 
-def _at_length(id: str, title: str, model: str, dataset: str) -> Artefact:
-    return Artefact(
+def _at_length(id: str, title: str, model: str, dataset: str) -> Artifact:
+    return Artifact(
         id,
         title,
         long.comparison,
@@ -194,10 +194,10 @@ def _at_length(id: str, title: str, model: str, dataset: str) -> Artefact:
     )
 
 
-ARTEFACTS: Mapping[str, Artefact] = MappingProxyType({each.id: each for each in _ALL})
+ARTIFACTS: Mapping[str, Artifact] = MappingProxyType({each.id: each for each in _ALL})
 """The plans by ID, in the order of the paper. Figure 3 is a drawing, in the docs."""
 
-LONG: Mapping[str, Artefact] = MappingProxyType(
+LONG: Mapping[str, Artifact] = MappingProxyType(
     {
         each.id: each
         for each in (
@@ -212,7 +212,7 @@ LONG: Mapping[str, Artefact] = MappingProxyType(
 """The comparisons at length by ID: no tables of the paper."""
 
 
-def find_artefacts(ids: tuple[str, ...]) -> list[Artefact]:
+def find_artifacts(ids: tuple[str, ...]) -> list[Artifact]:
     """Look plans up; ``all`` is every one of the paper, ``long`` every comparison at length.
 
     Raises:
@@ -222,7 +222,7 @@ def find_artefacts(ids: tuple[str, ...]) -> list[Artefact]:
         return list(_ALL)
     if ids == ("long",):
         return list(LONG.values())
-    known = {**ARTEFACTS, **LONG}
+    known = {**ARTIFACTS, **LONG}
     for id in ids:
         if id == "figure3":
             raise ConfigError("figure3 is the drawing docs/workflow.svg: there is nothing to run.")
@@ -234,7 +234,7 @@ def find_artefacts(ids: tuple[str, ...]) -> list[Artefact]:
     return [known[id] for id in ids]
 
 
-def choose(artefact: Artefact, only: tuple[str, ...]) -> frozenset[Wanted]:
+def choose(artifact: Artifact, only: tuple[str, ...]) -> frozenset[Wanted]:
     """The runs of a plan that fit some words: models, methods and data sets.
 
     Words of one kind are alternatives, and of different kinds all must fit.
@@ -253,6 +253,6 @@ def choose(artefact: Artefact, only: tuple[str, ...]) -> frozenset[Wanted]:
     models, methods, datasets = allowed
     return frozenset(
         each
-        for each in artefact.wanted()
+        for each in artifact.wanted()
         if each.model in models and each.method in methods and each.dataset in datasets
     )

@@ -43,18 +43,18 @@ class Content(NamedTuple):
     """The figure as a PNG."""
 
 
-def _run(plan: Artefact, environment: Environment, wanted: Wanted) -> Iterator[Step]:
+def _run(plan: Artifact, environment: Environment, wanted: Wanted) -> Iterator[Step]:
     yield environment.run(wanted)
 
 
 @dataclass(frozen=True)
-class Artefact:
-    """A table or figure, as a row of the catalogue."""
+class Artifact:
+    """A table or figure, as a row of the catalog."""
 
     id: str
     """Such as ``table2``."""
     title: str
-    content: Callable[[Artefact, RunRecords], Content]
+    content: Callable[[Artifact, RunRecords], Content]
     """What is measured, and what is drawn of it."""
     panels: tuple[Panel, ...] = ()
     first: str = "Method"
@@ -66,7 +66,7 @@ class Artefact:
     """Whether a last row says how far UltraEdit is ahead of the best of the others."""
     scatter: bool = False
     """Whether a first panel shows efficacy against editing time, as Figure 1 (a)."""
-    of: Callable[[Artefact, Environment, Wanted], Iterator[Step]] = _run
+    of: Callable[[Artifact, Environment, Wanted], Iterator[Step]] = _run
     """The steps behind each of its runs."""
     printed: bool = True
     """Whether the paper has it."""
