@@ -1,16 +1,19 @@
-"""Find words in the pages and help texts that a reader would stop at.
+"""Find words in the pages, help texts and docstrings that a reader would stop at.
 
     python docs/check_words.py          # part of `make check`
     python docs/check_words.py --list   # every place that is still to be changed
 
-Code in blocks is not read, and what stands between backticks is not either. Words of `WAITING` are
-still in old pages: their number may fall and must not grow.
+Code in blocks is not read, and what stands between backticks is not either. Of the package,
+strings and comments are read. Words of `WAITING` are still in old pages: their number may fall and
+must not grow.
 """
 
 from __future__ import annotations
 
+import io
 import re
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +53,9 @@ WAITING: dict[str, int] = {
 }
 """Patterns that old pages still have, with the number of places."""
 
+NAMES = re.compile(r"\b(?:normalise|quantised)\b")
+"""Names of an option and of a key that are on disks, so that they stay."""
+
 
 class Place(NamedTuple):
     """A word in a page."""
@@ -80,9 +86,30 @@ def places(page: Path, text: str) -> Iterator[Place]:
                 yield Place(page, number, match[0], pattern)
 
 
+def modules() -> list[Path]:
+    """The files of the package, whose docstrings and messages are read too."""
+    return sorted((ROOT / "src").rglob("*.py"))
+
+
+def prose(source: str) -> str:
+    """Strings and comments of a module, each on its line, without names and code in braces."""
+    lines = [""] * (source.count("\n") + 2)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in (tokenize.STRING, tokenize.COMMENT):
+            continue
+        if re.fullmatch(r"[\"'\w]+", token.string):
+            continue
+        text = NAMES.sub("", re.sub(r"\{[^{}\n]*\}", "", token.string))
+        for number, line in enumerate(text.split("\n"), token.start[0]):
+            lines[number] += f" {line}"
+    return "\n".join(lines[1:])
+
+
 def main(arguments: list[str]) -> int:
     """Check all pages; the exit code."""
     seen = [place for page in pages() for place in places(page, page.read_text("utf-8"))]
+    for module in modules():
+        seen += places(module, prose(module.read_text("utf-8")))
     counts = {pattern: 0 for pattern in WORDS}
     for place in seen:
         counts[place.pattern] += 1

@@ -27,6 +27,16 @@ def test_words_are_found_in_prose_with_their_lines_and_not_in_code(words):
     assert seen == [(1, "colour"), (7, "Asked freely"), (7, "leverages")]
 
 
+def test_of_a_module_strings_and_comments_are_read_and_names_are_not(words):
+    source = (
+        '"""Colours.\n\nOf a neighbour, `colour`."""\n'
+        "colour = {'colour': 1}  # grey\n"
+        "text = f'the licence {colour}'\n"
+    )
+    seen = [(each.line, each.words) for each in words.places(ROOT / "x.py", words.prose(source))]
+    assert seen == [(1, "Colours"), (3, "neighbour"), (4, "grey"), (5, "licence")]
+
+
 def test_every_word_has_something_to_write_instead(words):
     for pattern, better in words.WORDS.items():
         re.compile(pattern)
