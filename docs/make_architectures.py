@@ -21,7 +21,7 @@ from tests.tiny import toy_tokenizer
 
 from ultraedit import models
 from ultraedit.core.errors import UltraEditError
-from ultraedit.core.types import Edit, Nobody
+from ultraedit.core.types import Edit, NullObserver
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.lifelong.session import edit
 from ultraedit.models.transformers_output import quiet
@@ -135,7 +135,7 @@ def examine(folder: Path, out: Path) -> Row:
     row = Row(folder.name, kind, "", False, False, False)
     try:
         given = GIVEN.get(folder.name)
-        facts = examine_model(str(folder), Nobody(), modules=given, dtype=dtype, device="cpu")
+        facts = examine_model(str(folder), NullObserver(), modules=given, dtype=dtype, device="cpu")
     except UltraEditError as error:
         return row._replace(note=_short(str(error), folder))
     modules = facts["preset"]["modules"] if facts["preset"] else []

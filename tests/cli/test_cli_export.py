@@ -282,7 +282,7 @@ def test_a_run_without_a_turn_has_nothing_to_carry_away(cli, refused, copied):
     cli("rollback", copied, "--to-turn", "0")
     for form in ("model", "delta", "lora"):
         sentence = refused("export", copied, "--as", form, "--out", "x")
-        assert sentence.startswith("No turn stands in mine")
+        assert sentence.startswith("No turn is active in mine")
     assert not Path("x").exists()
 
 

@@ -15,7 +15,7 @@ import torch
 from typer.testing import CliRunner
 
 from ultraedit.cli.main import app
-from ultraedit.core.types import Carried, Edit, Nobody
+from ultraedit.core.types import Carried, Edit, NullObserver
 from ultraedit.lifelong.loop import MemoryRecorder, run_turns
 from ultraedit.runs.base_model import open_host
 from ultraedit.runs.revert import revert
@@ -154,7 +154,7 @@ def test_turns_of_a_server_are_turns_of_the_editor(live):
         _teach(client, OTHER)
     live.stop()
     journal = Journal.open(live.engine.path / JOURNAL)
-    host, settings = open_host(journal, Nobody())
+    host, settings = open_host(journal, NullObserver())
     progress = run_turns(host, settings.editor, journal.turns_between(0, 2), MemoryRecorder())
     noted = journal.digest(2)
     journal.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.files import refuse_existing
-from ultraedit.core.types import Nobody, Observer
+from ultraedit.core.types import NullObserver, Observer
 from ultraedit.export.model_card import applied_card
 from ultraedit.models import load, save
 from ultraedit.models.delta import Delta, apply_delta, load_delta
@@ -48,7 +48,7 @@ def apply_to(
         UltraEditError: If there is no delta, one of them is not of this base, or something cannot
             be read or written. Nothing is left behind then.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     refuse_existing(out)
     if not add and not subtract:
         raise ConfigError("There is no delta to apply. Give one after the base model.")

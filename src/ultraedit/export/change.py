@@ -1,4 +1,4 @@
-"""What a run has to carry away: its change, its base model, and where both come from."""
+"""What a run exports: its change, its base model, and where both come from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from ultraedit.core.errors import ConfigError
-from ultraedit.core.types import Nobody, Observer, ViewingEditor
+from ultraedit.core.types import NullObserver, Observer, ViewingEditor
 from ultraedit.data import parse_spec
 from ultraedit.editors import find_editor
 from ultraedit.export.model_card import Provenance
@@ -46,7 +46,7 @@ def read_delta(path: Path, observer: Observer | None = None) -> Delta:
         UltraEditError: If the folder holds no run, or none of its turns stands.
     """
     with closing(Journal.open(path / JOURNAL)) as journal:
-        return delta_of(journal, observer or Nobody())
+        return delta_of(journal, observer or NullObserver())
 
 
 def edited_model(path: Path, observer: Observer | None = None) -> LanguageModel:
@@ -55,7 +55,7 @@ def edited_model(path: Path, observer: Observer | None = None) -> LanguageModel:
     Raises:
         UltraEditError: If the run or its base model cannot be read.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     with closing(Journal.open(path / JOURNAL)) as journal:
         return edited_model_of(journal, delta_of(journal, observer), observer)
 
@@ -81,11 +81,11 @@ def about(journal: Journal, changes: Mapping[str, Tensor]) -> Delta:
     """A change, and what it was made on.
 
     Raises:
-        ConfigError: If no turn stands.
+        ConfigError: If no turn is active.
     """
     folder, turns = journal.path.parent, journal.head()
     if not turns:
-        raise ConfigError(f"No turn stands in {folder}, so there is nothing to carry away.")
+        raise ConfigError(f"No turn is active in {folder}, so there is nothing to export.")
     settings = journal.value("settings")
     return Delta(
         changes=changes,

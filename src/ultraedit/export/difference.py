@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ultraedit.core.errors import ConfigError
-from ultraedit.core.types import Nobody, Observer
+from ultraedit.core.types import NullObserver, Observer
 from ultraedit.export.change import edited_model, read_delta
 from ultraedit.export.peft_adapter import ADAPTER, load_lora
 from ultraedit.export.registry import recognized
@@ -50,7 +50,7 @@ def compare(a: str, b: str, observer: Observer | None = None) -> Difference:
     Raises:
         UltraEditError: If one of them cannot be read, or they are of different architectures.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     observer.stage("Reading")
     ours, theirs = _read_change(a, observer), _read_change(b, observer)
     if ours is not None and theirs is not None:

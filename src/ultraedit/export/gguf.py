@@ -22,7 +22,7 @@ from gguf import GGMLQuantizationType as Kind
 
 from ultraedit.core.errors import ConfigError, StorageError
 from ultraedit.core.files import refuse_existing, sha256, staged, write_text
-from ultraedit.core.types import Nobody, Observer, to_json
+from ultraedit.core.types import NullObserver, Observer, to_json
 from ultraedit.export.change import about, base_of, delta_of, provenance_of
 from ultraedit.export.model_card import gguf_card
 from ultraedit.export.ollama import modelfile
@@ -226,7 +226,7 @@ def export_gguf(
             cannot be written.
         StorageError: If the file cannot be written, or does not read back as it should.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     if kind not in (*TYPES, SAME):
         raise ConfigError(f"--type must be one of {', '.join((*TYPES, SAME))}, got {kind!r}.")
     beside = out.with_name(f"{out.stem}.Modelfile")
@@ -384,8 +384,8 @@ def tensor_names(template: GgufFile) -> Any:
     def name(path: str) -> str | None:
         # Of a multimodal model the file holds the language model alone.
         for inner in (path, path.replace("language_model.", "")):
-            if (found := known.get_name(inner)) is not None:
-                return f"{found}.weight"
+            if (known_name := known.get_name(inner)) is not None:
+                return f"{known_name}.weight"
         return None
 
     return name
@@ -519,7 +519,7 @@ def check_written(
             f"What was written of {template.path} does not read back as it was. The disk or the "
             "memory may be at fault: try again."
         )
-    found = []
+    checked = []
     for place in places:
         weight = weights[place.module]
         wanted = place.stored(weight.after)
@@ -531,7 +531,7 @@ def check_written(
                 "otherwise the disk or the memory may be at fault: try again."
             )
         before = Weight(place.stored(weight.before), wanted)
-        found.append(
+        checked.append(
             Written(
                 module=place.module,
                 tensor=place.tensor,
@@ -541,7 +541,7 @@ def check_written(
                 error=_distance(stored, wanted),
             )
         )
-    return tuple(found)
+    return tuple(checked)
 
 
 def within(stored: Array, wanted: Array, kind: Kind) -> bool:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.tensor_files import read_tensors
-from ultraedit.core.types import LowRank, Nobody, Observer
+from ultraedit.core.types import LowRank, NullObserver, Observer
 from ultraedit.export.change import base_of, delta_of
 from ultraedit.export.gguf import find_base, orders, run_weights, tensor_names, within
 from ultraedit.export.peft_adapter import ADAPTER, compress
@@ -82,7 +82,7 @@ def inspect(
         ConfigError: If it is none of these.
         StorageError: If it is damaged.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     observer.stage("Reading")
     if not _inside(path).is_file():
         raise ConfigError(
@@ -205,7 +205,7 @@ def inspect_gguf(path: Path, base: Path | None = None) -> Contents | None:
     holds = {name: said for name, said in holds.items() if said}
 
     def compare(journal: Journal, ours: Delta) -> Iterator[Check]:
-        weights = run_weights(base_of(journal, Nobody()), ours)
+        weights = run_weights(base_of(journal, NullObserver()), ours)
         names = tensor_names(file)
         edited = set()
         for module, weight in weights.items():

@@ -16,7 +16,7 @@ from torch import nn
 
 from ultraedit.core.errors import ConfigError, StorageError
 from ultraedit.core.files import refuse_existing, sha256, staged
-from ultraedit.core.types import LowRank, Nobody, Observer, Scores, to_json
+from ultraedit.core.types import LowRank, NullObserver, Observer, Scores, to_json
 from ultraedit.data.streams import EditPanel, whole
 from ultraedit.evaluation.outcome import Evaluation, Reference
 from ultraedit.evaluation.scoring import evaluate
@@ -160,7 +160,7 @@ def export_lora(
     Raises:
         UltraEditError: If the run or its base model cannot be read, or the folder not be written.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     if layout not in LAYOUTS:
         raise ConfigError(f"--format must be one of {', '.join(LAYOUTS)}, got {layout!r}.")
     if base is not None and layout != "gguf":
@@ -302,8 +302,8 @@ def _scored(
         )
 
     reference = ask(None).reference
-    found = []
+    scores = []
     for changes in (delta.changes, merged(modules)):
         host.weights.restore(changes)
-        found.append(ask(reference).scores)
-    return Adapter(modules, *found)
+        scores.append(ask(reference).scores)
+    return Adapter(modules, *scores)

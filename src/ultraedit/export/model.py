@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ultraedit.core.files import refuse_existing
-from ultraedit.core.types import Nobody, Observer
+from ultraedit.core.types import NullObserver, Observer
 from ultraedit.export.change import delta_of, edited_model_of, provenance_of
 from ultraedit.export.model_card import model_card
 from ultraedit.export.registry import Exported
@@ -28,7 +28,7 @@ def export_model(path: Path, out: Path, observer: Observer | None = None) -> Del
     Raises:
         UltraEditError: If the run or its base model cannot be read, or the folder not be written.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     refuse_existing(out)
     with closing(Journal.open(path / JOURNAL)) as journal:
         delta = delta_of(journal, observer)

@@ -1,4 +1,4 @@
-"""The model card of what is carried away: a ``README.md`` as the Hugging Face Hub reads it."""
+"""The model card of an export: a ``README.md`` as the Hugging Face Hub reads it."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ _LIMITS = """\
 - The facts were not checked: the model now says what the file of facts said.
 - Abilities that the questions of that file do not touch were not measured.
 - Prompts were edited as they are, without a chat template.
-- The licence and the limits of the base model hold for this one too."""
+- The license and the limits of the base model hold for this one too."""
 
 
 def hub_id(name: str) -> str | None:

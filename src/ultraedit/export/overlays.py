@@ -9,7 +9,7 @@ from typing import Any
 
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.files import refuse_existing
-from ultraedit.core.types import Nobody, Observer
+from ultraedit.core.types import NullObserver, Observer
 from ultraedit.editors import find_editor
 from ultraedit.export.change import about
 from ultraedit.export.registry import Exported
@@ -43,7 +43,7 @@ def export_beside(
         UltraEditError: If the run is of another editor or cannot be read, or the folder not be
             written.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     refuse_existing(out)
     with closing(Journal.open(path / JOURNAL)) as journal:
         delta = about(journal, {})

@@ -72,13 +72,13 @@ def compress(
 
 
 def _compress(change: Tensor, rank: Rank, kept: float) -> Compressed:
-    found = spectrum(change)
-    chosen = rank_for(found, kept) if rank == "auto" else min(rank, len(found.values))
+    svd = spectrum(change)
+    chosen = rank_for(svd, kept) if rank == "auto" else min(rank, len(svd.values))
     return Compressed(
-        factors=nearest(change, found, chosen),
+        factors=nearest(change, svd, chosen),
         rank=chosen,
-        energy=float(found.energy[chosen - 1]),
-        exact_rank=numerical_rank(found, tuple(change.shape)),
+        energy=float(svd.energy[chosen - 1]),
+        exact_rank=numerical_rank(svd, tuple(change.shape)),
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ultraedit.core.errors import ConfigError, StorageError
-from ultraedit.core.types import Nobody, Observer
+from ultraedit.core.types import NullObserver, Observer
 from ultraedit.export.registry import FORMATS, PUSHED, find
 
 
@@ -52,7 +52,7 @@ def push(
         ConfigError: If the name or the form cannot be used, or the hub refuses.
         StorageError: If the hub cannot be reached.
     """
-    observer = observer or Nobody()
+    observer = observer or NullObserver()
     if form not in PUSHED:
         raise ConfigError(f"--as must be one of {', '.join(PUSHED)}, got {form!r}.")
     _check_name(repository)

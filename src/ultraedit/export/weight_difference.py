@@ -98,14 +98,14 @@ def _pair(path: str, one: Tensor | None, other: Tensor | None) -> tuple[Tensor, 
 
 def _compare(path: str, one: Tensor, other: Tensor) -> ModuleDiff:
     difference = (one - other).flatten(1) if one.ndim > 1 else (one - other).reshape(1, -1)
-    found = spectrum(difference)
+    svd = spectrum(difference)
     norm, size = float(difference.double().norm()), float(other.double().norm())
     return ModuleDiff(
         module=path,
         shape=tuple(one.shape),
         norm=norm,
         relative=norm / size if size else None,
-        rank=numerical_rank(found, tuple(difference.shape)),
-        effective_rank=effective_rank(found),
-        singular_values=tuple(found.values[:LEADING].tolist()),
+        rank=numerical_rank(svd, tuple(difference.shape)),
+        effective_rank=effective_rank(svd),
+        singular_values=tuple(svd.values[:LEADING].tolist()),
     )

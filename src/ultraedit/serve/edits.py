@@ -94,8 +94,8 @@ def routes(engine: Engine, metrics: Metrics) -> APIRouter:
         """Write facts as one turn, or, with ``preview=true``, say what that would do."""
         edits = [fact.edit() for fact in body.edits]
         if preview:
-            found = await asyncio.wrap_future(engine.preview(edits))
-            return reading.preview(found)
+            previewed = await asyncio.wrap_future(engine.preview(edits))
+            return reading.preview(previewed)
         taught = await asyncio.wrap_future(engine.teach(edits, _author(request, body.author)))
         metrics.taught(len(edits), taught.seconds)
         return await run_in_threadpool(reading.taught, engine, taught)
@@ -109,8 +109,8 @@ def routes(engine: Engine, metrics: Metrics) -> APIRouter:
     ) -> dict[str, Any]:
         """Facts, newest first, with what has become of them."""
         with reading.reading(engine) as journal:
-            found = list(reading.Facts(engine, journal).all(query, status))
-        return {"total": len(found), "edits": found[offset : offset + limit]}
+            facts = list(reading.FactReader(engine, journal).all(query, status))
+        return {"total": len(facts), "edits": facts[offset : offset + limit]}
 
     @router.post("/v1/edits/review")
     async def review(
@@ -124,10 +124,10 @@ def routes(engine: Engine, metrics: Metrics) -> APIRouter:
     def edit(id: int) -> dict[str, Any]:
         """One fact by its number."""
         with reading.reading(engine) as journal:
-            found = reading.Facts(engine, journal).one(id)
-        if found is None:
+            fact = reading.FactReader(engine, journal).one(id)
+        if fact is None:
             raise NotThere(f"There is no edit {id}. GET /v1/edits lists them.")
-        return found[1]
+        return fact[1]
 
     @router.delete("/v1/edits/{id}", dependencies=[Depends(writable)])
     async def revert(id: int, request: Request, author: str | None = None) -> dict[str, Any]:

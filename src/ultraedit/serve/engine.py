@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from ultraedit.core.errors import NumericalError, UltraEditError
-from ultraedit.core.types import Edit, Nobody
+from ultraedit.core.types import Edit, NullObserver
 from ultraedit.evaluation.monitors import Guard
 from ultraedit.lifelong.loop import keep_freed_memory
 from ultraedit.runs.base_model import open_host
@@ -320,7 +320,7 @@ class Engine:
     def _open(self) -> LiveRun:
         folder = open_run(self.path)
         try:
-            host, settings = open_host(folder.journal, Nobody())
+            host, settings = open_host(folder.journal, NullObserver())
             run = LiveRun(folder, host, settings, self.guard, self._text)
         except BaseException:
             folder.close()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -38,7 +36,7 @@ def reading(engine: Engine) -> Iterator[Journal]:
         journal.close()
 
 
-class Facts:
+class FactReader:
     """The facts of a run with what has become of them."""
 
     def __init__(self, engine: Engine, journal: Journal) -> None:
@@ -168,17 +166,17 @@ def health(engine: Engine) -> dict[str, Any]:
     }
 
 
-def preview(found: Preview) -> dict[str, Any]:
+def preview(previewed: Preview) -> dict[str, Any]:
     """What a turn would do, as it is told."""
     return {
         "preview": True,
-        "facts": [[_asked(each) for each in asked] for asked in found.questions],
-        "controls": [_asked(each) for each in found.controls],
-        "controls_changed": sum(each.right is False for each in found.controls),
-        "overrules": [_fact(each) for each in found.overrules],
-        "seconds": found.seconds,
-        "norm": found.norm,
-        "refused": found.refused,
+        "facts": [[_asked(each) for each in asked] for asked in previewed.questions],
+        "controls": [_asked(each) for each in previewed.controls],
+        "controls_changed": sum(each.right is False for each in previewed.controls),
+        "overrules": [_fact(each) for each in previewed.overrules],
+        "seconds": previewed.seconds,
+        "norm": previewed.norm,
+        "refused": previewed.refused,
     }
 
 
@@ -186,19 +184,19 @@ def _asked(asked: Asked) -> dict[str, Any]:
     return asked._asdict()
 
 
-def taught(engine: Engine, found: Taught) -> dict[str, Any]:
+def taught(engine: Engine, turn: Taught) -> dict[str, Any]:
     """A turn that was written, as it is told."""
     with reading(engine) as journal:
-        facts = Facts(engine, journal)
-        rows = set(found.rows)
-        edits = [facts.tell(each) for each in journal.turn_edits(found.turn) if each.row in rows]
+        facts = FactReader(engine, journal)
+        rows = set(turn.rows)
+        edits = [facts.tell(each) for each in journal.turn_edits(turn.turn) if each.row in rows]
     return {
         "preview": False,
-        "turn": found.turn,
-        "seconds": found.seconds,
-        "norm": found.norm,
+        "turn": turn.turn,
+        "seconds": turn.seconds,
+        "norm": turn.norm,
         "edits": edits,
-        "overrules": [_fact(each) for each in found.overruled],
+        "overrules": [_fact(each) for each in turn.overruled],
     }
 
 
@@ -245,30 +243,18 @@ def review(engine: Engine, content: bytes, kind: str) -> dict[str, Any]:
 
 def _findings(edit: Edit, earlier: str | None, known: Edit | None) -> list[str]:
     """What should be looked at before a fact is written."""
-    found = []
+    findings = []
     if earlier is not None:
         same = earlier == edit.target
-        found.append(data.KINDS["repetition" if same else "contradiction"])
+        findings.append(data.KINDS["repetition" if same else "contradiction"])
     if known is not None:
         same = known.target == edit.target
-        found.append(
+        findings.append(
             data.KINDS["in_run"] if same else f"the run says {known.target!r}, which this overrules"
         )
     if "\n" in edit.target:
-        found.append(data.KINDS["several_lines"])
-    return found
-
-
-def as_csv(rows: list[Mapping[str, Any]]) -> str:
-    """Facts as a table that `review` and the command line read back."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(("prompt", "target", "status", "turn", "author"))
-    for row in rows:
-        writer.writerow(
-            [_cell(row[name]) for name in ("prompt", "target", "status", "turn", "author")]
-        )
-    return out.getvalue()
+        findings.append(data.KINDS["several_lines"])
+    return findings
 
 
 def _cell(value: Any) -> str:

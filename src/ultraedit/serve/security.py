@@ -115,14 +115,14 @@ def _read(path: Path) -> dict[str, str]:
         raise ConfigError(
             f"Others can read the token file {path}. Run `chmod 600 {path}` and make a new token."
         )
-    found: dict[str, str] = {}
+    tokens: dict[str, str] = {}
     for line in (line.strip() for line in lines):
         if line and not line.startswith("#"):
             name, _, token = line.rpartition(":")
-            found[name.strip() or f"{UNNAMED} {len(found) + 1}"] = token.strip()
-    if not found:
+            tokens[name.strip() or f"{UNNAMED} {len(tokens) + 1}"] = token.strip()
+    if not tokens:
         raise ConfigError(f"The token file {path} holds no token. Write one on a line.")
-    return found
+    return tokens
 
 
 class Gate:

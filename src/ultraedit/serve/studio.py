@@ -143,7 +143,7 @@ class Studio:
     def facts(self, query: str = "", status: str | None = None) -> list[dict[str, Any]]:
         """The facts with a text in them, newest first, and what has become of each."""
         with reading.reading(self.engine) as journal:
-            return list(reading.Facts(self.engine, journal).all(query, status))
+            return list(reading.FactReader(self.engine, journal).all(query, status))
 
     def revert(self, *ids: int) -> int:
         """Take facts out by the ids that `facts` gives. Returns the turn that did so."""

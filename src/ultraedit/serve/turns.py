@@ -60,7 +60,7 @@ WATCHED = 24
 """Control questions that are looked at after every turn."""
 
 SHOWN_CONTROLS = 8
-"""Control questions that a preview asks freely."""
+"""Control questions that a preview asks in free generation."""
 
 SHOWN_NEIGHBORS = 2
 """Questions of the same form about other subjects that a preview asks beside each fact."""
@@ -586,10 +586,10 @@ class LiveRun:
         return named
 
     def _overruled(self, edits: Sequence[Edit]) -> list[StoredEdit]:
-        found = [self.journal.last_of_prompt(edit.prompt) for edit in edits]
+        newest = [self.journal.last_of_prompt(edit.prompt) for edit in edits]
         return [
             old
-            for old, edit in zip(found, edits, strict=True)
+            for old, edit in zip(newest, edits, strict=True)
             if old is not None and old.edit.target != edit.target
         ]
 
@@ -641,8 +641,10 @@ class LiveRun:
         if edits:
             bare = [replace(edit, rephrases=(), locality=(), probes={}) for edit in edits]
             with self._viewed():
-                found = evaluate(self.host, bare, reference=Reference(), free_answers=0, keep=False)
-            scores = replace(found.scores, perplexity=seen.perplexity)
+                evaluation = evaluate(
+                    self.host, bare, reference=Reference(), free_answers=0, keep=False
+                )
+            scores = replace(evaluation.scores, perplexity=seen.perplexity)
         self.folder.checkpoint(
             CheckpointRecord(
                 turn=progress.turns,
@@ -655,13 +657,13 @@ class LiveRun:
         )
 
     def _look(self, turn: int) -> Seen:
-        found = self._locality.measure()
+        locality = self._locality.measure()
         ppl = perplexity(self.host, self._text) or math.inf
         return Seen(
             turn=turn,
             norm=max(self.host.asked_norms().values(), default=0.0),
-            agreement=found["agreement"],
-            kl=found["kl"],
+            agreement=locality["agreement"],
+            kl=locality["kl"],
             perplexity=ppl,
             ratio=ppl / self._perplexity,
         )
