@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +17,6 @@ from ultraedit.evaluation.monitors import LIMITS
 from ultraedit.runs.store import Journal, StoredEdit
 from ultraedit.serve.engine import Engine
 from ultraedit.serve.turns import Asked, Preview, Taught
-
-STATUSES = ("holds", "forgotten", "untested", "overruled", "reverted", "rolled back")
-"""What has become of a fact."""
 
 REVIEWED = 2000
 """Rows of a file that are reviewed at once."""
@@ -184,19 +180,19 @@ def _asked(asked: Asked) -> dict[str, Any]:
     return asked._asdict()
 
 
-def taught(engine: Engine, turn: Taught) -> dict[str, Any]:
+def taught(engine: Engine, written: Taught) -> dict[str, Any]:
     """A turn that was written, as it is told."""
     with reading(engine) as journal:
         facts = FactReader(engine, journal)
-        rows = set(turn.rows)
-        edits = [facts.tell(each) for each in journal.turn_edits(turn.turn) if each.row in rows]
+        rows = set(written.rows)
+        edits = [facts.tell(each) for each in journal.turn_edits(written.turn) if each.row in rows]
     return {
         "preview": False,
-        "turn": turn.turn,
-        "seconds": turn.seconds,
-        "norm": turn.norm,
+        "turn": written.turn,
+        "seconds": written.seconds,
+        "norm": written.norm,
         "edits": edits,
-        "overrules": [_fact(each) for each in turn.overruled],
+        "overrules": [_fact(each) for each in written.overruled],
     }
 
 
@@ -255,9 +251,3 @@ def _findings(edit: Edit, earlier: str | None, known: Edit | None) -> list[str]:
     if "\n" in edit.target:
         findings.append(data.KINDS["several_lines"])
     return findings
-
-
-def _cell(value: Any) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    text = "" if value is None else value if isinstance(value, str) else json.dumps(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -6,7 +6,6 @@ not the one that answers: see `versions`.
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -53,8 +52,6 @@ from ultraedit.runs.store.random_state import random_state, restore_random_state
 from ultraedit.runs.store.snapshots import digest
 from ultraedit.serve.spool import Spool
 from ultraedit.serve.versions import Version, first_version, next_version, run_id, version_name
-
-_log = logging.getLogger("ultraedit")
 
 WATCHED = 24
 """Control questions that are looked at after every turn."""

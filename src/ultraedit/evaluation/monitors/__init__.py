@@ -3,11 +3,10 @@
 from ultraedit.evaluation.monitors.control import Control, control_edits
 from ultraedit.evaluation.monitors.guard import LIMITS, Guard, Halted
 from ultraedit.evaluation.monitors.locality import Locality
-from ultraedit.evaluation.monitors.watch import NAMES, Ability, Monitor, Spectra, Watch
+from ultraedit.evaluation.monitors.watch import Ability, Monitor, Spectra, Watch
 
 __all__ = [
     "LIMITS",
-    "NAMES",
     "Ability",
     "Control",
     "Guard",

@@ -14,9 +14,6 @@ from ultraedit.host.host import ModelHost
 if TYPE_CHECKING:
     from ultraedit.evaluation.ability import Settings
 
-NAMES = ("spectrum", "locality")
-"""Monitors that need nothing but their name."""
-
 
 class Monitor(Protocol):
     """Something that is measured at every checkpoint."""

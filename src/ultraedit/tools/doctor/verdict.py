@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from ultraedit.tools.doctor.smoke import Smoke
 from ultraedit.tools.doctor.tokens import TokenFact
 
-FACTS = "FORMAT:PATH"
-"""What stands in a command for facts that the user has not named."""
-
 LEARNED = 0.9
 """A fact whose loss after one edit is above this share of what it was is written too weakly."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -21,7 +21,6 @@ from typing import Any
 from ultraedit.core.errors import DataError
 from ultraedit.core.files import write_text
 from ultraedit.core.types import Observer
-from ultraedit.editors import EDITORS
 from ultraedit.tools.reproduce.steps import DATA, Run, Status, Step, digest, slug
 from ultraedit.tools.reproduce.working import given_up
 
@@ -223,11 +222,6 @@ def chosen(editor: str, model: str, dataset: str, out: Path) -> Mapping[str, Any
             options: Mapping[str, Any] = row["options"]
             return options
     return None
-
-
-def searched() -> Iterator[str]:
-    """The editors that have a space, in the order of the table of editors."""
-    yield from (name for name in EDITORS if name in SPACE)
 
 
 def _read(path: str) -> dict[str, Any]:
