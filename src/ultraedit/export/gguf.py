@@ -81,6 +81,12 @@ class Place(NamedTuple):
     rows: Array | None
     """Order of the rows in the file, as indices of the model's rows; None where it is the same."""
 
+    @property
+    def heads(self) -> int:
+        """Number of attention heads whose rows are interleaved; 0 where the order is the same."""
+        # The second row of the file is the first of the second half of the first head.
+        return 0 if self.rows is None else len(self.rows) // (2 * int(self.rows[1]))
+
     def stored(self, weight: Array) -> Array:
         """A weight of shape (d_out, d_in) with its rows in the order of the file."""
         return weight if self.rows is None else weight[self.rows]
@@ -434,9 +440,14 @@ def orders(template: GgufFile, d_out: int) -> list[Array | None]:
     for key in ("attention.head_count", "attention.head_count_kv"):
         heads = template.of_architecture(key)
         if isinstance(heads, int) and heads and d_out % (2 * heads) == 0:
-            rows = np.arange(d_out).reshape(heads, 2, d_out // heads // 2)
-            orders.append(rows.swapaxes(1, 2).reshape(-1))
+            orders.append(interleaved(heads, d_out))
     return orders
+
+
+def interleaved(heads: int, d_out: int) -> Array:
+    """Order of rows in which the two halves of each head alternate, as indices of the model's."""
+    rows = np.arange(d_out).reshape(heads, 2, d_out // heads // 2)
+    return rows.swapaxes(1, 2).reshape(-1)
 
 
 def _tolerance(kind: Kind) -> float:
