@@ -234,11 +234,14 @@ class GgufFile:
     def weight(self, name: str) -> np.ndarray[Any, Any]:
         """The numbers of a tensor. float32, in its shape.
 
+        They are read and not mapped, as those of `blocks`.
+
         Raises:
             ConfigError: If the package gguf cannot unpack its type.
         """
         tensor = self.tensors[name]
-        return decoded(self.raw(name), tensor.kind, tensor.shape)
+        raw = np.fromfile(self.path, np.uint8, tensor.size, offset=tensor.offset)
+        return decoded(raw, tensor.kind, tensor.shape)
 
     def entries(self, without: str) -> Iterator[bytes]:
         """The metadata entries as they are stored, but for those whose names begin so."""
