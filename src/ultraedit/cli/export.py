@@ -112,8 +112,8 @@ AllLayers = Annotated[
     _option(
         "--all-layers",
         "",
-        "For lora: add zeros for the same modules of all other layers, for servers that want every "
-        "layer.",
+        "For lora: add zeros for the same modules of all other layers, and for those that are "
+        "computed together with them, for servers that want all of them.",
     ),
 ]
 Score = Annotated[

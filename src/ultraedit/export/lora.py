@@ -49,6 +49,10 @@ LAYOUTS = ("peft", "gguf")
 """A folder that PEFT and the servers built on it load, or one file that llama.cpp loads."""
 
 
+_JOINED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+"""Projections that vLLM and SGLang compute as one."""
+
+
 @dataclass(frozen=True)
 class Adapter:
     """An exported adapter: what it keeps, and what it costs."""
@@ -150,8 +154,8 @@ def export_lora(
         rank: One for all modules, or ``auto``.
         kept: Share of the energy that ``auto`` keeps in every module.
         score: Whether to score the run's edits with the exact change and with the adapter's.
-        all_layers: Whether modules of the same kind in all other layers get an adapter of zeros,
-            for servers that want every layer.
+        all_layers: Whether modules of the same kind in all other layers, and those that servers
+            compute together with them, get an adapter of zeros.
         layout: One of `LAYOUTS`.
         base: For the layout ``gguf``, the GGUF file of the base model. None takes the one that
             the run was made on.
@@ -208,6 +212,9 @@ def with_all_layers(
 ) -> dict[str, Compressed]:
     """Add an adapter of zeros to the modules of the same kinds in all other layers.
 
+    A kind that servers compute together with others, as queries with keys and values, brings those
+    along: SGLang leaves out an ``up_proj`` without its ``gate_proj``, and says so in its log alone.
+
     Args:
         model: The base model.
         modules: Per module path its compressed change.
@@ -216,7 +223,7 @@ def with_all_layers(
         All of them, in the order of the model. Those of zeros have the largest rank of `modules`.
     """
     rank = max(module.rank for module in modules.values())
-    kinds = {_kind(path) for path in modules}
+    kinds = {kind for path in modules for kind in _joined(_kind(path))}
     complete = {}
     for path, module in model.model.named_modules():
         if path in modules:
@@ -231,6 +238,13 @@ def with_all_layers(
 def _kind(path: str) -> str:
     """The path of a module without the number of its layer."""
     return re.sub(r"\.\d+\.", ".N.", path, count=1)
+
+
+def _joined(kind: str) -> set[str]:
+    """A kind of module, and those that servers compute together with it."""
+    before, _, name = kind.rpartition(".")
+    joined = next((names for names in _JOINED if name in names), (name,))
+    return {f"{before}.{each}" for each in joined}
 
 
 def _scored(
