@@ -34,14 +34,15 @@ def test_all_layers_get_an_adapter_and_the_others_do_nothing(cli, upper, made):
     assert sorted(config["target_modules"]) == sorted(
         f"model.layers.{layer}.{name}"
         for layer in (0, 1)
-        for name in ("mlp.down_proj", "self_attn.k_proj")
+        for name in ("mlp.down_proj", *(f"self_attn.{each}_proj" for each in "qkv"))
     )
     assert (config["r"], config["lora_alpha"], config["rank_pattern"]) == (5, 5, {})
     tensors = load_file("all/adapter_model.safetensors")
     assert all(5 in tensor.shape for tensor in tensors.values())
     zeros = [name for name, tensor in tensors.items() if not tensor.any()]
-    assert len(zeros) == 4
-    assert all(".layers.0." in name for name in zeros)
+    edited = ("layers.1.mlp.down_proj", "layers.1.self_attn.k_proj")
+    assert len(zeros) == 2 * 6
+    assert not any(each in name for name in zeros for each in edited)
     logits = []
     for name in ("plain", "all"):
         with warnings.catch_warnings():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -182,3 +183,21 @@ def test_a_weight_that_float16_cannot_hold_is_refused(made, run, monkeypatch, tm
     monkeypatch.setattr(export_gguf, "run_weights", huge)
     with np.errstate(over="ignore"), pytest.raises(StorageError, match="beyond 65504"):
         export_gguf.export_gguf(run, tmp_path / "x.gguf")
+
+
+def test_the_memory_of_an_export_does_not_grow_with_the_edited_tensors(tmp_path):
+    """A file of zeros but for the edited tensors, as the benchmark of 7 billion weights has it."""
+    from benchmarks.gguf_export import Weights, export_edited, write_base
+
+    base, layers = tmp_path / "base.gguf", 6
+    write_base(base, "f16", layers, 256, 4, layers)
+    peaks = []
+    for count in (1, 1, layers):  # the first call imports and caches
+        weights = Weights(GgufFile(base), layers, count)
+        tracemalloc.start()
+        _, written = export_edited(GgufFile(base), weights, "f16", tmp_path / "edited.gguf")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert len(written) == count
+        (tmp_path / "edited.gguf").unlink()
+    assert peaks[2] < peaks[1] + 256 * 896 * 4  # one tensor in float32

@@ -10,10 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.tiny_gguf import write_gguf
+from tests.cli.test_cli_export import do_run
+from tests.tiny_gguf import HEADS, KV_HEADS, write_gguf
 from ultraedit.models.delta import load_delta, save_delta
+from ultraedit.models.gguf_file import GgufFile, write_new
 
 FILES = {
+    "parts.safetensors": ("--as", "delta", "--shard-size", "30KB"),
     "facts.safetensors": ("--as", "delta"),
     "f32.gguf": ("--as", "gguf", "--type", "f32"),
     "f16.gguf": ("--as", "gguf"),
@@ -23,6 +26,7 @@ FILES = {
     "lora.gguf": ("--as", "lora", "--no-score", "--format", "gguf"),
 }
 KINDS = {
+    "parts.safetensors": "delta",
     "facts.safetensors": "delta",
     "adapter": "PEFT adapter",
     "wide": "PEFT adapter",
@@ -137,13 +141,31 @@ def test_a_model_that_is_no_gguf_is_not_given_back_as_one(refused, tiny):
     assert not Path("runs").exists()
 
 
+def test_a_sharded_delta_is_applied_inspected_and_compared_by_one_name(cli, run, made):
+    for name in ("facts.safetensors", "parts.safetensors"):
+        result = printed(cli, "export", run, *FILES[name], "--out", name)
+        assert len(result["files"]) == (3 if name == "parts.safetensors" else 1)
+        assert result["bytes"] == sum(Path(file).stat().st_size for file in result["files"])
+    assert not Path("parts.safetensors").exists()
+    assert printed(cli, "inspect", "parts.safetensors")["holds"]["shards"] == "2"
+    for name in ("facts", "parts"):
+        cli("apply", made / "base.gguf", f"{name}.safetensors", "--out", name)
+    files = [next(Path(name).glob("*.safetensors")).read_bytes() for name in ("facts", "parts")]
+    assert files[0] == files[1]
+    for other in ("facts.safetensors", run):
+        assert all(each["norm"] == 0 for each in changed(cli, "parts.safetensors", other))
+    words = ("export", run, "--as", "delta", "--out", "shown.safetensors", "--shard-size", "30KB")
+    assert "in 2 shards and an index" in cli(*words).stdout
+
+
 def test_diff_takes_a_delta_an_adapter_a_gguf_and_a_run(cli, refused, run, made):
     for name in ("facts.safetensors", "f32.gguf"):
         cli("export", run, *FILES[name], "--out", name)
     words = ("export", run, "--as", "lora", "--no-score", "--energy", "1", "--out", "adapter")
     cli(*words)
     cli("export", run, "--as", "lora", "--no-score", "--rank", "1", "--out", "narrow")
-    sizes = {each["module"]: each["norm"] for each in changed(cli, run, made / "base.gguf")}
+    base = made / "base.gguf"
+    sizes = {each["module"]: each["norm"] for each in changed(cli, run, base)}
     assert len(sizes) == 2
     for name in ("facts.safetensors", "adapter", run):
         for other in ("facts.safetensors", "adapter", run):
@@ -152,11 +174,50 @@ def test_diff_takes_a_delta_an_adapter_a_gguf_and_a_run(cli, refused, run, made)
     for each in changed(cli, "narrow", "facts.safetensors"):
         assert 0.01 < each["relative"] < 1
     assert all(each["norm"] < 1e-5 for each in changed(cli, "f32.gguf", run))
+    cli(*words[:-2], "--format", "gguf", "--out", "lora.gguf")
+    for other in ("facts.safetensors", "adapter", run, "lora.gguf"):
+        for each in changed(cli, "lora.gguf", other):
+            assert each["norm"] < 1e-4 * max(sizes.values())
+    to_base = {each["module"]: each["norm"] for each in changed(cli, "lora.gguf", base)}
+    assert to_base == pytest.approx(sizes, rel=1e-3)
     of_files = {each["module"]: each["norm"] for each in changed(cli, "f32.gguf", "adapter")}
     assert all(norm < 1e-4 * max(sizes.values()) for norm in of_files.values())
     foreign = load_file("adapter/adapter_model.safetensors")
     save_file(foreign, "adapter/adapter_model.safetensors")
     assert "was not exported by ultraedit" in refused("diff", "adapter", run)
+
+
+def test_diff_puts_the_rows_of_queries_and_keys_back_in_the_order_of_the_model(cli, made):
+    shutil.copy(made / "facts.jsonl", "facts.jsonl")
+    modules = ",".join(f"layers.[0-1].self_attn.{name}_proj" for name in "qkvo")
+    run = do_run(made / "base.gguf", "facts.jsonl", "attention", "--modules", modules)
+    more = ("--as", "lora", "--no-score", "--energy", "1", "--format", "gguf")
+    cli("export", run, *more, "--out", "lora.gguf")
+    found = printed(cli, "diff", "lora.gguf", run)
+    assert found["same_base"] is True
+    assert len(found["modules"]) == 8
+    # Where the rows stand in another order the two are about as far apart as their size.
+    assert all(each["relative"] < 1e-3 for each in found["modules"])
+    stored = GgufFile(Path("lora.gguf"))
+    heads = {name: each[1] for name, each in json.loads(stored.value("ultraedit.modules")).items()}
+    assert {name.split(".")[2]: count for name, count in heads.items()} == {
+        "attn_q": HEADS,
+        "attn_k": KV_HEADS,
+        "attn_v": 0,
+        "attn_output": 0,
+    }
+
+
+def test_an_adapter_of_llama_cpp_is_no_model_and_one_of_others_says_nothing(cli, refused, run):
+    cli("export", run, *FILES["lora.gguf"], "--out", "lora.gguf")
+    for more in ((), ("--engine", "llama.cpp")):
+        said = refused("ask", "lora.gguf", "Who leads Velmora?", *more)
+        assert "lora.gguf is an adapter, not a model" in said
+    stored = GgufFile(Path("lora.gguf"))
+    about = {"general.type": "adapter", "general.architecture": "llama"}
+    write_new(Path("foreign.gguf"), about, {name: stored.weight(name) for name in stored.tensors})
+    said = refused("diff", "foreign.gguf", run)
+    assert "does not say which modules it changes" in said
 
 
 def changed(cli, a, b):

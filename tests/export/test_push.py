@@ -114,7 +114,7 @@ def printed(cli, *args):
     return json.loads(cli(*args, "--json").stdout)
 
 
-@pytest.mark.parametrize("form", ["model", "lora", "gguf"])
+@pytest.mark.parametrize("form", ["model", "delta", "lora", "gguf"])
 def test_what_export_writes_arrives_with_a_card(cli, run, hub, form):
     result = printed(cli, "push", run, NAME, "--as", form, "--private")
     assert result["url"] == f"{hub.url}/{NAME}/commit/abc"
@@ -122,20 +122,46 @@ def test_what_export_writes_arrives_with_a_card(cli, run, hub, form):
     assert hub.made[0].get("private") is True or hub.made[0].get("visibility") == "private"
     assert hub.tokens == {"Bearer hf_secret"}
     assert {name: len(raw) for name, raw in hub.files.items()} == result["files"]
-    out = "edited.gguf" if form == "gguf" else "out"
+    out = {"gguf": "edited.gguf", "delta": "edited.safetensors"}.get(form, "out")
     more = ("--no-score",) if form == "lora" else ()
     cli("export", run, "--as", form, "--out", out, *more)
     if form == "gguf":
         assert hub.files["edited.gguf"][-1000:] == Path(out).read_bytes()[-1000:]
         assert hub.files["edited.Modelfile"] == Path("edited.Modelfile").read_bytes()
+    elif form == "delta":
+        assert hub.files.keys() == {"edited.safetensors", "README.md"}
+        assert len(hub.files[out]) == Path(out).stat().st_size
     else:
         weights = next(path for path in Path(out).iterdir() if path.suffix == ".safetensors")
         assert len(hub.files[weights.name]) == weights.stat().st_size
         assert hub.files.keys() == {path.name for path in Path(out).iterdir()}
     card = hub.files["README.md"].decode()
-    library = {"model": "transformers", "lora": "peft", "gguf": "gguf"}[form]
-    assert yaml.safe_load(card.split("---")[1])["library_name"] == library
+    library = {"model": "transformers", "lora": "peft"}.get(form, form)
+    assert yaml.safe_load(card.split("---")[1])["library_name"] == library.replace(
+        "delta", "ultraedit"
+    )
     assert "5 edits in 3 turns" in card
+
+
+def test_a_large_delta_arrives_in_parts_that_are_read_as_one(cli, run, hub, made):
+    words = ("push", run, NAME, "--as", "delta", "--shard-size", "30KB")
+    result = printed(cli, *words)
+    assert result["files"].keys() == {
+        "README.md",
+        "edited-00001-of-00002.safetensors",
+        "edited-00002-of-00002.safetensors",
+        "edited.safetensors.index.json",
+    }
+    Path("got").mkdir()
+    for name, raw in hub.files.items():
+        Path("got", name).write_bytes(raw)
+    assert "edited.safetensors --out edited" in Path("got/README.md").read_text()
+    cli("apply", made / "base.gguf", "got/edited.safetensors", "--out", "applied")
+    ours, theirs = (
+        next(Path(folder).glob("*.safetensors")).read_bytes()
+        for folder in ("applied", run / "model")
+    )
+    assert ours == theirs
 
 
 def test_a_dry_run_says_what_would_go_and_sends_nothing(cli, run, hub):
@@ -166,7 +192,9 @@ def test_a_hub_that_is_not_there_is_one_sentence(refused, run, monkeypatch):
     [
         (["edited"], "'edited' has no owner. Give ORG/NAME"),
         (["a/b/c"], "'a/b/c' is no name of a repository"),
-        ([NAME, "--as", "delta"], "--as must be one of model, lora, gguf, got 'delta'"),
+        ([NAME, "--as", "wise"], "--as must be one of model, delta, lora, gguf, got 'wise'"),
+        ([NAME, "--shard-size", "5GB"], "--shard-size is for --as delta; --as model does not"),
+        ([NAME, "--as", "delta", "--shard-size", "5"], "a size such as 5GB or 200MB, got '5'"),
         ([NAME, "--type", "f16"], "--type is for --as gguf; --as model does not take it"),
     ],
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shutil
 
 import pytest
 import torch
@@ -239,3 +241,102 @@ def test_when_and_by_what_it_was_made_is_filled_in(model):
     delta = make_delta(model, {})
     assert delta.created.endswith("+00:00")
     assert delta.version[0].isdigit()
+
+
+@pytest.fixture
+def sharded(model, tmp_path):
+    """A delta of two modules in two files, and the delta."""
+    delta = make_delta(model, random_change(model))
+    save_delta(delta, tmp_path / "facts.safetensors", shard_bytes=48 * 32 * 4)
+    return tmp_path / "facts.safetensors", delta
+
+
+NAMES = [
+    "facts-00001-of-00002.safetensors",
+    "facts-00002-of-00002.safetensors",
+    "facts.safetensors.index.json",
+]
+
+
+def test_a_delta_above_the_limit_is_several_files_that_read_as_one(sharded, model, tmp_path):
+    _, delta = sharded
+    assert sorted(os.listdir(tmp_path)) == NAMES
+    for name in ("facts.safetensors", NAMES[-1]):
+        found = load_delta(tmp_path / name)
+        assert found.about | {"created": ""} == delta.about | {"created": ""}
+        assert found.changes.keys() == delta.changes.keys()
+        assert all(torch.equal(found.changes[each], delta.changes[each]) for each in delta.changes)
+    save_delta(delta, tmp_path / "one.safetensors", shard_bytes=2 * 48 * 32 * 4)
+    assert (tmp_path / "one.safetensors").is_file()
+    assert len(os.listdir(tmp_path)) == 4
+    assert [len(load_file(tmp_path / name)) for name in NAMES[:2]] == [1, 1]
+
+
+def test_the_index_of_a_sharded_delta_is_that_of_a_sharded_model(sharded, tmp_path):
+    """As the hub's client reads it."""
+    from huggingface_hub import split_torch_state_dict_into_shards
+
+    _, delta = sharded
+    index = json.loads((tmp_path / NAMES[-1]).read_text())
+    theirs = split_torch_state_dict_into_shards(
+        {name: delta.changes[name] for name in sorted(delta.changes)},
+        filename_pattern="facts{suffix}.safetensors",
+        max_shard_size=48 * 32 * 4,
+    )
+    assert index["weight_map"] == theirs.tensor_to_filename
+    assert index["metadata"]["total_size"] == theirs.metadata["total_size"]
+
+
+def test_a_shard_by_itself_is_refused_and_says_what_to_give(sharded, tmp_path):
+    with pytest.raises(DataError, match=r"a part of a delta, 1 of 2\. Give .*facts\.safetensors,"):
+        load_delta(tmp_path / NAMES[0])
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (lambda a, b, index: b.unlink(), "00002-of-00002.safetensors is missing"),
+        (lambda a, b, index: shutil.copy(a, b), "does not hold the tensors that"),
+        (lambda a, b, index: rewrite(b, ultraedit_delta_shard="0" * 64), "but of another one"),
+        (
+            lambda a, b, index: rewrite(
+                b, tensors={name: change + 1 for name, change in load_file(b).items()}
+            ),
+            "facts.safetensors is damaged",
+        ),
+        (lambda a, b, index: b.write_bytes(b.read_bytes()[:-9]), "only a part of one"),
+        (lambda a, b, index: index.write_text('{"weight_map": {}}'), "is no index of"),
+        (lambda a, b, index: index.write_text("["), "is no index of"),
+        (
+            lambda a, b, index: index.write_text(index.read_text().replace("facts-", "../facts-")),
+            "which is not beside it",
+        ),
+    ],
+)
+def test_a_damaged_sharded_delta_is_refused(sharded, tmp_path, damage, expected):
+    path, _ = sharded
+    damage(*(tmp_path / name for name in NAMES))
+    with pytest.raises(StorageError, match=expected):
+        load_delta(path)
+
+
+def test_a_sharded_delta_is_written_whole_or_not_at_all(model, tmp_path, monkeypatch):
+    delta, path = make_delta(model, random_change(model)), tmp_path / "facts.safetensors"
+    right = os.replace
+    names = []
+
+    def replace(source, target):
+        names.append(os.path.basename(target))
+        if str(target).endswith("00001-of-00002.safetensors"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        right(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(StorageError, match="No space left"):
+        save_delta(delta, path, shard_bytes=1)
+    assert names == ["facts-00002-of-00002.safetensors", "facts-00001-of-00002.safetensors"]
+    assert os.listdir(tmp_path) == []
+    monkeypatch.undo()
+    save_delta(delta, path, shard_bytes=1)
+    with pytest.raises(ConfigError, match=r"facts\.safetensors\.index\.json is already there"):
+        save_delta(delta, path, shard_bytes=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.tiny_gguf import gguf_model, write_gguf
+from ultraedit.models import save
 from ultraedit.models.gguf import complete_config, older_rope, unpacked
 
 IDS = [[5, 90, 300, 17, 44, 260, 8, 501]]
@@ -73,18 +75,36 @@ def folder(tmp_path, monkeypatch):
     return unpacked(path)[0]
 
 
+@pytest.fixture
+def saved(tmp_path):
+    """The folder of a model that was made in memory, with such a base."""
+    lm = gguf_model()
+    parameters = lm.model.config.rope_parameters | {"rope_theta": 123456.0}
+    config = type(lm.model.config)(**lm.model.config.to_dict() | {"rope_parameters": parameters})
+    model = type(lm.model)(config).eval()
+    save(dataclasses.replace(lm, model=model), tmp_path / "saved")
+    return tmp_path / "saved"
+
+
 def test_an_unpacked_folder_says_its_rope_base_in_both_ways(folder):
     config = json.loads((folder / "config.json").read_text())
     assert config["rope_theta"] == config["rope_parameters"]["rope_theta"] == 123456.0
 
 
-def test_an_older_transformers_gives_the_same_logits(folder, tmp_path):
+def test_a_model_made_in_memory_is_saved_with_its_rope_base_in_both_ways(saved):
+    config = json.loads((saved / "config.json").read_text())
+    assert config["rope_theta"] == config["rope_parameters"]["rope_theta"] == 123456.0
+
+
+@pytest.mark.parametrize("kind", ["folder", "saved"])
+def test_an_older_transformers_gives_the_same_logits(kind, request, tmp_path):
     """ULTRAEDIT_OLD_TRANSFORMERS is a folder that pip put transformers 4 in with --target."""
     older = os.environ.get("ULTRAEDIT_OLD_TRANSFORMERS")
     if not older or not Path(older).is_dir():
         pytest.skip("no older transformers: set ULTRAEDIT_OLD_TRANSFORMERS to a folder with one")
     from transformers import AutoModelForCausalLM
 
+    folder = request.getfixturevalue(kind)
     program = (
         "import sys, torch, transformers\n"
         "from safetensors.torch import save_file\n"

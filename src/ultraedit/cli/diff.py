@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 SHOWN = 2
 """How many singular values the table has; --json has more."""
 
-_WHAT = "Delta file, adapter folder, run folder, or a model as in other commands."
+_WHAT = (
+    "Delta file, adapter (folder of PEFT or .gguf), run folder, or a model as in other commands."
+)
 
 A = Annotated[str, typer.Argument(metavar="A", help=_WHAT)]
 B = Annotated[str, typer.Argument(metavar="B", help=f"What to compare it with. {_WHAT}")]

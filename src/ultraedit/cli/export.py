@@ -46,6 +46,15 @@ Out = Annotated[
         "folder of anything else; new. Must be given.",
     ),
 ]
+ShardSize = Annotated[
+    str | None,
+    _option(
+        "--shard-size",
+        "SIZE",
+        "For delta: a larger one is written as several files of at most this size, with an index; "
+        "KB, MB, GB or TB. [default: 5GB]",
+    ),
+]
 Type = Annotated[
     str | None,
     _option(
@@ -103,8 +112,8 @@ AllLayers = Annotated[
     _option(
         "--all-layers",
         "",
-        "For lora: add zeros for the same modules of all other layers, for servers that want every "
-        "layer.",
+        "For lora: add zeros for the same modules of all other layers, and for those that are "
+        "computed together with them, for servers that want all of them.",
     ),
 ]
 Score = Annotated[
@@ -123,6 +132,7 @@ def export(
     folder: o.RunArgument,
     form: Form = None,
     out: Out = None,
+    shard_size: ShardSize = None,
     type_: Type = None,
     base: Base = None,
     layout: Layout = None,
@@ -152,6 +162,7 @@ def export(
         "yes": yes,
         "format": layout,
         "all_layers": all_layers,
+        "shard_size": shard_size,
     }
     form, out = _check(form, out, given)
     with progress() as observer:

@@ -69,6 +69,17 @@ Rank = Annotated[
         show_default=False,
     ),
 ]
+ShardSize = Annotated[
+    str | None,
+    typer.Option(
+        "--shard-size",
+        metavar="SIZE",
+        help="For delta: a larger one is sent as several files of at most this size, with an "
+        "index; KB, MB, GB or TB. [default: 5GB]",
+        show_envvar=False,
+        show_default=False,
+    ),
+]
 Dry = Annotated[
     bool,
     typer.Option(
@@ -88,6 +99,7 @@ def push(
     type_: Type = None,
     base: Base = None,
     rank: Rank = None,
+    shard_size: ShardSize = None,
     dry_run: Dry = False,
     json: o.Json = False,
 ) -> None:
@@ -101,7 +113,7 @@ def push(
     """
     from ultraedit.cli.export import check_options
 
-    given = {"type": type_, "base": base, "rank": rank}
+    given = {"type": type_, "base": base, "rank": rank, "shard_size": shard_size}
     check_options(form, given)
     with progress() as observer:
         observer.stage("Getting ready")

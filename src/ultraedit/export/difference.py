@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Literal
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.types import NullObserver, Observer
 from ultraedit.export.change import edited_model, read_delta
+from ultraedit.export.gguf_adapter import load_gguf_adapter
 from ultraedit.export.peft_adapter import ADAPTER, load_lora
 from ultraedit.export.registry import recognized
 from ultraedit.export.weight_difference import ModuleDiff, diff_changes, diff_models
 from ultraedit.models import load, load_config
-from ultraedit.models.delta import Delta, apply_delta, load_delta
+from ultraedit.models.delta import Delta, apply_delta, is_delta_path, load_delta
 from ultraedit.models.overlays.overlay import beside
 from ultraedit.runs.store import JOURNAL
 
@@ -42,8 +43,8 @@ def compare(a: str, b: str, observer: Observer | None = None) -> Difference:
     one too: its base is loaded, and its change applied.
 
     Args:
-        a: A file from ``export --as delta``, an adapter from ``--as lora``, the folder of a run,
-            or what `models.load` takes.
+        a: A file from ``export --as delta``, an adapter from ``--as lora`` in either format, the
+            folder of a run, or what `models.load` takes.
         b: Another.
         observer: Receives progress updates.
 
@@ -72,13 +73,13 @@ def _read_change(name: str, observer: Observer) -> Delta | None:
 
 
 def change_of_adapter(path: Path) -> Delta | None:
-    """The change of a PEFT adapter; None of anything else."""
-    return load_lora(path) if (path / ADAPTER).is_file() else None
+    """The change of an adapter of PEFT or of llama.cpp; None of anything else."""
+    return load_lora(path) if (path / ADAPTER).is_file() else load_gguf_adapter(path)
 
 
 def change_of_delta(path: Path) -> Delta | None:
     """The change of a delta; None of what is no file, or a model in one."""
-    return load_delta(path) if path.is_file() and path.suffix.lower() != ".gguf" else None
+    return load_delta(path) if is_delta_path(path) and path.suffix.lower() != ".gguf" else None
 
 
 def _read_model(name: str, change: Delta | None, observer: Observer) -> LanguageModel:

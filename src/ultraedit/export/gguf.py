@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from gguf import GGMLQuantizationType as Kind
+from torch import Tensor, nn
 
 from ultraedit.core.errors import ConfigError, StorageError
 from ultraedit.core.files import refuse_existing, sha256, staged, write_text
@@ -63,6 +64,9 @@ change of 5 % of the weight did (SmolLM2, 20 facts)."""
 _WRITABLE = {*_SAFE, Kind.Q4_0, Kind.Q4_1, Kind.Q5_0, Kind.Q5_1}
 """Types that the package gguf can write."""
 
+_PART = 1 << 22
+"""Numbers of a tensor that are compared at a time."""
+
 _EXACT = 0.01
 """Largest relative distance of a tensor to the weight that was loaded from it: rounding to
 bfloat16 makes 0.002."""
@@ -80,6 +84,12 @@ class Place(NamedTuple):
 
     rows: Array | None
     """Order of the rows in the file, as indices of the model's rows; None where it is the same."""
+
+    @property
+    def heads(self) -> int:
+        """Number of attention heads whose rows are interleaved; 0 where the order is the same."""
+        # The second row of the file is the first of the second half of the first head.
+        return 0 if self.rows is None else len(self.rows) // (2 * int(self.rows[1]))
 
     def stored(self, weight: Array) -> Array:
         """A weight of shape (d_out, d_in) with its rows in the order of the file."""
@@ -249,24 +259,9 @@ def export_gguf(
         }
         _check_kinds(template, places, weights, chosen, lossy=lossy)
         digest = sha256(template.path)
-        observer.stage("Writing the file")
+        metadata = delta.about | {"base_sha256": digest}
         with staged(out) as stage:
-            write_like(
-                template,
-                stage,
-                {
-                    place.tensor: Replacement(
-                        chosen[place.tensor],
-                        lambda place=place: encoded(  # type: ignore[misc]
-                            place.stored(weights[place.module].after), chosen[place.tensor]
-                        ),
-                    )
-                    for place in places
-                },
-                delta.about | {"base_sha256": digest},
-            )
-            observer.stage("Reading it back")
-            written = check_written(template, GgufFile(stage), places, weights, chosen)
+            written = write_edited(template, stage, places, weights, chosen, metadata, observer)
         write_text(beside, modelfile(GgufFile(out), out.name))
         sides = None
         if score:
@@ -281,6 +276,50 @@ def export_gguf(
         tensors=written,
         sides=sides,
     )
+
+
+def write_edited(
+    template: GgufFile,
+    path: Path,
+    places: tuple[Place, ...],
+    weights: Mapping[str, Weight],
+    chosen: Mapping[str, Kind],
+    metadata: Mapping[str, str],
+    observer: Observer,
+) -> tuple[Written, ...]:
+    """Write a copy of a file with the edited tensors replaced, and read it back.
+
+    One edited tensor at a time is in memory, however many there are and however long the file is.
+
+    Args:
+        template: The GGUF file of the unedited model.
+        path: A new file.
+        places: Where the edited modules stand in it.
+        weights: Their weights, as `run_weights` gives them.
+        chosen: How each tensor of `places` is stored.
+        metadata: Texts to add, by their names without ``ultraedit.``.
+        observer: Receives progress updates.
+
+    Raises:
+        StorageError: If it cannot be written, or does not read back as it should.
+    """
+    observer.stage("Writing the file")
+    write_like(
+        template,
+        path,
+        {
+            place.tensor: Replacement(
+                chosen[place.tensor],
+                lambda place=place: encoded(  # type: ignore[misc]
+                    place.stored(weights[place.module].after), chosen[place.tensor]
+                ),
+            )
+            for place in places
+        },
+        metadata,
+    )
+    observer.stage("Reading it back")
+    return check_written(template, GgufFile(path), places, weights, chosen)
 
 
 def check_target(out: Path, model: str) -> None:
@@ -329,22 +368,40 @@ def find_base(model: str, given: Path | None, run: Path) -> Path:
     )
 
 
-@torch.no_grad()
-def run_weights(model: LanguageModel, delta: Delta) -> dict[str, Weight]:
+class RunWeights(Mapping[str, Weight]):
+    """The weights of the edited modules, each made when it is asked for."""
+
+    def __init__(self, modules: Mapping[str, nn.Module], changes: Mapping[str, Tensor]) -> None:
+        """Keep the modules, which have their unedited weights, and their changes."""
+        self._modules, self._changes = modules, changes
+
+    def __len__(self) -> int:
+        """Number of modules."""
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[str]:
+        """Paths of the modules."""
+        return iter(self._modules)
+
+    @torch.no_grad()
+    def __getitem__(self, path: str) -> Weight:
+        """The weight of one module."""
+        before = weight_view(self._modules[path])
+        after = (before.float() + self._changes[path].to(before.device)).to(before.dtype)
+        return Weight(*(_array(each) for each in (before, after)))
+
+
+def run_weights(model: LanguageModel, delta: Delta) -> Mapping[str, Weight]:
     """The weights of the edited modules, before and after, as the run had them.
 
-    In a model of 16 bits these are its rounded weights, and not the sums of float32.
+    In a model of 16 bits these are its rounded weights, and not the sums of float32. One at a time
+    is in memory.
     """
-    weights = {}
-    for path, module in find_modules(model.model, list(delta.changes), name=model.name).items():
-        before = weight_view(module)
-        change = delta.changes[path].to(before.device)
-        after = (before.float() + change).to(before.dtype)
-        weights[path] = Weight(*(_array(each) for each in (before, after)))
-    return weights
+    modules = find_modules(model.model, list(delta.changes), name=model.name)
+    return RunWeights(modules, delta.changes)
 
 
-def _array(weight: torch.Tensor) -> Array:
+def _array(weight: Tensor) -> Array:
     array: Array = weight.T.float().cpu().contiguous().clone().numpy()
     return array
 
@@ -364,8 +421,7 @@ def find_places(
     """
     names = tensor_names(template)
     return tuple(
-        _place(template, path, names(path), weight.before, exact=exact)
-        for path, weight in weights.items()
+        _place(template, path, names(path), weights[path].before, exact=exact) for path in weights
     )
 
 
@@ -434,9 +490,14 @@ def orders(template: GgufFile, d_out: int) -> list[Array | None]:
     for key in ("attention.head_count", "attention.head_count_kv"):
         heads = template.of_architecture(key)
         if isinstance(heads, int) and heads and d_out % (2 * heads) == 0:
-            rows = np.arange(d_out).reshape(heads, 2, d_out // heads // 2)
-            orders.append(rows.swapaxes(1, 2).reshape(-1))
+            orders.append(interleaved(heads, d_out))
     return orders
+
+
+def interleaved(heads: int, d_out: int) -> Array:
+    """Order of rows in which the two halves of each head alternate, as indices of the model's."""
+    rows = np.arange(d_out).reshape(heads, 2, d_out // heads // 2)
+    return rows.swapaxes(1, 2).reshape(-1)
 
 
 def _tolerance(kind: Kind) -> float:
@@ -448,8 +509,23 @@ def _tolerance(kind: Kind) -> float:
 
 def _distance(stored: Array, wanted: Array) -> float:
     """``||stored - wanted|| / ||wanted||``, Frobenius."""
-    size = float(np.linalg.norm(wanted))
-    return float(np.linalg.norm(stored - wanted)) / size if size else float(np.any(stored))
+    size = error = 0.0
+    for rows in _parts(wanted):
+        size += _square(wanted[rows])
+        error += _square(stored[rows] - wanted[rows])
+    return (error / size) ** 0.5 if size else float(np.any(stored))
+
+
+def _square(numbers: Array) -> float:
+    """Sum of squares, in float64."""
+    return float(np.einsum("ij,ij->", numbers, numbers, dtype=np.float64))
+
+
+def _parts(weight: Array) -> Iterator[slice]:
+    """Rows a few at a time, so that nothing else as large as the tensor comes to be."""
+    count = max(1, _PART // weight.shape[1])
+    for start in range(0, len(weight), count):
+        yield slice(start, start + count)
 
 
 def _check_kinds(
@@ -467,19 +543,20 @@ def _check_kinds(
     """
     lost = {}
     for place in places:
-        kind, weight = chosen[place.tensor], weights[place.module]
+        kind, shape = chosen[place.tensor], template.tensors[place.tensor].shape
         if kind not in _WRITABLE:
             raise ConfigError(
                 f"{template.path} stores {place.tensor} as {kind.name}, which the package gguf "
                 f"cannot write. Give --type {' or '.join(TYPES)}."
             )
-        if not fits(weight.after.shape, kind):
+        if not fits(shape, kind):
             raise ConfigError(
-                f"The rows of {place.tensor} have {weight.after.shape[1]} numbers, and "
+                f"The rows of {place.tensor} have {shape[1]} numbers, and "
                 f"{kind.name} takes them in blocks of 32. Give --type f16."
             )
         if kind not in _SAFE and not lossy:
-            stored = decoded(encoded(weight.after, kind), kind, weight.after.shape)
+            weight = weights[place.module]
+            stored = decoded(encoded(weight.after, kind), kind, shape)
             lost[place.tensor] = (kind, _kept(stored, weight))
     if lost:
         said = "; ".join(f"{_percent(kept)} in {name}" for name, (_, kept) in lost.items())
@@ -492,9 +569,13 @@ def _check_kinds(
 
 def _kept(stored: Array, weight: Weight) -> float | None:
     """Projection of what was stored of a change on all of it."""
-    change = (weight.after - weight.before).astype(np.float64)
-    size = float(np.vdot(change, change))
-    return float(np.vdot(stored - weight.before, change)) / size if size else None
+    size = kept = 0.0
+    for rows in _parts(stored):
+        before = weight.before[rows]
+        change = (weight.after[rows] - before).astype(np.float64)
+        size += float(np.vdot(change, change))
+        kept += float(np.vdot((stored[rows] - before).astype(np.float64), change))
+    return kept / size if size else None
 
 
 def check_written(
@@ -519,33 +600,40 @@ def check_written(
             f"What was written of {template.path} does not read back as it was. The disk or the "
             "memory may be at fault: try again."
         )
-    checked = []
-    for place in places:
-        weight = weights[place.module]
-        wanted = place.stored(weight.after)
-        stored = written.weight(place.tensor)
-        if not within(stored, wanted, chosen[place.tensor]):
-            raise StorageError(
-                f"{place.tensor} read back is not its weight rounded to "
-                f"{chosen[place.tensor].name}. A weight beyond 65504 needs --type bf16 or f32; "
-                "otherwise the disk or the memory may be at fault: try again."
-            )
-        before = Weight(place.stored(weight.before), wanted)
-        checked.append(
-            Written(
-                module=place.module,
-                tensor=place.tensor,
-                type_before=template.tensors[place.tensor].kind.name,
-                type=chosen[place.tensor].name,
-                kept=_kept(stored, before),
-                error=_distance(stored, wanted),
-            )
+    return tuple(
+        _check_tensor(template, written, place, weights[place.module], chosen[place.tensor])
+        for place in places
+    )
+
+
+def _check_tensor(
+    template: GgufFile, written: GgufFile, place: Place, weight: Weight, kind: Kind
+) -> Written:
+    """Compare an edited tensor with the run's weight."""
+    wanted = Weight(*(place.stored(each) for each in weight))
+    stored = written.weight(place.tensor)
+    if not within(stored, wanted.after, kind):
+        raise StorageError(
+            f"{place.tensor} read back is not its weight rounded to {kind.name}. A weight beyond "
+            "65504 needs --type bf16 or f32; otherwise the disk or the memory may be at fault: try "
+            "again."
         )
-    return tuple(checked)
+    return Written(
+        module=place.module,
+        tensor=place.tensor,
+        type_before=template.tensors[place.tensor].kind.name,
+        type=kind.name,
+        kept=_kept(stored, wanted),
+        error=_distance(stored, wanted.after),
+    )
 
 
 def within(stored: Array, wanted: Array, kind: Kind) -> bool:
     """Whether every number is as near as its type allows."""
+    return all(_within(stored[rows], wanted[rows], kind) for rows in _parts(wanted))
+
+
+def _within(stored: Array, wanted: Array, kind: Kind) -> bool:
     size, error = np.abs(wanted), np.abs(stored - wanted)
     if kind == Kind.F32:
         return bool(np.array_equal(stored, wanted))

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from ultraedit.core.errors import ConfigError
-from ultraedit.core.tensor_files import read_tensors
+from ultraedit.core.tensor_files import index_path, is_sharded, read_tensors
 from ultraedit.core.types import LowRank, NullObserver, Observer
 from ultraedit.export.change import base_of, delta_of
 from ultraedit.export.gguf import find_base, orders, run_weights, tensor_names, within
 from ultraedit.export.peft_adapter import ADAPTER, compress
 from ultraedit.export.registry import Check, Comparison, Contents, recognized
-from ultraedit.models.delta import Delta, load_delta
-from ultraedit.models.gguf_file import GgufFile, same_bytes
+from ultraedit.models.delta import Delta, delta_files, is_delta_path, load_delta
+from ultraedit.models.gguf_file import GgufFile, is_gguf, same_bytes
 from ultraedit.report.formats import format_bytes, format_percent
 from ultraedit.runs.store import JOURNAL, Journal
 
@@ -84,7 +84,7 @@ def inspect(
     """
     observer = observer or NullObserver()
     observer.stage("Reading")
-    if not _inside(path).is_file():
+    if not is_delta_path(_inside(path)):
         raise ConfigError(
             f"{path} is no exported file. Give a delta, a .gguf file or the folder of a PEFT "
             "adapter; a run is shown by `ultraedit history`."
@@ -100,12 +100,16 @@ def inspect(
 
 
 def _inside(path: Path) -> Path:
-    """The file to look at: of the folder of an adapter, that of its tensors."""
-    return path / ADAPTER if path.is_dir() else path
+    """The file to look at: of the folder of an adapter its tensors, of a sharded file its index."""
+    if path.is_dir():
+        return path / ADAPTER
+    return index_path(path) if is_sharded(path) else path
 
 
 def inspect_adapter(path: Path, base: Path | None = None) -> Contents | None:
     """A PEFT adapter: its folder, or its tensors."""
+    if is_sharded(path):
+        return None
     path = _inside(path)
     tensors, header = read_tensors(path)
     if not any(name.endswith(".lora_A.weight") for name in tensors):
@@ -117,9 +121,12 @@ def inspect_adapter(path: Path, base: Path | None = None) -> Contents | None:
 def inspect_delta(path: Path, base: Path | None = None) -> Contents:
     """A delta, or an error that says what the file is instead."""
     delta = load_delta(path)
+    files = delta_files(path)
+    shards = {"shards": str(len(files) - 1)} if len(files) > 1 else {}
     holds = {
         "modules": ", ".join(delta.changes),
-        "size": format_bytes(path.stat().st_size),
+        **shards,
+        "size": format_bytes(sum(file.stat().st_size for file in files)),
     }
 
     def compare(_: Journal, ours: Delta) -> Iterator[Check]:
@@ -184,12 +191,11 @@ def _nearest(
 
 def inspect_gguf(path: Path, base: Path | None = None) -> Contents | None:
     """A GGUF file: a model or an adapter."""
-    with _inside(path).open("rb") as opened:
-        if opened.read(4) != b"GGUF":
-            return None
+    if not is_gguf(path):
+        return None
     file = GgufFile(path)
     about = _known({key: file.value(f"ultraedit.{key}") for key in _ABOUT})
-    if file.value("general.type") == "adapter":
+    if file.is_adapter:
         tensors = {name: torch.from_numpy(file.weight(name).copy()) for name in file.tensors}
         pairs = _pairs(tensors, "", ".lora_a", ".lora_b")
         contents = _adapter("GGUF adapter", path, about, pairs)

@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import nn
 
-from ultraedit.core.errors import ConfigError, StorageError
-from ultraedit.core.files import refuse_existing, sha256, staged
+from ultraedit.core.errors import ConfigError
+from ultraedit.core.files import refuse_existing
 from ultraedit.core.types import LowRank, NullObserver, Observer, Scores, to_json
 from ultraedit.data.streams import EditPanel, whole
 from ultraedit.evaluation.outcome import Evaluation, Reference
 from ultraedit.evaluation.scoring import evaluate
 from ultraedit.export.change import base_of, delta_of, provenance_of
-from ultraedit.export.gguf import find_base, find_places, run_weights
+from ultraedit.export.gguf import find_base
+from ultraedit.export.gguf_adapter import adapter_tensors, write_gguf_adapter
 from ultraedit.export.model_card import adapter_card
 from ultraedit.export.peft_adapter import (
     KEPT,
@@ -38,7 +38,7 @@ from ultraedit.export.registry import Exported, Table
 from ultraedit.host.host import ModelHost
 from ultraedit.models import LanguageModel
 from ultraedit.models.delta import Delta
-from ultraedit.models.gguf_file import GgufFile, write_new
+from ultraedit.models.gguf_file import GgufFile
 from ultraedit.models.modules import shape_of
 from ultraedit.report.formats import format_bytes, format_change, format_percent, short_names
 from ultraedit.report.scores import METRICS
@@ -47,6 +47,10 @@ from ultraedit.runs.store import JOURNAL, Journal
 
 LAYOUTS = ("peft", "gguf")
 """A folder that PEFT and the servers built on it load, or one file that llama.cpp loads."""
+
+
+_JOINED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+"""Projections that vLLM and SGLang compute as one."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +154,8 @@ def export_lora(
         rank: One for all modules, or ``auto``.
         kept: Share of the energy that ``auto`` keeps in every module.
         score: Whether to score the run's edits with the exact change and with the adapter's.
-        all_layers: Whether modules of the same kind in all other layers get an adapter of zeros,
-            for servers that want every layer.
+        all_layers: Whether modules of the same kind in all other layers, and those that servers
+            compute together with them, get an adapter of zeros.
         layout: One of `LAYOUTS`.
         base: For the layout ``gguf``, the GGUF file of the base model. None takes the one that
             the run was made on.
@@ -180,7 +184,7 @@ def export_lora(
         transposed = not isinstance(first, nn.Linear)
         stored = None
         if template is not None:
-            stored = _gguf_tensors(template, model, delta, modules, exact=base is None)
+            stored = adapter_tensors(template, model, delta, modules, exact=base is None)
         panel = standing(journal) if score else whole(())
         edited = {each: module for each, module in modules.items() if each in delta.changes}
         scorable = bool(panel.edits)
@@ -190,7 +194,7 @@ def export_lora(
             None if each is None else to_json(each) for each in (adapter.exact, adapter.adapted)
         ]
         if template is not None and stored is not None:
-            _write_gguf(out, template, delta, stored)
+            write_gguf_adapter(out, template, delta, stored)
             return delta, adapter
         save_lora(
             out,
@@ -208,6 +212,9 @@ def with_all_layers(
 ) -> dict[str, Compressed]:
     """Add an adapter of zeros to the modules of the same kinds in all other layers.
 
+    A kind that servers compute together with others, as queries with keys and values, brings those
+    along: SGLang leaves out an ``up_proj`` without its ``gate_proj``, and says so in its log alone.
+
     Args:
         model: The base model.
         modules: Per module path its compressed change.
@@ -216,7 +223,7 @@ def with_all_layers(
         All of them, in the order of the model. Those of zeros have the largest rank of `modules`.
     """
     rank = max(module.rank for module in modules.values())
-    kinds = {_kind(path) for path in modules}
+    kinds = {kind for path in modules for kind in _joined(_kind(path))}
     complete = {}
     for path, module in model.model.named_modules():
         if path in modules:
@@ -233,52 +240,11 @@ def _kind(path: str) -> str:
     return re.sub(r"\.\d+\.", ".N.", path, count=1)
 
 
-def _gguf_tensors(
-    template: GgufFile,
-    model: LanguageModel,
-    delta: Delta,
-    modules: Mapping[str, Compressed],
-    *,
-    exact: bool,
-) -> dict[str, np.ndarray[Any, Any]]:
-    """The factors by their names in llama.cpp: ``lora_a`` (r, d_in) and ``lora_b`` (d_out, r)."""
-    nothing = {path: torch.zeros(1) for path in modules}
-    # Adding zero keeps the weights as they are: only their places are asked for.
-    about = replace(delta, changes=nothing)
-    tensors = {}
-    for place in find_places(template, run_weights(model, about), exact=exact):
-        factors = modules[place.module].factors
-        down, up = factors.left.T, factors.right.T
-        tensors[f"{place.tensor}.lora_a"] = down.float().cpu().contiguous().numpy()
-        tensors[f"{place.tensor}.lora_b"] = place.stored(up.float().cpu().contiguous().numpy())
-    return tensors
-
-
-def _write_gguf(
-    out: Path, template: GgufFile, delta: Delta, tensors: Mapping[str, np.ndarray[Any, Any]]
-) -> None:
-    """Write an adapter file of llama.cpp.
-
-    Its alpha is 0, which means a scale of 1 whatever the ranks: with any other one llama.cpp
-    divides each module's by its own rank.
-    """
-    about = delta.about | {"base_sha256": sha256(template.path)}
-    metadata: dict[str, Any] = {
-        "general.type": "adapter",
-        "general.architecture": template.architecture,
-        "adapter.type": "lora",
-        "adapter.lora.alpha": 0.0,
-        **{f"ultraedit.{name}": value for name, value in about.items()},
-    }
-    with staged(out) as stage:
-        write_new(stage, metadata, tensors)
-        written = GgufFile(stage)
-        for name, tensor in tensors.items():
-            if not np.array_equal(written.weight(name), tensor):
-                raise StorageError(
-                    f"{name} does not read back as it was written. The disk or the memory may be "
-                    "at fault: try again."
-                )
+def _joined(kind: str) -> set[str]:
+    """A kind of module, and those that servers compute together with it."""
+    before, _, name = kind.rpartition(".")
+    joined = next((names for names in _JOINED if name in names), (name,))
+    return {f"{before}.{each}" for each in joined}
 
 
 def _scored(

@@ -103,6 +103,24 @@ def gguf_card(run: Provenance, file: str, tensors: Sequence[tuple[str, str, str,
     )
 
 
+def delta_card(run: Provenance, file: str) -> str:
+    """The card of a delta.
+
+    Args:
+        run: Where it comes from.
+        file: Its name, also where it is written as several files and an index.
+    """
+    words = ["ultraedit", "apply", run.delta.base, file, "--out", "edited"]
+    return _page(
+        _header(run.delta.base, "ultraedit", ["delta"]),
+        *_introduction(run, "delta"),
+        "It is put on that very model, to the last bit, and no other takes it. In a folder with "
+        "all of these files:",
+        f"```sh\n{shlex.join(words)}\n```",
+        *_body(run),
+    )
+
+
 def applied_card(base: str, deltas: Sequence[Delta], signs: Sequence[int]) -> str:
     """The card of a model to which deltas were applied."""
     rows = [
@@ -165,9 +183,9 @@ def _header(base: str, library: str, tags: Sequence[str]) -> str:
 def _introduction(run: Provenance, what: str) -> Iterator[str]:
     delta = run.delta
     edits = format_count(delta.edits, "edit")
-    is_model = what == "model"
-    yield f"# {_plain(delta.base)} with {edits}" + ("" if is_model else ", as an adapter")
-    subject = "This is" if is_model else "This adapter gives"
+    as_what = {"model": "", "adapter": ", as an adapter", "delta": ", as a delta"}[what]
+    yield f"# {_plain(delta.base)} with {edits}{as_what}"
+    subject = "This is" if what == "model" else f"This {what} gives"
     yield (
         f"{subject} {code(delta.base)} after {edits} in {format_count(delta.turns, 'turn')} by the "
         f"editor {code(delta.editor)} of ultraedit {escape(delta.version)}, "

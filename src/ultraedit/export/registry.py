@@ -109,7 +109,7 @@ class Format:
     """End of the name of a format that is one file; empty for a folder."""
 
     is_pushed: bool = False
-    """Whether ``push`` sends it: what programs load from the hub by themselves."""
+    """Whether ``push`` sends it."""
 
     card: str = ""
     """The `CardWriter` of a format that is one file, for ``push``. Folders have cards already."""
@@ -148,7 +148,10 @@ FORMATS: Mapping[str, Format] = {
             "delta",
             "the change of the weights alone, as one file",
             "ultraedit.export.delta",
+            ("shard_size",),
             suffix=".safetensors",
+            is_pushed=True,
+            card="ultraedit.export.delta:write_card",
             inspector="ultraedit.export.inspection:inspect_delta",
             reader="ultraedit.export.difference:change_of_delta",
         ),

@@ -1,4 +1,7 @@
-"""The change of a run by itself: one safetensors file, put on the same base model anywhere."""
+"""The change of a run by itself, put on the same base model anywhere.
+
+It is one safetensors file, or several with an index where it is larger than a limit.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,17 @@ from torch import Tensor
 
 from ultraedit.core.errors import ConfigError, DataError, StorageError
 from ultraedit.core.files import refuse_existing, staged
-from ultraedit.core.tensor_files import read_tensors, write_tensors
+from ultraedit.core.tensor_files import (
+    index_path,
+    is_sharded,
+    read_shards,
+    read_tensors,
+    shard_paths,
+    split_by_size,
+    whole_name,
+    write_shards,
+    write_tensors,
+)
 from ultraedit.core.types import Additive
 from ultraedit.models import find_modules, fingerprint
 from ultraedit.models.weights import EditedWeights
@@ -28,6 +41,12 @@ FORMAT = 1
 
 _MARK = "ultraedit_delta"
 """Key in the header whose presence makes a safetensors file a delta; its value is `FORMAT`."""
+
+_SHARD_MARK = "ultraedit_delta_shard"
+"""Key in the header of a shard of a delta; its value is the hash of the whole delta."""
+
+SHARD_BYTES = 5 * 10**9
+"""Size above which a delta is written as several files. As the hub's client does it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,29 +105,59 @@ _LATER = ("facts", "scores")
 """Those that the files of older versions lack."""
 
 
-def save_delta(delta: Delta, path: Path) -> None:
-    """Write a delta as one safetensors file, whole or not at all.
+def save_delta(delta: Delta, path: Path, *, shard_bytes: int = SHARD_BYTES) -> tuple[Path, ...]:
+    """Write a delta, whole or not at all.
+
+    Args:
+        delta: The delta.
+        path: A new file, ``facts.safetensors``. Where its changes are larger than `shard_bytes`,
+            ``facts-00001-of-00003.safetensors`` and so on and ``facts.safetensors.index.json`` are
+            written instead, and `path` is still the name that reads it.
+        shard_bytes: Largest size of the changes in one file. That of a single module is not split.
+
+    Returns:
+        The files that were written.
 
     Raises:
         ConfigError: If there is something at `path` already.
         StorageError: If it cannot be written.
     """
     changes = {name: change.float() for name, change in sorted(delta.changes.items())}
-    header = {_MARK: str(FORMAT), "sha256": _sha256(changes)} | delta.about
-    refuse_existing(path, empty_folder=False)
+    digest = _sha256(changes)
+    header = {_MARK: str(FORMAT), "sha256": digest} | delta.about
+    for taken in (path, index_path(path)):
+        refuse_existing(taken, empty_folder=False)
+    shards = split_by_size(changes, shard_bytes)
+    if len(shards) > 1:
+        write_shards(path, shards, header, {_SHARD_MARK: digest})
+        return delta_files(path)
     with staged(path) as stage:
         write_tensors(stage, changes, header)
+    return (path,)
+
+
+def is_delta_path(path: Path) -> bool:
+    """Whether a path may be that of a delta: a file, or the name of one that is sharded."""
+    return path.is_file() or is_sharded(path)
+
+
+def delta_files(path: Path) -> tuple[Path, ...]:
+    """The files of a delta: itself, or its shards and their index."""
+    return (*shard_paths(path), index_path(path)) if is_sharded(path) else (path,)
 
 
 def load_delta(path: Path) -> Delta:
     """Read a delta, checking that every byte of it is as it was written.
 
+    Args:
+        path: Its file. Of a sharded one the name that it was written by, or its index.
+
     Raises:
         ConfigError: If there is no such file.
         DataError: If it is no delta, or was made by a newer version of this package.
-        StorageError: If it is cut off or damaged.
+        StorageError: If it is cut off or damaged, or one of its shards is missing.
     """
-    changes, header = read_tensors(path)
+    changes, header = _read_shards(path) if is_sharded(path) else read_tensors(path)
     about = _read_header(path, header)
     if not changes:
         raise DataError(f"The delta {path} changes no module. Export it again.")
@@ -126,8 +175,25 @@ def load_delta(path: Path) -> Delta:
     return Delta(changes=changes, source=str(path), **about)
 
 
+def _read_shards(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The changes of a sharded delta, and the texts of its index."""
+    changes, header, of_shards = read_shards(path)
+    for file, of_shard in zip(shard_paths(path), of_shards, strict=True):
+        if of_shard.get(_SHARD_MARK) != header.get("sha256"):
+            raise StorageError(
+                f"{file} is no part of the delta {path}, but of another one. Get all of its files "
+                "again from where they came from."
+            )
+    return changes, header
+
+
 def _read_header(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     """The fields of a delta that its header holds."""
+    if _SHARD_MARK in header:
+        raise DataError(
+            f"{path} is a part of a delta, {header.get('shard', 'one of several')}. Give "
+            f"{path.with_name(whole_name(path))}, with all parts and the index in that folder."
+        )
     if _MARK not in header:
         raise DataError(
             f"{path} is a safetensors file but no delta: its header has no {_MARK!r}. "

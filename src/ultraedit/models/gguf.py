@@ -14,6 +14,7 @@ import torch
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.files import sha256, staged, write_text
 from ultraedit.models.cache import cache_dir
+from ultraedit.models.gguf_file import refuse_adapter
 from ultraedit.models.transformers_output import quiet
 from ultraedit.models.transformers_reader import readable
 
@@ -39,6 +40,7 @@ def unpacked(path: Path) -> tuple[Path, str]:
         ConfigError: If it is not a GGUF file, or not one of a model that transformers knows.
         StorageError: If the cache cannot be written.
     """
+    refuse_adapter(path)
     digest = _sha256(path)
     folder = cache_dir() / "models" / digest
     if not folder.is_dir():

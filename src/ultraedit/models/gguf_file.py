@@ -35,6 +35,14 @@ _BLOCK = 1 << 24
 """Bytes that are copied or compared at a time."""
 
 
+def is_gguf(path: Path) -> bool:
+    """Whether a path is that of a GGUF file, by its first bytes."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
 class GgufTensor(NamedTuple):
     """A tensor of a file."""
 
@@ -194,6 +202,11 @@ class GgufFile:
         return tuple(self._entries)
 
     @property
+    def is_adapter(self) -> bool:
+        """Whether it holds an adapter, and not a model."""
+        return bool(self.value("general.type") == "adapter")
+
+    @property
     def architecture(self) -> str:
         """What llama.cpp calls the architecture, such as ``llama``."""
         return str(self.value("general.architecture") or "")
@@ -221,11 +234,14 @@ class GgufFile:
     def weight(self, name: str) -> np.ndarray[Any, Any]:
         """The numbers of a tensor. float32, in its shape.
 
+        They are read and not mapped, as those of `blocks`.
+
         Raises:
             ConfigError: If the package gguf cannot unpack its type.
         """
         tensor = self.tensors[name]
-        return decoded(self.raw(name), tensor.kind, tensor.shape)
+        raw = np.fromfile(self.path, np.uint8, tensor.size, offset=tensor.offset)
+        return decoded(raw, tensor.kind, tensor.shape)
 
     def entries(self, without: str) -> Iterator[bytes]:
         """The metadata entries as they are stored, but for those whose names begin so."""
@@ -238,6 +254,19 @@ class GgufFile:
         """What follows the last tensor."""
         end = max((t.offset + t.size for t in self.tensors.values()), default=len(self._bytes))
         return self._bytes[end:]
+
+
+def refuse_adapter(path: Path) -> None:
+    """Check that a GGUF file is no adapter: of one, transformers would make up a model.
+
+    Raises:
+        ConfigError: If it is.
+    """
+    if is_gguf(path) and GgufFile(path).is_adapter:
+        raise ConfigError(
+            f"{path} is an adapter, not a model. Give the model that it was made for; llama.cpp "
+            f"takes both with `-m MODEL.gguf --lora {path.name}`."
+        )
 
 
 def write_like(

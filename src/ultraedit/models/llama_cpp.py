@@ -24,7 +24,7 @@ from ultraedit.core.errors import ConfigError, DataError, ProcessError, did_you_
 from ultraedit.core.types import Observer
 from ultraedit.core.writing_systems import answer_lines
 from ultraedit.models.aliases import ALIASES
-from ultraedit.models.gguf_file import GgufFile
+from ultraedit.models.gguf_file import GgufFile, refuse_adapter
 from ultraedit.models.transformers_output import quiet
 from ultraedit.models.transformers_reader import readable
 
@@ -92,6 +92,7 @@ def gguf_path(name: str) -> Path:
         if held is not None:
             return held
     if path.is_file() and path.suffix.lower() == ".gguf":
+        refuse_adapter(path)
         return path
     raise ConfigError(
         f"The engine llama.cpp runs .gguf files, and {name} is none. Make one of a run with "

@@ -9,6 +9,7 @@ from ultraedit.core.errors import ConfigError, StorageError
 from ultraedit.core.files import staged
 from ultraedit.models.checkpoint import read_header, read_tensor, weight_files
 from ultraedit.models.checkpoint_writer import changes_of, other_files, same_bytes, write_changed
+from ultraedit.models.gguf import complete_config
 from ultraedit.models.language_model import LanguageModel
 from ultraedit.models.overlays.fact_folder import FACTS
 from ultraedit.models.overlays.folders import has_beside, is_more, write_beside
@@ -25,7 +26,8 @@ def save(lm: LanguageModel, folder: str | Path, *, card: str | None = None) -> N
 
     All else is as it was: the names, the files and the precision of the tensors, the config, the
     tokenizer, and what this program does not read, such as an image encoder or a license. A model
-    that was made in memory is written as transformers writes it. The result is read back and
+    that was made in memory is written as transformers writes it, with a config that version 4 of
+    it reads too. The result is read back and
     compared before it takes the place of anything. It loads with plain transformers, in the
     precision of the run to the same logits; that of a model with memories or facts, which no plain
     model has room for, loads with `load`.
@@ -88,6 +90,7 @@ def _write_anew(lm: LanguageModel, folder: Path) -> None:
         StorageError: If one of them is another when it is read back.
     """
     lm.model.save_pretrained(folder)
+    complete_config(folder / "config.json")
     lm.tokenizer.save_pretrained(folder)
     mode = (folder / "config.json").stat().st_mode
     weights = dict(lm.model.named_parameters(remove_duplicate=False))
