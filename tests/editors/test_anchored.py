@@ -107,7 +107,7 @@ def weight_gradients(host, texts):
 
 def test_a_pass_is_the_formula_with_the_weights_own_gradients(tmp_path):
     host = host_of(chat=True)
-    editor = Anchored(anchors=anchors_file(tmp_path), passes=1, damping=0.1)
+    editor = Anchored(anchors=anchors_file(tmp_path), passes=1, damping=0.1, wordings=1)
     state = editor.init(host)
     others = host.other_wordings(EDITS[:3], ("plain", "chat"))
     assert any(others)
@@ -216,6 +216,25 @@ def test_each_pass_writes_the_next_other_wording_of_each_fact(tmp_path):
     ]
     assert drawn == expected
     assert drawn[0] != drawn[1]
+
+
+def test_with_half_a_wording_every_fact_gets_its_next_one_every_other_pass(tmp_path):
+    host, passes = host_of(chat=True), []
+    plain = host.trace_texts
+    editor = Anchored(
+        anchors=anchors_file(tmp_path), passes=3, written=0.0, wordings=0.5, neighbors=0.0
+    )
+    edits = EDITS[:4]
+    others = host.other_wordings(edits, ("plain", "chat"))
+    assert all(others)
+    own = host.texts(edits, ("plain", "chat"))
+    state = editor.init(host)
+    host.trace_texts = lambda texts, **k: (passes.append(list(texts)), plain(texts, **k))[1]
+    editor.step(host, Turn(1, tuple(edits)), state)
+    drawn = [texts[len(own) :] for texts in passes]
+    nth = [[others[fact][(fact + at) % len(others[fact])] for fact in range(4)] for at in range(2)]
+    # Facts 1 and 3 come first, then 0 and 2, and each goes on where it was.
+    assert drawn == [nth[0][1::2], nth[0][0::2], nth[1][1::2], nth[1][0::2]]
 
 
 def test_texts_that_are_written_rest_for_a_pass(tmp_path):

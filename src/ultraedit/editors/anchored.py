@@ -78,10 +78,11 @@ class Anchored:
     """How facts are written: the prompt as it is, as a user's question in the model's chat
     template, or both, where the model has a template."""
 
-    wordings: int = 1
-    """How many other wordings of each fact are written in each pass beside its own, in turn from
-    those that patterns make: the template writer's, the prompt with words left out, the prompt
-    behind a short sentence. Never one that is scored. Larger generalizes more and takes longer."""
+    wordings: float = 0.5
+    """How many other wordings of each fact are written in each pass beside its own, on average, in
+    turn from those that patterns make: the template writer's, the prompt with words left out, the
+    prompt behind a short sentence. Never one that is scored. Larger generalizes more, keeps less
+    and takes longer."""
 
     neighbors: float = 4.0
     """Weight in C, for the facts' own turn, of a token of the same question on another subject; see
@@ -124,10 +125,10 @@ class Anchored:
     def __post_init__(self) -> None:
         """Check the options."""
         require_positive(self, "step_share", "damping", "gradient_damping")
-        for name, least in (("passes", 1), ("anchor_tokens", 1), ("wordings", 0)):
+        for name, least in (("passes", 1), ("anchor_tokens", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}.")
-        for name in ("written", "rested", "neighbors", "retention"):
+        for name in ("written", "rested", "wordings", "neighbors", "retention"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}.")
         if self.form not in FORMS:
@@ -227,12 +228,15 @@ class Anchored:
     def _drawn(self, others: Sequence[Sequence[Encoded]], made: int) -> Iterator[Encoded]:
         """The other wordings of a pass: the next ones of each fact, from the first again.
 
-        Each fact begins one later than the one before it, so that every pass has all forms.
+        Each fact begins one later than the one before it, so that every pass has all forms, and
+        where there is less than one a pass, so that every pass has its share of the facts.
         """
         for fact, texts in enumerate(others):
-            count = min(self.wordings, len(texts))
-            first = fact + made * count
-            yield from (texts[at % len(texts)] for at in range(first, first + count))
+            if texts:
+                count = min(self.wordings, len(texts))
+                behind = fact * count % 1 + made * count  # Drawn by this pass, were it continuous.
+                places = range(math.floor(behind), math.floor(behind + count))
+                yield from (texts[(fact + place) % len(texts)] for place in places)
 
     def _preconditioners(self, path: str, state: State) -> tuple[Tensor, Tensor]:
         """Inverses of C and F with their damping. Shapes (d_in, d_in) and (d_out, d_out)."""
