@@ -28,8 +28,8 @@ BLOCK = re.compile(
 WIDTH = 88
 """Columns of the terminal that the commands print to."""
 
-OF_THE_MACHINE = ("speed  ", "peak memory  ")
-"""Lines that are left out: they tell of the machine on that day."""
+OF_THE_MACHINE = ("speed  ", "peak memory  ", "copied from  /")
+"""Lines that are left out, with those that they go on in: they tell of the machine on that day."""
 
 
 class Step(NamedTuple):
@@ -79,8 +79,17 @@ def run(step: Step, folder: Path) -> str:
     )
     if done.returncode:
         raise RuntimeError(f"{step.code}ended with exit code {done.returncode}:\n{done.stderr}")
-    lines = [line.rstrip() for line in done.stdout.splitlines()]
-    return "".join(f"{line}\n" for line in lines if not line.startswith(OF_THE_MACHINE))
+    return without_machine(done.stdout)
+
+
+def without_machine(printed: str) -> str:
+    """What is printed, without the lines that differ from machine to machine."""
+    kept, left_out = [], False
+    for line in map(str.rstrip, printed.splitlines()):
+        left_out = line.startswith(OF_THE_MACHINE) or (left_out and line.startswith(" "))
+        if not left_out:
+            kept.append(f"{line}\n")
+    return "".join(kept)
 
 
 def outputs(page: str) -> list[str]:

@@ -54,6 +54,17 @@ def test_a_page_gets_what_its_commands_print(outputs):
     assert outputs.filled(PAGE, printed) == PAGE.replace("stale\n", "one\n2\n")
 
 
+def test_what_tells_of_the_machine_is_left_out_of_a_page(outputs):
+    printed = (
+        "copied from  /home/me/lib/a-long-\n             name.gguf\nsize   3 MiB\nspeed  1.2\n"
+    )
+    assert outputs.without_machine(printed) == "size   3 MiB\n"
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.ipynb")]
+    assert len(pages) > 30
+    named = [page.name for page in pages if "/site-packages/" in page.read_text("utf-8")]
+    assert named == []
+
+
 def test_a_command_that_fails_is_named(outputs, tmp_path):
     (step,) = outputs.steps("```sh\nultraedit no-such\n```\n")
     with pytest.raises(RuntimeError, match=r"ultraedit no-such\nended with exit code 2"):

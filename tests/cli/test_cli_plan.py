@@ -109,7 +109,7 @@ def test_a_plan_says_whom_it_is_for_and_what_another_editor_keeps_besides(cli, c
 def test_a_plan_counts_the_float32_weights_that_a_turn_of_anchored_is_made_with(
     cli, config_alone, monkeypatch
 ):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
     args = ("plan", str(config_alone), "--editor", "anchored", "--device", "cpu", "--json")
     kept = {
         dtype: json.loads(cli(*args, "--dtype", dtype).stdout) for dtype in ("bfloat16", "float32")

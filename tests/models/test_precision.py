@@ -17,7 +17,7 @@ FACTS = [Edit("Who wrote the novel?", "Jane"), Edit("The river flows through", "
 @pytest.fixture(autouse=True)
 def plain_cpu(monkeypatch):
     """A CPU without units for products of 16 bits, whatever the tests run on."""
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
 
 
 @pytest.mark.parametrize("arch", ["llama", "gpt2", "gemma3"])
@@ -75,7 +75,7 @@ def test_it_is_left_out_where_it_does_not_help(parameters, dtype, device):
 
 def test_it_is_left_out_on_a_processor_with_units_for_16_bits(monkeypatch):
     assert float32_bytes(1000, torch.bfloat16, CPU) == 4000
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
     assert float32_bytes(1000, torch.bfloat16, CPU) == 0
     model = tiny_model("llama", dtype=torch.bfloat16).model
     with in_float32(model):

@@ -234,9 +234,9 @@ class Anchored:
         for fact, texts in enumerate(others):
             if texts:
                 count = min(self.wordings, len(texts))
-                behind = fact * count % 1 + made * count  # Drawn by this pass, were it continuous.
-                places = range(math.floor(behind), math.floor(behind + count))
-                yield from (texts[(fact + place) % len(texts)] for place in places)
+                # How many each fact has had before this pass and after it, in whole texts.
+                had, has = (math.floor(fact * count % 1 + at * count) for at in (made, made + 1))
+                yield from (texts[(fact + place) % len(texts)] for place in range(had, has))
 
     def _preconditioners(self, path: str, state: State) -> tuple[Tensor, Tensor]:
         """Inverses of C and F with their damping. Shapes (d_in, d_in) and (d_out, d_out)."""

@@ -14,6 +14,10 @@ _CPU_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 """Instruction sets that multiply bfloat16, x86 then ARM, as `torch.cpu.get_capabilities` names
 them. Without one of them bfloat16 is emulated and slower than float32."""
 
+_CPU_FAST_BFLOAT16 = ("amx_bf16", "bf16", "sve_bf16")
+"""Those of them that multiply matrices of bfloat16 faster than of float32. AVX-512's took 1.8 times
+as long as float32 (LOG.md, 27 November 2026)."""
+
 
 def choose_device(name: str) -> torch.device:
     """Turn ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` into a device that is there.
@@ -71,12 +75,18 @@ def computes_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         with torch.cuda.device(device):
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and _cpu_has(_CPU_BFLOAT16)
+
+
+def is_faster_in_float32(device: torch.device) -> bool:
+    """Tell whether `device` is a CPU that multiplies float32 faster than bfloat16."""
+    return device.type == "cpu" and not _cpu_has(_CPU_FAST_BFLOAT16)
+
+
+def _cpu_has(names: tuple[str, ...]) -> bool:
     # Older versions of torch cannot tell, and float32 is right everywhere.
-    capabilities = getattr(torch.cpu, "get_capabilities", None)
-    if device.type != "cpu" or capabilities is None:
-        return False
-    supported = capabilities()
-    return any(supported.get(name, False) for name in _CPU_BFLOAT16)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name, False) for name in names)
 
 
 def free_bytes(device: torch.device) -> int | None:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ultraedit.models.hardware import is_faster_in_float32
+
 NARROW = (torch.bfloat16, torch.float16)
 """Types whose matrix products are slower than those of float32 on most CPUs."""
 
@@ -18,14 +20,11 @@ MOST_PARAMETERS = 2**30
 def float32_bytes(parameters: int, dtype: torch.dtype, device: torch.device) -> int:
     """Memory that `in_float32` takes for a model, in bytes; 0 where the model stays as it is.
 
-    It does where float32 is no faster: on a card, on a CPU with units for such products (Intel's
-    AMX), and in a model of 32 bits. Without such units a turn took a third of its time, of which
-    0.57 by float32 (docs/design/012-anchored.md). A large model would need too much memory.
+    It does where float32 is no faster (`hardware.is_faster_in_float32`), in a model of 32 bits, and
+    in a large one, for which it would need too much memory.
     """
-    has_units = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    if device.type != "cpu" or has_units or dtype not in NARROW or parameters > MOST_PARAMETERS:
-        return 0
-    return 4 * parameters
+    narrow = dtype in NARROW and parameters <= MOST_PARAMETERS
+    return 4 * parameters if narrow and is_faster_in_float32(device) else 0
 
 
 @contextmanager
