@@ -85,7 +85,7 @@ def is_faster_in_float32(device: torch.device) -> bool:
 
 def _cpu_has(names: tuple[str, ...]) -> bool:
     # Older versions of torch cannot tell, and float32 is right everywhere.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name, False) for name in names)
 
 
