@@ -375,6 +375,36 @@ def test_a_step_that_goes_too_far_is_halved(tmp_path):
         assert mean_loss(host, EDITS[:4]) < begun - 0.5
 
 
+def test_a_text_that_comes_back_from_its_rest_undoes_no_step(tmp_path):
+    """What it lost while it rested is known of no single step, and no halving would get it back."""
+    host, weights = host_of(), []
+    trace, patched = host.trace_texts, host.patched
+    script = iter([[5.0, 0.01], [4.0], [3.0, 6.0], [2.5, 5.0], [2.6, 5.0], [2.4, 4.0]])
+
+    def traced(texts, **more):
+        rows = trace(texts, **more)
+        losses = torch.tensor(next(script), dtype=torch.float64)
+        assert len(losses) == len(texts)
+        return rows._replace(losses=losses)
+
+    def watched(patch):
+        weights.append(dense(patch.changes[path]) if patch.changes else None)
+        return patched(patch)
+
+    options = {"passes": 5, "wordings": 0, "neighbors": 0.0, "form": "plain", "written": 0.0}
+    editor = Anchored(anchors=anchors_file(tmp_path), **options)
+    state, path = editor.init(host), next(iter(host.modules))
+    host.trace_texts, host.patched = traced, watched
+    editor.step(host, Turn(1, tuple(EDITS[:2])), state)
+    steps = [after - before for before, after in itertools.pairwise(weights[1:])]
+    halved = [
+        bool((after + before / 2).norm() < 0.01 * before.norm())
+        for before, after in itertools.pairwise(steps)
+    ]
+    # The third trace has the first text better and the second back: no step too far. The fifth is.
+    assert halved == [False, False, True]
+
+
 def test_a_turn_without_edits_changes_nothing(tmp_path):
     host = host_of()
     editor = Anchored(anchors=anchors_file(tmp_path))

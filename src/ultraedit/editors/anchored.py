@@ -183,19 +183,21 @@ class Anchored:
         last: dict[str, Tensor] = {}
         losses = torch.full((len(own),), math.inf, dtype=torch.float64)
         awake, share = list(range(len(own))), self.step_share
+        measured: set[int] = set()  # Texts whose entry in `losses` is of before the last step.
         with host.keeping_states():
             for made in range(self.passes + 1):
                 drawn = list(self._drawn(others, made))
                 with host.patched(Additive(change)):
                     traced = host.trace_texts([*(own[at] for at in awake), *drawn])
                 now = traced.losses[: len(awake)]
-                if now.sum() > losses[awake].sum():
+                both = [place for place, at in enumerate(awake) if at in measured]
+                if now[both].sum() > losses[awake][both].sum():
                     # The last step went too far: half of it, and half as far next.
                     share /= 2
                     last = {path: step / 2 for path, step in last.items()}
                     change = {path: change[path] - step for path, step in last.items()}
                     continue
-                losses[awake] = now
+                losses[awake], measured = now, set(awake)
                 every = torch.cat([losses, traced.losses[len(awake) :]])
                 if float(every.mean()) <= self.written or made == self.passes:
                     break
