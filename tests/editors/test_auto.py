@@ -42,6 +42,14 @@ RELATIONS = {
 }
 SIZES = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 3}
 STEPS, RATE = 60, 2e-3
+CONFIGS = {
+    "llama": "LlamaConfig",
+    "qwen2": "Qwen2Config",
+    "phi3": "Phi3Config",
+    "gemma3": "Gemma3TextConfig",
+    "gpt_neox": "GPTNeoXConfig",
+    "olmo2": "Olmo2Config",
+}
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64}
 
 
@@ -53,7 +61,7 @@ def config_of(family, words):
         sizes = {"n_embd": 256, "n_layer": 3, "n_head": 4, "n_positions": 64}
         off = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
         return transformers.GPT2Config(**common, **sizes, **off)
-    name = {"qwen2": "Qwen2Config", "phi3": "Phi3Config", "gemma3": "Gemma3TextConfig"}[family]
+    name = CONFIGS[family]
     more = {"head_dim": 64, "query_pre_attn_scalar": 64} if family == "gemma3" else {}
     return getattr(transformers, name)(**common, **SIZES, **HEADS, **more)
 
@@ -117,7 +125,7 @@ def trained(family) -> LanguageModel:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["qwen2", "phi3", "gemma3"])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "phi3", "gemma3", "gpt_neox", "olmo2"])
 def test_anchored_writes_new_facts_into_models_that_nothing_was_tuned_on(family):
     model = trained(family)
     host = ModelHost(model, find_preset(model, None, "anchored").modules)
@@ -130,9 +138,7 @@ def test_anchored_writes_new_facts_into_models_that_nothing_was_tuned_on(family)
     run_turns(host, Anchored(), turns(new, NEW), MemoryRecorder())
     scores = asked()
     assert before[0] < 0.3 and before[1] > 0.9
-    # 90 and 72 %, 100 and 88 %, 90 and 91 %: one fact of the new ones is 5 %, and what draws the
-    # other wordings moves the old ones by 5 (LOG.md, 27 November 2026).
-    assert scores[0] >= 0.85 and scores[1] >= 0.67, scores
+    assert scores[0] >= 0.9 and scores[1] >= 0.851, scores
 
 
 FACTORS = (0.5, 1.0, 2.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -11,7 +12,13 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from ultraedit.core.encoding import encode, prompt_ids, released_targets, together
+from ultraedit.core.encoding import (
+    added_tokens,
+    encode,
+    prompt_ids,
+    released_targets,
+    together,
+)
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.files import read_lines
 from ultraedit.core.old_names import renamed_method
@@ -50,7 +57,7 @@ from ultraedit.models import find_modules
 from ultraedit.models.activation import activation_of
 from ultraedit.models.chat import begins_twice, render_question, reply_end
 from ultraedit.models.fingerprint import fingerprint
-from ultraedit.models.generation import generate, greedy_tokens
+from ultraedit.models.generation import generate, greedy_tokens, sampled_tokens
 from ultraedit.models.modules import shape_of
 from ultraedit.models.offload import held, is_offloaded, refuse_absent
 from ultraedit.models.overlays.facts import as_read
@@ -252,6 +259,8 @@ class ModelHost(LookupHost):
     def own_answers(self, source: str, forms: Sequence[Form], max_new_tokens: int) -> list[Encoded]:
         """General prompts with what the model as it stands goes on with; see `types.Host`."""
         prompts = [each.prompt for each in anchors(None if source == "general" else source)]
+        if source == "general":
+            prompts = [prompt for prompt in prompts if self._can_read(prompt)]
         model = self.language_model
         ways: list[Callable[[str], str]] = []
         for form in self._forms(forms):
@@ -260,6 +269,16 @@ class ModelHost(LookupHost):
         rows = prompt_ids(model.tokenizer, asked)
         answers = greedy_tokens(model, rows, max_new_tokens)
         return [Encoded(row, said) for row, said in zip(rows, answers, strict=True) if said]
+
+    def own_texts(self, count: int, max_new_tokens: int) -> list[Encoded]:
+        """What the model as it stands writes after a token of its vocabulary; see `types.Host`."""
+        tokenizer = self.language_model.tokenizer
+        front = added_tokens(tokenizer).front
+        words = sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids))
+        words = [word for word in words if word < self.language_model.vocabulary]
+        rows = [(*front, word) for word in random.Random(0).choices(words, k=count)]
+        written = sampled_tokens(self.language_model, rows, max_new_tokens, seed=0)
+        return [Encoded(row, text) for row, text in zip(rows, written, strict=True) if text]
 
     def read_lines(self, path: str) -> list[str]:
         """Lines of a file that an option names; see `types.Host`."""

@@ -93,6 +93,37 @@ def greedy_tokens(
         The tokens added, with the end token where one was reached. Empty for a row that fills the
         context.
     """
+    return _added_tokens(language_model, rows, max_new_tokens, sample=False)
+
+
+def sampled_tokens(
+    language_model: LanguageModel, rows: Sequence[Sequence[int]], max_new_tokens: int, seed: int
+) -> list[tuple[int, ...]]:
+    """Continue token ids as the model's own distribution has it, at temperature 1.
+
+    Args:
+        language_model: The loaded model.
+        rows: What to continue, in token ids.
+        max_new_tokens: Most tokens to add to each.
+        seed: What is drawn; the random state of the process stays as it is.
+
+    Returns:
+        As `greedy_tokens`.
+    """
+    device = language_model.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        return _added_tokens(language_model, rows, max_new_tokens, sample=True)
+
+
+def _added_tokens(
+    language_model: LanguageModel,
+    rows: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    *,
+    sample: bool,
+) -> list[tuple[int, ...]]:
+    """Tokens that a model adds to rows, each up to its end token."""
     context = language_model.context_length or sys.maxsize
     model, tokenizer = language_model.model, language_model.tokenizer
     answers: list[tuple[int, ...]] = [()] * len(rows)
@@ -106,7 +137,7 @@ def greedy_tokens(
             limits = _EndOfAnswer(
                 tokenizer, [max_new_tokens] * len(batch), [sys.maxsize] * len(batch)
             )
-            added = _continue(language_model, [rows[i] for i in chosen], limits, end)
+            added = _continue(language_model, [rows[i] for i in chosen], limits, end, sample=sample)
             for index, row in zip(chosen, added.tolist(), strict=True):
                 stop = next((at + 1 for at, token in enumerate(row) if token in ends), len(row))
                 answers[index] = tuple(row[:stop])
@@ -186,6 +217,8 @@ def _continue(
     rows: Sequence[Sequence[int]],
     ends: _EndOfAnswer,
     end: int | list[int] | None,
+    *,
+    sample: bool = False,
 ) -> Tensor:
     """New token ids after left-padded rows. Shape (rows, at most the largest limit)."""
     from transformers import GenerationConfig, StoppingCriteriaList
@@ -209,7 +242,8 @@ def _continue(
         attention_mask=attention_mask.to(language_model.device),
         generation_config=GenerationConfig(
             max_new_tokens=min(room, max(ends.limits)),
-            do_sample=False,
+            do_sample=sample,
+            top_k=0 if sample else None,
             eos_token_id=end,
             pad_token_id=padding,
         ),

@@ -150,3 +150,12 @@ def test_guards_that_cannot_be_are_refused():
         Guard({"kl": math.nan})
     with pytest.raises(ConfigError, match="--guard perplexity needs --perplexity FILE"):
         Guard({"perplexity": 2.0}).require(frozenset({"spectrum"}))
+
+
+def test_what_lies_below_the_edited_layers_is_computed_once_for_all_measurements(host):
+    host.use_trunk()
+    monitor = Locality(host, localities(3))
+    assert host.trunk is not None
+    computed = host.trunk.computed
+    assert monitor.measure()["agreement"] == 1
+    assert (host.trunk.computed, host.trunk.reused) == (computed, 3)

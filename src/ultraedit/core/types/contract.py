@@ -147,6 +147,15 @@ class Host(Protocol):
         """
         ...
 
+    def own_texts(self, count: int, max_new_tokens: int) -> list[Encoded]:
+        """Texts that the model as it stands writes by itself, drawn from its own distribution.
+
+        Args:
+            count: How many texts; each begins with a token drawn from the vocabulary.
+            max_new_tokens: Most tokens of each; one that ends earlier has its end token.
+        """
+        ...
+
     def trace_texts(
         self, texts: Sequence[Encoded], *, sampled: bool = False, patch: Patch | None = None
     ) -> TracedRows:

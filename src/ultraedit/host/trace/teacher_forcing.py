@@ -63,7 +63,7 @@ def answer_logits(
         Batch after batch, the indices of items and their logits: a row for each token of the
         answer. Shape (|answer|, vocabulary).
     """
-    for indices, batch, below in passes(model, items, trunk, keep=False):
+    for indices, batch, below in passes(model, items, trunk):
         with below:
             logits = supervised_logits(model, batch)
         yield indices, list(torch.split(logits, [len(items[i].answer_ids) for i in indices]))
