@@ -7,7 +7,8 @@ gradients of one forward and one backward pass. What differs: docs/design/012-an
 One turn, for each edited linear layer (row = one token of one text; a text is a fact in one form):
 
     L            mean loss of the pass's texts, H their keys (n, d_in), G = dL/d(outputs) (n, d_out)
-    C            = mean h h^T of anchors and of the model's own texts + retention * sum h h^T of earlier turns
+    C            = mean h h^T of anchors and of the model's own texts
+                   + retention * sum h h^T of earlier turns
                    + neighbors * sum h h^T of the same questions on other subjects
     F            = mean g g^T of the same, g the gradients of labels drawn from the model itself
     Delta_1      = -(C + damping I)^-1  H^T G  (F + damping I)^-1                              (a)
