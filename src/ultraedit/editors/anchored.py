@@ -7,10 +7,9 @@ gradients of one forward and one backward pass. What differs: docs/design/012-an
 One turn, for each edited linear layer (row = one token of one text; a text is a fact in one form):
 
     L            mean loss of the pass's texts, H their keys (n, d_in), G = dL/d(outputs) (n, d_out)
-    C            = mean h h^T of anchors and of the model's own texts
-                   + retention * sum h h^T of earlier turns
+    C            = anchors' mean h h^T + retention * sum h h^T of earlier turns
                    + neighbors * sum h h^T of the same questions on other subjects
-    F            = mean g g^T of the same, g the gradients of labels drawn from the model itself
+    F            = anchors' mean g g^T, g the gradients of labels drawn from the model itself
     Delta_1      = -(C + damping I)^-1  H^T G  (F + damping I)^-1                              (a)
     eta          = step_share * L / -<H^T G, Delta_1>, summed over all layers                  (b)
     W           += eta Delta_1                                                                 (c)
@@ -63,9 +62,6 @@ RECOVERY = 1.4
 NO_ANCHORS = "none"
 """Value of `anchors` for none."""
 
-OWN_TEXT_TOKENS = 24
-"""How many tokens the model writes of each of its own texts."""
-
 ANCHOR_ROWS = 1200
 """Tokens of earlier turns that all anchors together weigh as much as, whatever their number."""
 
@@ -94,16 +90,11 @@ class Anchored:
 
     anchors: str = "general"
     """General prompts whose answers hold the model in place: ``general`` for the 300 of the
-    package, the path of a file with a prompt on each line, or ``none`` for nothing that holds it,
-    its own texts included."""
+    package, the path of a file with a prompt on each line, or ``none``. In the place of those that
+    a tokenizer of few words cannot read, the model is held to texts that it writes by itself."""
 
     anchor_tokens: int = 8
     """How many tokens of its own answer to each anchor the model is held to."""
-
-    own_texts: int = 300
-    """How many texts of the model's own hold it beside the anchors: it writes them by itself, each
-    after a token of its vocabulary. Larger keeps more of what it says elsewhere; the first turn
-    begins later."""
 
     passes: int = 12
     """How often a turn is gone through at most, each time from the weights that the time before
@@ -138,7 +129,7 @@ class Anchored:
         for name, least in (("passes", 1), ("anchor_tokens", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}.")
-        for name in ("written", "rested", "wordings", "neighbors", "retention", "own_texts"):
+        for name in ("written", "rested", "wordings", "neighbors", "retention"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}.")
         if self.form not in FORMS:
@@ -161,9 +152,8 @@ class Anchored:
     def init(self, host: Host) -> State:
         """What the anchors say of every edited layer: C without earlier turns, and F.
 
-        One forward and one backward pass of the anchors with the model's own answers, and of texts
-        that it writes by itself. Without anchors both are zero, and the first turn's step is that
-        of plain gradient descent.
+        One forward and one backward pass of the anchors with the model's own answers. Without
+        anchors both are zero, and the first turn's step is that of plain gradient descent.
         """
         if self.anchors == NO_ANCHORS:
             return {
@@ -173,7 +163,6 @@ class Anchored:
             }
         with host.keeping_states():
             texts = host.own_answers(self.anchors, FORMS[self.form], self.anchor_tokens)
-            texts += host.own_texts(self.own_texts, OWN_TEXT_TOKENS) if self.own_texts else []
             traced = host.trace_texts(texts, sampled=True)
         state = {}
         for path, signal in traced.signals.items():

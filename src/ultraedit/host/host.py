@@ -79,6 +79,9 @@ WAYS: tuple[Callable[[str], str], ...] = (
 """Ways in which a general prompt is put in plain form, as people do: as it is, without capitals,
 and announced. A model that is held to one alone moves in the others (LOG.md, 2026-11-27)."""
 
+OWN_TEXT_TOKENS = 24
+"""How many tokens the model writes of a text of its own."""
+
 
 class ModelHost(LookupHost):
     """What `types.Host` promises to editors; `weights` for the loop, `predict` for evaluation."""
@@ -259,8 +262,10 @@ class ModelHost(LookupHost):
     def own_answers(self, source: str, forms: Sequence[Form], max_new_tokens: int) -> list[Encoded]:
         """General prompts with what the model as it stands goes on with; see `types.Host`."""
         prompts = [each.prompt for each in anchors(None if source == "general" else source)]
+        unread = 0
         if source == "general":
-            prompts = [prompt for prompt in prompts if self._can_read(prompt)]
+            readable = [prompt for prompt in prompts if self._can_read(prompt)]
+            unread, prompts = len(prompts) - len(readable), readable
         model = self.language_model
         ways: list[Callable[[str], str]] = []
         for form in self._forms(forms):
@@ -268,16 +273,17 @@ class ModelHost(LookupHost):
         asked = [ways[place % len(ways)](prompt) for place, prompt in enumerate(prompts)]
         rows = prompt_ids(model.tokenizer, asked)
         answers = greedy_tokens(model, rows, max_new_tokens)
-        return [Encoded(row, said) for row, said in zip(rows, answers, strict=True) if said]
+        texts = [Encoded(row, said) for row, said in zip(rows, answers, strict=True) if said]
+        return texts + (self._own_texts(unread) if unread else [])
 
-    def own_texts(self, count: int, max_new_tokens: int) -> list[Encoded]:
-        """What the model as it stands writes after a token of its vocabulary; see `types.Host`."""
+    def _own_texts(self, count: int) -> list[Encoded]:
+        """What the model writes by itself after a token drawn from its vocabulary."""
         tokenizer = self.language_model.tokenizer
         front = added_tokens(tokenizer).front
         words = sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids))
         words = [word for word in words if word < self.language_model.vocabulary]
         rows = [(*front, word) for word in random.Random(0).choices(words, k=count)]
-        written = sampled_tokens(self.language_model, rows, max_new_tokens, seed=0)
+        written = sampled_tokens(self.language_model, rows, OWN_TEXT_TOKENS, seed=0)
         return [Encoded(row, text) for row, text in zip(rows, written, strict=True) if text]
 
     def read_lines(self, path: str) -> list[str]:

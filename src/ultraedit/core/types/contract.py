@@ -140,19 +140,13 @@ class Host(Protocol):
     def own_answers(self, source: str, forms: Sequence[Form], max_new_tokens: int) -> list[Encoded]:
         """General prompts with what the model as it stands goes on with, greedily.
 
+        In the place of general prompts that the tokenizer cannot read stand texts that the model
+        writes by itself, each from a token of its vocabulary on.
+
         Args:
             source: ``general`` for those of the package, or the path of a file with others.
             forms: In which forms prompts are put: each in one of the ways of these, in turn.
             max_new_tokens: Most tokens of an answer; one that ends earlier has its end token.
-        """
-        ...
-
-    def own_texts(self, count: int, max_new_tokens: int) -> list[Encoded]:
-        """Texts that the model as it stands writes by itself, drawn from its own distribution.
-
-        Args:
-            count: How many texts; each begins with a token drawn from the vocabulary.
-            max_new_tokens: Most tokens of each; one that ends earlier has its end token.
         """
         ...
 
