@@ -57,6 +57,7 @@ def write_gguf(
     alignment: int | None = None,
     rope: float = 10000.0,
     extra: dict[str, Any] | None = None,
+    template: str | None = TEMPLATE,
 ) -> Path:
     """Write a model, matrices in a type and all else in float32."""
     lm = lm or gguf_model()
@@ -77,6 +78,8 @@ def write_gguf(
     for name, number in (extra or {}).items():
         writer.add_uint16(name, number)
     _add_tokenizer(writer, lm.tokenizer)
+    if template is not None:
+        writer.add_chat_template(template)
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
     for name, weight in lm.model.state_dict().items():
         stored = names.get_name(name.removesuffix(".weight")) + ".weight"
@@ -113,4 +116,3 @@ def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Any) -> None:
     writer.add_eos_token_id(2)
     writer.add_pad_token_id(0)
     writer.add_add_bos_token(False)
-    writer.add_chat_template(TEMPLATE)

@@ -97,6 +97,17 @@ def test_eval_and_ask_run_in_it(engine, cli, made, run):
     assert chat != in_engine
 
 
+def test_a_file_without_a_chat_template_is_not_asked_in_one_of_llama_cpps_own(
+    engine, cli, tmp_path
+):
+    file = write_gguf(tmp_path / "bare.gguf", template=None)
+    asked = ("ask", file, "Which river flows through Vienna?")
+    said = cli(*asked, "--chat", "--engine", "llama.cpp", code=2).stderr
+    assert "no chat template" in said
+    assert "Leave --chat out" in said
+    assert cli(*asked, "--engine", "llama.cpp").stdout
+
+
 @pytest.mark.parametrize("more", [(), ("--rank", "3"), ("--rank", "3", "--all-layers")])
 def test_an_adapter_file_does_what_the_adapter_does(engine, cli, made, run, more):
     """Modules of llama.cpp's adapters have one alpha, and here two ranks."""
