@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import machine
 
 if TYPE_CHECKING:
-    from ultraedit.export.gguf import Weight, Written
+    from ultraedit.export.gguf import Written
+    from ultraedit.export.gguf_tensors import Weight
     from ultraedit.models.gguf_file import GgufFile
 
 ROOT = Path(__file__).parent.parent
@@ -170,7 +171,7 @@ class Weights(Mapping[str, "Weight"]):
 
     def __init__(self, template: GgufFile, layers: int, edited: int) -> None:
         """Edit the down projections of the last layers."""
-        from ultraedit.export.gguf import tensor_names
+        from ultraedit.export.gguf_tensors import tensor_names
 
         self._template, self._modules = template, _modules(layers, edited)
         self._names = tensor_names(template)
@@ -187,7 +188,7 @@ class Weights(Mapping[str, "Weight"]):
         """The weight of one module, read from the file and edited."""
         import numpy as np
 
-        from ultraedit.export.gguf import Weight
+        from ultraedit.export.gguf_tensors import Weight
 
         before = self._template.weight(self._names(module))
         after = _random(f"{module} edited", before.shape)
@@ -206,7 +207,8 @@ def export_edited(
     """
     from ultraedit.core.files import staged
     from ultraedit.core.types import NullObserver
-    from ultraedit.export.gguf import TYPES, find_places, write_edited
+    from ultraedit.export.gguf import TYPES, write_edited
+    from ultraedit.export.gguf_tensors import find_places
 
     places = find_places(template, weights, exact=True)
     chosen = {place.tensor: TYPES[kind] for place in places}

@@ -1,34 +1,30 @@
 """``export --as gguf``: the base model's GGUF file with the edited tensors replaced.
 
-Everything else keeps its bytes, so what the file does beside the edits is what its base did. A
-tensor of the file holds the weight of a linear layer as (d_out, d_in), the transpose of a change;
-of the architectures that llama.cpp gives interleaved rotary embeddings, the rows of the query and
-key projections stand in another order, which is found by comparing with the unedited weights.
+Everything else keeps its bytes, so what the file does beside the edits is what its base did.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
 from gguf import GGMLQuantizationType as Kind
-from torch import Tensor, nn
 
 from ultraedit.core.errors import ConfigError, StorageError
 from ultraedit.core.files import refuse_existing, sha256, staged, write_text
 from ultraedit.core.types import NullObserver, Observer, to_json
 from ultraedit.export.change import about, base_of, delta_of, provenance_of
+from ultraedit.export.gguf_rounding import distance, kept_share, within
+from ultraedit.export.gguf_tensors import Place, Weight, find_places, run_weights
 from ultraedit.export.model_card import gguf_card
 from ultraedit.export.ollama import modelfile
 from ultraedit.export.registry import Exported, Table
-from ultraedit.models import ALIASES, find_modules
+from ultraedit.models import ALIASES
 from ultraedit.models.delta import Delta
 from ultraedit.models.gguf_file import (
     GgufFile,
@@ -40,14 +36,10 @@ from ultraedit.models.gguf_file import (
     write_like,
 )
 from ultraedit.models.llama_cpp import require_engine
-from ultraedit.models.weights import weight_view
 from ultraedit.runs.store import JOURNAL, Journal
 
 if TYPE_CHECKING:
     from ultraedit.core.types import Scores
-    from ultraedit.models import LanguageModel
-
-Array = np.ndarray[Any, Any]
 
 TYPES = {"f16": Kind.F16, "q8_0": Kind.Q8_0, "bf16": Kind.BF16, "f32": Kind.F32}
 """Types that edited tensors can be stored in, by their names on the command line."""
@@ -63,44 +55,6 @@ change of 5 % of the weight did (SmolLM2, 20 facts)."""
 
 _WRITABLE = {*_SAFE, Kind.Q4_0, Kind.Q4_1, Kind.Q5_0, Kind.Q5_1}
 """Types that the package gguf can write."""
-
-_PART = 1 << 22
-"""Numbers of a tensor that are compared at a time."""
-
-_EXACT = 0.01
-"""Largest relative distance of a tensor to the weight that was loaded from it: rounding to
-bfloat16 makes 0.002."""
-
-_ROUNDED = {8: 0.02, 6: 0.05, 5: 0.1, 4: 0.2, 3: 0.35, 2: 0.6, 1: 0.9}
-"""By bits of its type, the largest relative distance of a tensor to the weight that it was made
-of. Random rows are 1.4 apart."""
-
-
-class Place(NamedTuple):
-    """Where the weight of a module stands in a file."""
-
-    module: str
-    tensor: str
-
-    rows: Array | None
-    """Order of the rows in the file, as indices of the model's rows; None where it is the same."""
-
-    @property
-    def heads(self) -> int:
-        """Number of attention heads whose rows are interleaved; 0 where the order is the same."""
-        # The second row of the file is the first of the second half of the first head.
-        return 0 if self.rows is None else len(self.rows) // (2 * int(self.rows[1]))
-
-    def stored(self, weight: Array) -> Array:
-        """A weight of shape (d_out, d_in) with its rows in the order of the file."""
-        return weight if self.rows is None else weight[self.rows]
-
-
-class Weight(NamedTuple):
-    """The weight of an edited module, before and after. float32, shape (d_out, d_in)."""
-
-    before: Array
-    after: Array
 
 
 @dataclass(frozen=True)
@@ -368,166 +322,6 @@ def find_base(model: str, given: Path | None, run: Path) -> Path:
     )
 
 
-class RunWeights(Mapping[str, Weight]):
-    """The weights of the edited modules, each made when it is asked for."""
-
-    def __init__(self, modules: Mapping[str, nn.Module], changes: Mapping[str, Tensor]) -> None:
-        """Keep the modules, which have their unedited weights, and their changes."""
-        self._modules, self._changes = modules, changes
-
-    def __len__(self) -> int:
-        """Number of modules."""
-        return len(self._modules)
-
-    def __iter__(self) -> Iterator[str]:
-        """Paths of the modules."""
-        return iter(self._modules)
-
-    @torch.no_grad()
-    def __getitem__(self, path: str) -> Weight:
-        """The weight of one module."""
-        before = weight_view(self._modules[path])
-        after = (before.float() + self._changes[path].to(before.device)).to(before.dtype)
-        return Weight(*(_array(each) for each in (before, after)))
-
-
-def run_weights(model: LanguageModel, delta: Delta) -> Mapping[str, Weight]:
-    """The weights of the edited modules, before and after, as the run had them.
-
-    In a model of 16 bits these are its rounded weights, and not the sums of float32. One at a time
-    is in memory.
-    """
-    modules = find_modules(model.model, list(delta.changes), name=model.name)
-    return RunWeights(modules, delta.changes)
-
-
-def _array(weight: Tensor) -> Array:
-    array: Array = weight.T.float().cpu().contiguous().clone().numpy()
-    return array
-
-
-def find_places(
-    template: GgufFile, weights: Mapping[str, Weight], *, exact: bool
-) -> tuple[Place, ...]:
-    """Find the tensor of each module, and the order of its rows.
-
-    Args:
-        template: A GGUF file of the unedited model.
-        weights: The modules.
-        exact: Whether the weights were loaded from this very file.
-
-    Raises:
-        ConfigError: If the file lacks a module, or has another weight than the unedited one.
-    """
-    names = tensor_names(template)
-    return tuple(
-        _place(template, path, names(path), weights[path].before, exact=exact) for path in weights
-    )
-
-
-def tensor_names(template: GgufFile) -> Any:
-    """From the path of a module to the name of its tensor, or None."""
-    from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
-
-    arch = {name: arch for arch, name in MODEL_ARCH_NAMES.items()}.get(template.architecture)
-    if arch is None:
-        raise ConfigError(
-            f"{template.path} holds a model of the architecture {template.architecture!r}, which "
-            "the package gguf does not know. Run `pip install --upgrade gguf`."
-        )
-    known = get_tensor_name_map(arch, int(template.of_architecture("block_count") or 0))
-
-    def name(path: str) -> str | None:
-        # Of a multimodal model the file holds the language model alone.
-        for inner in (path, path.replace("language_model.", "")):
-            if (known_name := known.get_name(inner)) is not None:
-                return f"{known_name}.weight"
-        return None
-
-    return name
-
-
-def _place(
-    template: GgufFile, path: str, tensor: str | None, before: Array, *, exact: bool
-) -> Place:
-    """The tensor of one module."""
-    if tensor is None or tensor not in template.tensors:
-        raise ConfigError(
-            f"{template.path} has no tensor for the edited module {path}"
-            f"{'' if tensor is None else f', which would be {tensor}'}: it is of another model, or "
-            "keeps that module together with others. Give another --base, or export --as model "
-            "and convert the folder."
-        )
-    stored = template.weight(tensor)
-    if stored.shape != before.shape:
-        raise ConfigError(
-            f"{template.path} has {tensor} in the shape {stored.shape}, the run's base model has "
-            f"{before.shape}. Give the GGUF file of that model as --base."
-        )
-    kind = template.tensors[tensor].kind
-    limit = _EXACT if exact else _tolerance(kind)
-    distances = [
-        (_distance(stored, before if rows is None else before[rows]), index, rows)
-        for index, rows in enumerate(orders(template, len(before)))
-    ]
-    distance, _, rows = min(distances, key=lambda each: each[:2])
-    if not distance <= limit:
-        raise ConfigError(
-            f"{template.path} does not hold the weights that the run edited: {tensor} is "
-            f"{distance:.2g} of its norm from {path} of the unedited model, and rounding to "
-            f"{kind.name} makes at most {limit:g}. Give the GGUF file of that very model as --base."
-        )
-    return Place(path, tensor, rows)
-
-
-def orders(template: GgufFile, d_out: int) -> list[Array | None]:
-    """Orders that the rows of a tensor may have.
-
-    llama.cpp rotates neighboring pairs of a head's dimensions where transformers rotates its two
-    halves, so in files of the Llama family the rows of one head are interleaved.
-    """
-    orders: list[Array | None] = [None]
-    for key in ("attention.head_count", "attention.head_count_kv"):
-        heads = template.of_architecture(key)
-        if isinstance(heads, int) and heads and d_out % (2 * heads) == 0:
-            orders.append(interleaved(heads, d_out))
-    return orders
-
-
-def interleaved(heads: int, d_out: int) -> Array:
-    """Order of rows in which the two halves of each head alternate, as indices of the model's."""
-    rows = np.arange(d_out).reshape(heads, 2, d_out // heads // 2)
-    return rows.swapaxes(1, 2).reshape(-1)
-
-
-def _tolerance(kind: Kind) -> float:
-    if kind in (Kind.F32, Kind.F16, Kind.BF16):
-        return _EXACT
-    digits = re.search(r"\d", kind.name)
-    return _ROUNDED.get(int(digits.group()) if digits else 4, 0.2)
-
-
-def _distance(stored: Array, wanted: Array) -> float:
-    """``||stored - wanted|| / ||wanted||``, Frobenius."""
-    size = error = 0.0
-    for rows in _parts(wanted):
-        size += _square(wanted[rows])
-        error += _square(stored[rows] - wanted[rows])
-    return (error / size) ** 0.5 if size else float(np.any(stored))
-
-
-def _square(numbers: Array) -> float:
-    """Sum of squares, in float64."""
-    return float(np.einsum("ij,ij->", numbers, numbers, dtype=np.float64))
-
-
-def _parts(weight: Array) -> Iterator[slice]:
-    """Rows a few at a time, so that nothing else as large as the tensor comes to be."""
-    count = max(1, _PART // weight.shape[1])
-    for start in range(0, len(weight), count):
-        yield slice(start, start + count)
-
-
 def _check_kinds(
     template: GgufFile,
     places: tuple[Place, ...],
@@ -557,7 +351,7 @@ def _check_kinds(
         if kind not in _SAFE and not lossy:
             weight = weights[place.module]
             stored = decoded(encoded(weight.after, kind), kind, shape)
-            lost[place.tensor] = (kind, _kept(stored, weight))
+            lost[place.tensor] = (kind, kept_share(stored, weight.before, weight.after))
     if lost:
         said = "; ".join(f"{_percent(kept)} in {name}" for name, (_, kept) in lost.items())
         kind = next(iter(lost.values()))[0]
@@ -565,17 +359,6 @@ def _check_kinds(
             f"Stored as {kind.name}, as the base file has it, of the change survives {said}. Give "
             "--type f16 or q8_0, which keep it, or add --yes to write the file all the same."
         )
-
-
-def _kept(stored: Array, weight: Weight) -> float | None:
-    """Projection of what was stored of a change on all of it."""
-    size = kept = 0.0
-    for rows in _parts(stored):
-        before = weight.before[rows]
-        change = (weight.after[rows] - before).astype(np.float64)
-        size += float(np.vdot(change, change))
-        kept += float(np.vdot((stored[rows] - before).astype(np.float64), change))
-    return kept / size if size else None
 
 
 def check_written(
@@ -623,30 +406,6 @@ def _check_tensor(
         tensor=place.tensor,
         type_before=template.tensors[place.tensor].kind.name,
         type=kind.name,
-        kept=_kept(stored, wanted),
-        error=_distance(stored, wanted.after),
+        kept=kept_share(stored, wanted.before, wanted.after),
+        error=distance(stored, wanted.after),
     )
-
-
-def within(stored: Array, wanted: Array, kind: Kind) -> bool:
-    """Whether every number is as near as its type allows."""
-    return all(_within(stored[rows], wanted[rows], kind) for rows in _parts(wanted))
-
-
-def _within(stored: Array, wanted: Array, kind: Kind) -> bool:
-    size, error = np.abs(wanted), np.abs(stored - wanted)
-    if kind == Kind.F32:
-        return bool(np.array_equal(stored, wanted))
-    if kind == Kind.F16:
-        # 11 significant bits; below 2^-14 steps of 2^-24.
-        return bool(np.all(error <= np.maximum(size * 2.0**-11, 2.0**-25)))
-    if kind == Kind.BF16:
-        return bool(np.all(error <= np.maximum(size * 2.0**-8, 2.0**-126)))
-    # Blocks of 32 share a step that is stored in 16 bits: that of Q8_0 is max / 127, and those of
-    # 4 and 5 bits are at most their range over 15 and 31, or half of the range over 8 and 16.
-    steps = {Kind.Q8_0: 127, Kind.Q5_0: 16, Kind.Q5_1: 15.5, Kind.Q4_0: 8, Kind.Q4_1: 7.5}[kind]
-    blocks = error.reshape(-1, 32)
-    largest = size.reshape(-1, 32).max(1, keepdims=True)
-    # The sides of the 4- and 5-bit ranges are not symmetric: a whole step is possible there.
-    half = 0.5 if kind == Kind.Q8_0 else 1.0
-    return bool(np.all(blocks <= largest * (half / steps + 2.0**-9)))

@@ -19,7 +19,7 @@ import torch
 from ultraedit.core.errors import DataError, StorageError
 from ultraedit.core.files import sha256, staged
 from ultraedit.core.types import LowRank
-from ultraedit.export.gguf import find_places, interleaved, run_weights
+from ultraedit.export.gguf_tensors import find_places, interleaved, run_weights
 from ultraedit.models.delta import Delta, about_of
 from ultraedit.models.gguf_file import GgufFile, is_gguf, write_new
 

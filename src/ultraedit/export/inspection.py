@@ -19,7 +19,9 @@ from ultraedit.core.errors import ConfigError
 from ultraedit.core.tensor_files import index_path, is_sharded, read_tensors
 from ultraedit.core.types import LowRank, NullObserver, Observer
 from ultraedit.export.change import base_of, delta_of
-from ultraedit.export.gguf import find_base, orders, run_weights, tensor_names, within
+from ultraedit.export.gguf import find_base
+from ultraedit.export.gguf_rounding import within
+from ultraedit.export.gguf_tensors import orders, run_weights, tensor_names
 from ultraedit.export.peft_adapter import ADAPTER, compress
 from ultraedit.export.registry import Check, Comparison, Contents, recognized
 from ultraedit.models.delta import Delta, delta_files, is_delta_path, load_delta
