@@ -23,8 +23,10 @@ from ultraedit.runs.base_model import open_host
 from ultraedit.runs.store import JOURNAL, Journal
 from ultraedit.serve.generation import Generator, QueueFull, Request, Stopping
 from ultraedit.serve.opening import open_run
-from ultraedit.serve.turns import DEFAULT_GUARD, LiveRun, Preview, Refused, Seen, Taught, Tested
+from ultraedit.serve.questions import Tested
+from ultraedit.serve.turns import LiveRun, Preview, Refused, Taught
 from ultraedit.serve.versions import Version
+from ultraedit.serve.watching import DEFAULT_GUARD, Seen
 
 _log = logging.getLogger("ultraedit")
 

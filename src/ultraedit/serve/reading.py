@@ -16,7 +16,8 @@ from ultraedit.data.enrichment import TemplateWriter, enrich
 from ultraedit.evaluation.monitors import LIMITS
 from ultraedit.runs.store import Journal, StoredEdit
 from ultraedit.serve.engine import Engine
-from ultraedit.serve.turns import Asked, Preview, Taught
+from ultraedit.serve.questions import Asked
+from ultraedit.serve.turns import Preview, Taught
 
 REVIEWED = 2000
 """Rows of a file that are reviewed at once."""

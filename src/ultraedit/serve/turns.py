@@ -10,39 +10,28 @@ import math
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from ultraedit import models
-from ultraedit.core.encoding import Encoded, text_ids
 from ultraedit.core.errors import ConfigError
 from ultraedit.core.types import (
     Additive,
     Carried,
     CheckpointRecord,
     Edit,
-    Editor,
-    Host,
-    Patch,
-    Question,
     Scores,
     State,
     Turn,
     TurnRecord,
     dense,
 )
-from ultraedit.data.enrichment import TemplateWriter, enrich
-from ultraedit.data.general_questions import controls
-from ultraedit.evaluation.metrics import exact_match
 from ultraedit.evaluation.monitors import Guard, Halted
-from ultraedit.evaluation.monitors.locality import Locality
 from ultraedit.evaluation.outcome import Reference
-from ultraedit.evaluation.perplexity import Text, perplexity, read_text
-from ultraedit.evaluation.probes import chat_of
-from ultraedit.evaluation.scoring import MIN_TOKENS, SPARE_TOKENS, evaluate
+from ultraedit.evaluation.scoring import MIN_TOKENS, evaluate
 from ultraedit.host.host import ModelHost
 from ultraedit.lifelong.loop import MemoryRecorder, Progress, norms, peak_memory, run_turns
 from ultraedit.runs.replay import restore
@@ -50,31 +39,20 @@ from ultraedit.runs.resolution import ResolvedSettings
 from ultraedit.runs.store import RunFolder, StoredEdit
 from ultraedit.runs.store.random_state import random_state, restore_random_state
 from ultraedit.runs.store.snapshots import digest
+from ultraedit.serve.computed_turns import Computed, InitialOnce
+from ultraedit.serve.questions import Asked, Questions, Tested, compared, is_right, with_questions
 from ultraedit.serve.spool import Spool
 from ultraedit.serve.versions import Version, first_version, next_version, run_id, version_name
-
-WATCHED = 24
-"""Control questions that are looked at after every turn."""
+from ultraedit.serve.watching import Seen, Watch
 
 SHOWN_CONTROLS = 8
 """Control questions that a preview asks in free generation."""
-
-SHOWN_NEIGHBORS = 2
-"""Questions of the same form about other subjects that a preview asks beside each fact."""
-
-SHOWN_REPHRASES = 2
-"""Rephrasings of each fact that a preview asks."""
 
 SCORED = 16
 """Newest active edits that are scored at every turn."""
 
 AUDITED = 1000
 """Newest entries of the audit that are kept."""
-
-DEFAULT_GUARD: Mapping[str, float] = {"norm": 1.0, "agreement": 0.5, "perplexity": 1.5}
-"""Thresholds at which a turn is taken back: far beyond what a turn that goes well does."""
-
-Form = Literal["plain", "chat"]
 
 
 class Refused(Halted):
@@ -94,28 +72,6 @@ class Taught(NamedTuple):
     """Edits of the same prompts that hold no more."""
 
 
-class Asked(NamedTuple):
-    """One question before and after."""
-
-    kind: Literal["fact", "rephrase", "neighbor", "control"]
-    form: Form
-    prompt: str
-    before: str
-    after: str
-    right: bool | None
-    """Whether the answer after is the target; of a neighbor or a control, whether it is what it
-    was."""
-
-
-class _Put(NamedTuple):
-    """A question as it is put to the model."""
-
-    kind: Literal["fact", "rephrase", "neighbor"]
-    form: Form
-    question: str
-    prompt: str
-
-
 class Preview(NamedTuple):
     """What a turn would do. Nothing was written."""
 
@@ -127,71 +83,6 @@ class Preview(NamedTuple):
     norm: float
     refused: str | None
     """Why the guard would take it back; None if it would not."""
-
-
-class Tested(NamedTuple):
-    """What an edit did when it was asked last."""
-
-    turn: int
-    forms: Mapping[Form, bool]
-    """By form, whether the answer was the target."""
-    answers: Mapping[Form, str]
-
-    @property
-    def holds(self) -> bool:
-        """Whether it is answered in every form."""
-        return all(self.forms.values())
-
-
-@dataclass
-class Seen:
-    """What was seen of the model at a turn."""
-
-    turn: int
-    norm: float
-    agreement: float
-    kl: float
-    perplexity: float
-    ratio: float
-    """Perplexity over that of the unedited model."""
-
-
-class Computed(NamedTuple):
-    """A turn that a preview has worked out, so that writing it is not work again."""
-
-    after: tuple[int, str | None]
-    """The turn that it comes after, with its digest."""
-    edits: tuple[Edit, ...]
-    patch: Patch
-    state: State
-    random: bytes
-    seconds: float
-
-
-class InitialOnce:
-    """An editor whose state before the first turn is worked out once."""
-
-    def __init__(self, editor: Editor) -> None:
-        self._editor = editor
-        self._initial: tuple[State, bytes] | None = None
-        self.computed: Computed | None = None
-
-    def init(self, host: Host) -> State:
-        """The state before the first turn. The model must be unedited."""
-        if self._initial is None:
-            state = self._editor.init(host)
-            self._initial = (state, random_state())
-        state, after = self._initial
-        restore_random_state(after)
-        return {name: tensor.clone() for name, tensor in state.items()}
-
-    def step(self, host: Host, turn: Turn, state: State) -> tuple[Patch, State]:
-        """One turn, which a preview may have worked out."""
-        ready, self.computed = self.computed, None
-        if ready is not None:
-            restore_random_state(ready.random)
-            return ready.patch, ready.state
-        return self._editor.step(host, turn, state)
 
 
 class LiveRun:
@@ -214,7 +105,7 @@ class LiveRun:
             guard: Takes turns back.
             text: A text whose perplexity is watched; None for the control questions themselves.
         """
-        self.folder, self.host, self.settings, self.guard = folder, host, settings, guard
+        self.folder, self.host, self.settings = folder, host, settings
         self.journal = folder.journal
         self.journal_editor = str(self.journal.value("settings")["editor"])
         self.editor = InitialOnce(settings.editor)
@@ -229,31 +120,15 @@ class LiveRun:
         self.progress: Progress | None = None
         self.version = first_version(host.language_model, self.run, self._weights())
         self.first = self.version
-        self._chat = chat_of(host.language_model.tokenizer)
-        form = getattr(settings.editor, "form", "plain")
-        self.forms: tuple[Form, ...] = ("plain",) if form == "plain" else ("plain", "chat")
-        if form == "chat":
-            self.forms = ("chat",)
-        if self._chat is None:
-            self.forms = ("plain",)
+        self.questions = Questions(host, settings.editor)
         host.use_trunk(for_edits=False)
-        watched = [each.prompt for each in controls()[:WATCHED]]
-        self._controls = watched[:SHOWN_CONTROLS]
-        edit = Edit("-", "-", locality=tuple(Question(prompt) for prompt in watched))
-        self._locality = Locality(host, [edit])
-        self._text = self._passages(text, watched)
-        self._perplexity = perplexity(host, self._text) or math.inf
+        self.watch = Watch(host, guard, text)
+        self._controls = self.watch.prompts[:SHOWN_CONTROLS]
         self._said: tuple[str, dict[str, str]] = ("", {})
         self._guarded: Seen | None = None
         self._saved = folder.path / "model"
         self._has_written = False
         self.see()
-
-    def _passages(self, text: str | None, prompts: Sequence[str]) -> Text:
-        if text is not None:
-            return read_text(self.host, text)
-        rows = text_ids(self.host.language_model.tokenizer, prompts)
-        return tuple(Encoded((row[0],), tuple(row[1:])) for row in rows if len(row) > 1)
 
     def begin(self) -> Version:
         """Bring the model to where the run stands, ready for the next turn."""
@@ -289,7 +164,7 @@ class LiveRun:
         edits = self._named(edits)
         overruled = self._overruled(edits)
         ready = self.editor.computed
-        if ready is not None and not (ready.after == self._place() and _same(ready.edits, edits)):
+        if ready is not None and not ready.is_turn(self._place(), edits):
             self.editor.computed = None
         trial = replace(progress)
         begun = time.perf_counter()
@@ -395,9 +270,9 @@ class LiveRun:
         progress = self._standing()
         edits = [with_questions(edit) for edit in edits]
         turn = Turn(progress.turns + 1, tuple(edits))
-        prompts = [self._prompts(edit) for edit in edits]
+        prompts = [self.questions.around(edit) for edit in edits]
         limits = {
-            prompt: _tokens(self.host, edit)
+            prompt: self.questions.limit(edit)
             for edit, asked in zip(edits, prompts, strict=True)
             for *_, prompt in asked
         }
@@ -412,12 +287,12 @@ class LiveRun:
         restore_random_state(random)
         with self.host.patched(patch), self.host.viewed(self.settings.editor, state):
             norm = max(norms(self.host).values())
-            refused = self._breach(self._look(turn.number))
+            refused = self.watch.breach(self.watch.look(turn.number))
             after = self._said_now(limits | dict.fromkeys(self._controls, MIN_TOKENS))
         self.editor.computed = ready
         return Preview(
             questions=tuple(
-                tuple(_asked(edit, question, before, after) for question in asked)
+                tuple(compared(edit, question, before, after) for question in asked)
                 for edit, asked in zip(edits, prompts, strict=True)
             ),
             controls=tuple(
@@ -451,7 +326,7 @@ class LiveRun:
         """Look at the model as it stands."""
         turn = 0 if self.progress is None else self.progress.turns
         with self._viewed():
-            self.seen[self.version.name] = self._look(turn)
+            self.seen[self.version.name] = self.watch.look(turn)
         return self.seen[self.version.name]
 
     def note(self, action: str, author: str | None, detail: Mapping[str, Any]) -> None:
@@ -653,22 +528,6 @@ class LiveRun:
             )
         )
 
-    def _look(self, turn: int) -> Seen:
-        locality = self._locality.measure()
-        ppl = perplexity(self.host, self._text) or math.inf
-        return Seen(
-            turn=turn,
-            norm=max(self.host.asked_norms().values(), default=0.0),
-            agreement=locality["agreement"],
-            kl=locality["kl"],
-            perplexity=ppl,
-            ratio=ppl / self._perplexity,
-        )
-
-    def _breach(self, seen: Seen) -> str | None:
-        now = {"locality": {"kl": seen.kl, "agreement": seen.agreement}}
-        return self.guard.breach({"all": seen.norm}, now, seen.ratio)
-
     def guarded(self, turn: int, state: State) -> None:
         """Refuse a turn that is applied and not recorded yet, if the guard does.
 
@@ -676,8 +535,8 @@ class LiveRun:
             Refused: If it does.
         """
         with self.host.viewed(self.settings.editor, state):
-            seen = self._look(turn)
-        why = self._breach(seen)
+            seen = self.watch.look(turn)
+        why = self.watch.breach(seen)
         if why is not None:
             raise Refused(why)
         self._guarded = seen
@@ -686,19 +545,6 @@ class LiveRun:
         return max(norms(self.host).values(), default=0.0)
 
     # Questions
-
-    def _prompts(self, edit: Edit) -> list[_Put]:
-        """What a preview asks of a fact, and of other subjects in the same form."""
-        asked = [_Put("fact", "plain", edit.prompt, edit.prompt)]
-        asked += [
-            _Put("rephrase", "plain", each, each) for each in edit.rephrases[:SHOWN_REPHRASES]
-        ]
-        near = [question.prompt for question in edit.locality[:SHOWN_NEIGHBORS]]
-        if self._chat is None:
-            return asked + [_Put("neighbor", "plain", each, each) for each in near]
-        put = self._chat.rendered
-        asked.insert(1, _Put("fact", "chat", edit.prompt, put(edit.prompt)))
-        return asked + [_Put("neighbor", "chat", each, put(each)) for each in near]
 
     def _answers(self, limits: Mapping[str, int]) -> dict[str, str]:
         with self._viewed():
@@ -719,21 +565,20 @@ class LiveRun:
     def _check(self, rows: Collection[int]) -> None:
         """Ask edits in every form, and note what became of them."""
         edits = {each.row: each.edit for each in self.journal.standing() if each.row in set(rows)}
+        forms = self.questions.forms
         put = {
-            (row, form): self._chat.rendered(edit.prompt)
-            if form == "chat" and self._chat is not None
-            else edit.prompt
+            (row, form): self.questions.put(edit.prompt, form)
             for row, edit in edits.items()
-            for form in self.forms
+            for form in forms
         }
-        limits = {prompt: _tokens(self.host, edits[row]) for (row, _), prompt in put.items()}
+        limits = {prompt: self.questions.limit(edits[row]) for (row, _), prompt in put.items()}
         said = self._answers(limits) if limits else {}
         newest = {edit.prompt: edit for edit in edits.values()}
         for row in edits:
-            answers = {form: said[put[row, form]] for form in self.forms}
+            answers = {form: said[put[row, form]] for form in forms}
             edit = newest[edits[row].prompt]
-            forms = {form: _right(edit, answer) for form, answer in answers.items()}
-            self.tests[row] = Tested(self._standing().turns, forms, answers)
+            right = {form: is_right(edit, answer) for form, answer in answers.items()}
+            self.tests[row] = Tested(self._standing().turns, right, answers)
 
 
 class _Guarded(MemoryRecorder):
@@ -748,35 +593,6 @@ class _Guarded(MemoryRecorder):
         self._run.guarded(turn.number, carried.state)
         self._run.unsettle()
         self._run.folder.turn(record, turn, carried)
-
-
-def with_questions(edit: Edit) -> Edit:
-    """A fact with rephrasings, and questions about other subjects, by English patterns."""
-    made = next(enrich([edit], TemplateWriter())).edit
-    return replace(edit, rephrases=made.rephrases, locality=made.locality)
-
-
-def _asked(edit: Edit, put: _Put, before: Mapping[str, str], after: Mapping[str, str]) -> Asked:
-    was, now = before[put.prompt], after[put.prompt]
-    right = was == now if put.kind == "neighbor" else _right(edit, now)
-    return Asked(put.kind, put.form, put.question, was, now, right)
-
-
-def _same(computed: Sequence[Edit], wanted: Sequence[Edit]) -> bool:
-    """Whether two lists of facts are written by the same turn."""
-    return [(e.prompt, e.target, e.subject, e.also) for e in computed] == [
-        (e.prompt, e.target, e.subject, e.also) for e in wanted
-    ]
-
-
-def _tokens(host: ModelHost, edit: Edit) -> int:
-    """How long an answer may get."""
-    ids = host.language_model.tokenizer(edit.target)["input_ids"]
-    return max(MIN_TOKENS, len(ids) + SPARE_TOKENS)
-
-
-def _right(edit: Edit, answer: str) -> bool:
-    return bool(exact_match(answer, [edit.target, *edit.aliases]))
 
 
 def _now() -> str:
