@@ -38,14 +38,18 @@ _SENTENCES = (
 )
 
 
-@cache
 def toy_tokenizer(kind: str = "bpe") -> Any:
-    """A real fast tokenizer, trained on a few sentences.
+    """A real fast tokenizer, trained on a few sentences; each call gives one of its own.
 
     ``bpe`` is byte-level like GPT-2's and Llama-3's and adds no special tokens; ``sentencepiece``
     works like Llama-2's and Mistral's: it puts ``<s>`` first, writes blanks as ``▁`` and one more
     of them before the text, and falls back to bytes.
     """
+    return copy.deepcopy(_trained_tokenizer(kind))
+
+
+@cache
+def _trained_tokenizer(kind: str) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = {"bpe": _byte_level, "sentencepiece": _sentencepiece}[kind]()

@@ -51,3 +51,11 @@ def test_what_the_model_knows_is_asked_also_with_padding_that_it_does_not_know(m
     assert max(max(row) for row in model.tokenizer(known)["input_ids"]) < 100
     padded = host.answer(known, [3, 3])
     assert padded == [host.answer([prompt], [3])[0] for prompt in known]
+
+
+def test_what_a_test_does_to_its_tokenizer_is_not_seen_by_others():
+    """A padding token that was left behind was taken out of every answer of later tests."""
+    changed = tiny_model("llama").tokenizer
+    changed.pad_token_id = 300
+    assert tiny_model("llama").tokenizer.pad_token == "<pad>"
+    assert "ĠB" not in tiny_model("llama").tokenizer.all_special_tokens

@@ -26,7 +26,7 @@ TEMPLATE = (
 )
 
 SURENESS = 8.0
-"""What the last hidden states of the tiny model are multiplied by; a power of two."""
+"""What the last hidden states of the tiny model are multiplied by."""
 
 SETTINGS = {
     "modules": "layers.[0-1].mlp.down_proj",
@@ -41,18 +41,12 @@ def tiny(tmp_path_factory) -> Path:
     """A folder with a tiny model that has a chat template."""
     model = tiny_model(layers=2)
     model.tokenizer.chat_template = TEMPLATE
-    folder = tmp_path_factory.mktemp("serve") / "tiny"
     # Random embeddings are so short that no change makes the model sure of an answer (loss 3.2 at
     # best): which token wins is then a matter of rounding, and of the processor.
-    norm = model.model.model.norm.weight
-    try:
-        with torch.no_grad():
-            norm.mul_(SURENESS)
-        save(model, folder)
-    finally:
-        with torch.no_grad():
-            norm.div_(SURENESS)
-        model.tokenizer.chat_template = None
+    with torch.no_grad():
+        model.model.model.norm.weight.mul_(SURENESS)
+    folder = tmp_path_factory.mktemp("serve") / "tiny"
+    save(model, folder)
     return folder
 
 

@@ -261,11 +261,9 @@ class ModelHost(LookupHost):
 
     def own_answers(self, source: str, forms: Sequence[Form], max_new_tokens: int) -> list[Encoded]:
         """General prompts with what the model as it stands goes on with; see `types.Host`."""
-        prompts = [each.prompt for each in anchors(None if source == "general" else source)]
-        unread = 0
-        if source == "general":
-            readable = [prompt for prompt in prompts if self._can_read(prompt)]
-            unread, prompts = len(prompts) - len(readable), readable
+        is_general = source == "general"
+        every = [each.prompt for each in anchors(None if is_general else source)]
+        prompts = [each for each in every if not is_general or self._can_read(each)]
         model = self.language_model
         ways: list[Callable[[str], str]] = []
         for form in self._forms(forms):
@@ -274,10 +272,12 @@ class ModelHost(LookupHost):
         rows = prompt_ids(model.tokenizer, asked)
         answers = greedy_tokens(model, rows, max_new_tokens)
         texts = [Encoded(row, said) for row, said in zip(rows, answers, strict=True) if said]
-        return texts + (self._own_texts(unread) if unread else [])
+        return texts + self._own_texts(len(every) - len(prompts))
 
     def _own_texts(self, count: int) -> list[Encoded]:
         """What the model writes by itself after a token drawn from its vocabulary."""
+        if not count:
+            return []
         tokenizer = self.language_model.tokenizer
         front = added_tokens(tokenizer).front
         words = sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids))

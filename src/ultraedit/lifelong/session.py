@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -215,8 +215,9 @@ class StartingPoint:
     scored where it stands."""
     newest: Newest | None = None
     """Where the last edit made of a prompt is looked up. None reads the source again."""
-    takes_back = False
-    """Whether the turn at which a guard ends the job is taken back."""
+    take_back: Callable[[str], Progress] | None = None
+    """Brings the model and its record to the turn before the last, and records why: called with the
+    turn at which a guard ends the job. None leaves that turn where it is."""
 
     def keep_before(self, before: Evaluation) -> None:
         """Keep what the unedited model says."""
@@ -224,10 +225,6 @@ class StartingPoint:
     def start(self, host: ModelHost, editor: Editor) -> Progress:
         """Bring the model to where the earlier process left it, and say where that is."""
         return Progress(editor.init(host))
-
-    def take_back(self, why: str) -> Progress:
-        """Bring the model and its record to the turn before the last, and record why."""
-        raise NotImplementedError(f"Without a record no turn is taken back: {why}")
 
 
 class LifelongJob:
@@ -354,7 +351,7 @@ class LifelongJob:
         if why is None:
             return self._result(last, None)
         turn = self._progress.turns
-        if not self._start.takes_back:
+        if self._start.take_back is None:
             return self._result(last, f"ended after turn {turn}: {why}")
         if turn == 1:
             return self._result(

@@ -6,6 +6,7 @@ are (`models.overlays`), and what they do, they need not know.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
@@ -15,12 +16,12 @@ _ATTRIBUTE = "ultraedit_overlays"
 """Where a model keeps its overlays, and whoever has the model finds them."""
 
 
-class Overlay:
+class Overlay(ABC):
     """Base of what can be attached to a model."""
 
+    @abstractmethod
     def identity(self) -> Iterator[bytes | Tensor]:
         """What tells it from any other, for the fingerprint of the model."""
-        raise NotImplementedError
 
     def deciding_by(self, prompts: Tensor) -> AbstractContextManager[None]:
         """Treat each sequence of a batch by its prompt, where that makes a difference.

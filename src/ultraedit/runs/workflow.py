@@ -236,7 +236,7 @@ class _InFolder(StartingPoint):
         self.edits, self.first_turn = journal.edits_of_job(), journal.job().first_turn
         self.before, self.halted = folder.before(), journal.job().halted
         self.newest = journal.newest
-        self.takes_back = settings.config.guard_action == "back"
+        self.take_back = self._take_back if settings.config.guard_action == "back" else None
         self._folder, self._host, self._observer = folder, host, observer
         self._editor, self._told = settings.editor, told
         self._stands: Progress | None = None
@@ -253,7 +253,7 @@ class _InFolder(StartingPoint):
         self._stands = restore(host, editor, self._folder.journal, observer=self._observer)
         return self._stands
 
-    def take_back(self, why: str) -> Progress:
+    def _take_back(self, why: str) -> Progress:
         """Bring the model and the folder to the turn before the last."""
         self._stands = None
         journal = self._folder.journal
