@@ -2,9 +2,9 @@
 
     python -m benchmarks.gguf_scores --data ../shared/data
 
-Facts of ZsRE from row 5,001 on, by `anchored` with its defaults: 200 with SmolLM2 in turns of 20, 50
-with Gemma-3-270M in one turn. Each run is exported with ``--score`` in two types. Half an hour on
-one core. Everything goes to ``benchmarks/results/gguf-scores.json``.
+Facts of ZsRE from row 5,001 on, by `anchored` with its defaults: 200 with SmolLM2 in turns of 20,
+50 with Gemma-3-270M in one turn. Each run is exported with ``--score`` in two types. Half an hour
+on one core. Everything goes to ``benchmarks/results/gguf-scores.json``.
 """
 
 from __future__ import annotations
