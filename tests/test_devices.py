@@ -20,7 +20,17 @@ ROOT = Path(__file__).parent.parent
 
 QUICK = tuple(
     f"{name} one-card"
-    for name in ("ultraedit", "memit", "alphaedit", "ft-bf", "mend", "simie", "wise", "in-context")
+    for name in (
+        "ultraedit",
+        "anchored",
+        "memit",
+        "alphaedit",
+        "ft-bf",
+        "mend",
+        "simie",
+        "wise",
+        "in-context",
+    )
 )
 """One editor of each way to work: the others share their code."""
 

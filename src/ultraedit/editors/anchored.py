@@ -191,7 +191,7 @@ class Anchored:
                 with host.patched(Additive(change)):
                     traced = host.trace_texts([*(own[at] for at in awake), *drawn])
                 now = traced.losses[: len(awake)]
-                both = [place for place, at in enumerate(awake) if at in measured]
+                both = torch.tensor([at in measured for at in awake])
                 if now[both].sum() > losses[awake][both].sum():
                     # The last step went too far: half of it, and half as far next.
                     share /= 2
