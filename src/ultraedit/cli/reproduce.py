@@ -88,6 +88,17 @@ Edits = Annotated[
         min=1,
     ),
 ]
+Orders = Annotated[
+    int | None,
+    o._option(
+        "--orders",
+        FACTS,
+        "Most orders of the facts that a comparison at length runs a quick editor in. "
+        "\\[default: as many as the scale has]",
+        "N",
+        min=1,
+    ),
+]
 Protocol = Annotated[
     str,
     typer.Option(
@@ -148,6 +159,7 @@ def show(
     only: Only = None,
     protocol: Protocol = "paper",
     edits: Edits = None,
+    orders: Orders = None,
     out: Out = None,
     json: o.Json = False,
 ) -> None:
@@ -157,7 +169,9 @@ def show(
       ultraedit reproduce show table4 --scale small
       ultraedit reproduce show all --scale paper --json
     """
-    environment = _environment(scale, model, data_root, out, protocol=protocol, edits=edits)
+    environment = _environment(
+        scale, model, data_root, out, protocol=protocol, edits=edits, orders=orders
+    )
     steps, left_out = _plan(environment, ids, only)
     _show(environment, steps, left_out, json=json)
 
@@ -299,6 +313,7 @@ def run(
     dtype: o.Dtype = None,
     device: o.Device = None,
     edits: Edits = None,
+    orders: Orders = None,
     workers: WorkersOption = None,
     dry_run: o.DryRun = False,
     out: Out = None,
@@ -320,7 +335,7 @@ def run(
     from ultraedit.tools.reproduce.workers import carry_out_together, read_workers
 
     environment = _environment(
-        scale, model, data_root, out, dtype or "auto", device or "auto", protocol, edits
+        scale, model, data_root, out, dtype or "auto", device or "auto", protocol, edits, orders
     )
     together = None if workers is None else read_workers(workers)
     steps, left_out = _plan(environment, ids, only)
@@ -401,6 +416,7 @@ def _environment(
     device: str = "auto",
     protocol: str = "paper",
     edits: int | None = None,
+    orders: int | None = None,
 ) -> Environment:
     from ultraedit.data import find_root
     from ultraedit.tools.reproduce import Environment, choose_models, find_scale
@@ -419,6 +435,7 @@ def _environment(
         dtype,
         cast("Literal['paper', 'official']", protocol),
         edits,
+        orders,
     )
 
 

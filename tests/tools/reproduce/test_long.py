@@ -110,6 +110,10 @@ def test_the_page_has_every_method_at_every_mark_and_traces_its_numbers(environm
     runs = [step for step in steps if isinstance(step, Run)]
     # two orders of each, and three lengths of what is trained on all facts at once
     assert len({run.place for run in runs}) == 2 + 2 + 3
+    file_order = [
+        step for step in plan(environment(orders=1), "ultraedit") if isinstance(step, Run)
+    ]
+    assert [run.place for run in file_order] == [runs[0].place]
     outcome = carry_out(steps, made.out, NullObserver(), isolated=False)
     assert outcome.failed == {}
     PLAN.render(RunRecords(made)).write(made.out / PLAN.id)

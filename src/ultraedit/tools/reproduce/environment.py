@@ -48,6 +48,9 @@ class Environment:
     edits: int | None = None
     """Most edits of a run, where that is fewer than the scale has."""
 
+    orders: int | None = None
+    """Most orders of the facts of a comparison at length, where that is fewer."""
+
     def model(self, name: str) -> str:
         """The model that stands for one of the paper's."""
         return self.models.get(name, self.scale.models[name])
@@ -134,6 +137,11 @@ class Environment:
         options = chosen(method.editor, self.model(wanted.model), wanted.dataset, self.out) or {}
         own = method.options.keys() - {"protocol"}
         return {} if own & options.keys() else options
+
+    @property
+    def seeds(self) -> range:
+        """The orders of the facts in which a quick editor is run, the file's own first."""
+        return range(min(self.scale.seeds, self.orders or self.scale.seeds))
 
     def marks(self, edits: int) -> list[int]:
         """Numbers of edits after which a run of some length is scored, its end the last."""

@@ -118,7 +118,7 @@ def _runs(environment: Environment, wanted: Wanted) -> Iterator[Run]:
     """
     about = seconds(environment.run(wanted))
     quick = about is not None and about <= QUICK and not METHODS[wanted.method].whole
-    for seed in range(environment.scale.seeds if quick else 1):
+    for seed in environment.seeds if quick else (0,):
         for mark in _lengths(environment, wanted):
             yield environment.run(wanted._replace(seed=seed, edits=mark))
 
@@ -162,7 +162,7 @@ def _checkpoints(records: RunRecords, wanted: Wanted, mark: int) -> list[Mark]:
     The file's own comes first; without it there is nothing.
     """
     checkpoints: list[Mark] = []
-    for seed in range(records.environment.scale.seeds):
+    for seed in records.environment.seeds:
         edits = mark if METHODS[wanted.method].whole else None
         try:
             run = records.environment.run(wanted._replace(seed=seed, edits=edits))
