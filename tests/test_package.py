@@ -39,3 +39,11 @@ def test_the_constraints_have_one_version_of_a_package_for_each_python():
     transformers = [line for line in pinned if line.startswith("transformers==")]
     assert all("python_version" in line for line in transformers)
     assert len(transformers) == 2
+
+
+def test_the_page_that_tells_how_to_install_has_every_extra():
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    extras = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    names = set(re.findall(r"^(\w+) = \[", extras, flags=re.MULTILINE)) - {"dev"}
+    told = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/index.md").read_text("utf-8"), re.MULTILINE)
+    assert names == set(told)

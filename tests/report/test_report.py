@@ -521,6 +521,11 @@ def test_many_scores_are_drawn_no_wider_than_a_page_has_room_for():
     assert width(40) == pytest.approx(9)
 
 
+def test_a_score_s_name_stands_whole_below_its_bars():
+    drawing = draw_metrics([ScoreRow("agreement on 100 control questions", 0.0, 0.5, 0.25, 0.75)])
+    assert all(f">{line}<" in drawing.svg for line in ("agreement on", "100 control", "questions"))
+
+
 def test_names_in_other_scripts_or_with_dollars_are_drawn_without_complaint(make_run):
     names = {"人物": 0.5, "cost $x_{1}": 0.2, "$": 0.1, "_hidden" * 20: 0.3}
     folder = make_run(before=Scores(probes=names), after=Scores(probes=names))

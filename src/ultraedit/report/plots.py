@@ -128,7 +128,7 @@ def draw_metrics(rows: Sequence[ScoreRow]) -> Drawing:
 
 def _pairs(panel: Any, groups: Sequence[Pair], *, upright: bool) -> None:
     """Pairs of bars that stand with their names below, or lie where there are many."""
-    names = [shorten(name) for name, *_ in groups]
+    names = [name for name, *_ in groups]
     draw, places = (panel.bar if upright else panel.barh), range(len(groups))
     for column, name, color, side in ((1, "before", BEFORE, -0.5), (2, "after", AFTER, 0.5)):
         scores: list[Any] = [group[column] for group in groups]
@@ -138,19 +138,24 @@ def _pairs(panel: Any, groups: Sequence[Pair], *, upright: bool) -> None:
         written = [format_percent(score).removesuffix("%") for score in scores]
         panel.bar_label(bars, written, padding=2, fontsize=8 if upright else 7.5)
     if upright:
-        panel.set_xticks(places, [textwrap.fill(name, 14) for name in names])
+        panel.set_xticks(places, [_below(name) for name in names])
         panel.tick_params(axis="x", length=0)
         panel.set_xlim(-0.6, len(groups) - 0.4)
         panel.set_ylim(0, 108)
         panel.set_yticks(range(0, 101, 20))
     else:
-        panel.set_yticks(places, names)
+        panel.set_yticks(places, [shorten(name) for name in names])
         panel.tick_params(axis="y", length=0)
         panel.set_ylim(len(groups) - 0.4, -0.6)
         panel.set_xlim(0, 115)
         panel.set_xticks(range(0, 101, 20))
         panel.grid(visible=False, axis="y")
         panel.grid(visible=True, axis="x")
+
+
+def _below(name: str) -> str:
+    """A name in lines as wide as the pair of bars that it stands below."""
+    return textwrap.fill(name, 14, max_lines=4, placeholder="…")
 
 
 def draw_ability(seen: Sequence[MonitorValues]) -> Drawing:
