@@ -206,7 +206,7 @@ def recognized(path: Path, ask: Callable[[Format], str], *arguments: Any) -> Any
             continue
         try:
             answer = find(target)(path, *arguments)
-        except UltraEditError:
+        except (UltraEditError, OSError):
             raise
         except Exception as error:
             raise DataError(
