@@ -17,6 +17,7 @@ import torch
 
 import ultraedit as ue
 from tests.editors import test_contract as contract
+from tests.editors import test_registry as registry
 from tests.editors.cases import CASES
 from tests.tiny import ARCHITECTURES, tiny_model
 from ultraedit.core.errors import ConfigError
@@ -91,10 +92,10 @@ def descent(monkeypatch):
     module = ModuleType("ultraedit.editors.descent")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(compile(code, "docs/add-an-editor.md", "exec"), module.__dict__)
-    entry = eval(row, {"EditorRow": EditorRow})
+    (entry,) = eval(row, {"EditorRow": EditorRow})
     assert entry.target == f"{module.__name__}:Descent"
     monkeypatch.setitem(EDITORS, entry.name, entry)
-    for name, options in eval(case).items():
+    for name, options in eval(f"{{{case}}}").items():
         monkeypatch.setitem(CASES, name, options)
     return entry.name
 
@@ -107,6 +108,7 @@ def test_the_editor_of_the_page_keeps_the_contract(descent, tmp_path):
     contract.test_a_step_leaves_model_and_state_alone_and_revert_is_bit_exact(descent)
     contract.test_a_turn_without_edits_changes_nothing(descent)
     contract.test_a_run_resumed_from_disk_equals_an_unbroken_one(descent, tmp_path)
+    registry.test_every_row_says_where_the_method_is_from(descent)
 
 
 def test_the_editor_of_the_page_takes_its_option_as_text(descent):

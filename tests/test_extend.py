@@ -49,6 +49,15 @@ class Part(NamedTuple):
     code: str
 
 
+FREE_ALONE = Part(
+    "src/ultraedit/evaluation/metrics/registry.py",
+    "at the end of",
+    "METRICS",
+    'Metric(name="words", question="efficacy", meaning="exact matches", free=exact),\n',
+)
+"""A metric that has a value in free generation alone."""
+
+
 class Done(NamedTuple):
     """What a command of the extended copy came to."""
 
@@ -93,7 +102,7 @@ def put(part: Part, root: Path) -> None:
         tables = (each for each in ast.walk(node) if isinstance(each, ast.Tuple))
         table = next(each for each in tables if isinstance(each.elts[0], ast.Call))
         line, column = table.end_lineno - 1, table.end_col_offset - 1
-        rows[line] = rows[line][:column] + f"{part.code.rstrip()},\n" + rows[line][column:]
+        rows[line] = rows[line][:column] + part.code + rows[line][column:]
     path.write_text("".join(rows), encoding="utf-8")
 
 
@@ -117,6 +126,7 @@ class Copy:
         for recipe in RECIPES:
             for part in parts(recipe):
                 put(part, root)
+        put(FREE_ALONE, root)
         self.work.mkdir()
         save(tiny_model("llama"), self.work / "tiny")
         (self.work / "facts.jsonl").write_text(lines(FACTS))
@@ -168,13 +178,14 @@ def test_every_recipe_touches_one_table_and_at_most_one_new_file():
 
 def test_the_metric_of_the_page_is_scored_shown_guarded_and_compared(extended):
     run = "run --model tiny --data facts.jsonl --edits-per-turn 2 --set eta=auto"
-    one, two, guarded, side, help_page, alone = extended.commands(
+    one, two, guarded, side, help_page, alone, refused = extended.commands(
         f"{run} --out one --evaluate-every 1 --score-newest 2 --control-questions 3 --json",
         f"{run} --out two --free-answers 0 --control-questions 0 --limit 4",
         f"{run} --out guarded --evaluate-every 1 --control-questions 0 --guard whole=1.01",
         "compare one two --json",
         "run --help",
         "eval tiny --data facts.jsonl --free-answers 0 --json",
+        f"{run} --out refused --control-questions 0 --guard words=0.1",
     )
     assert [each.code for each in (one, two, guarded, side, help_page, alone)] == [0] * 6
     summary = extended.summary("one")
@@ -207,23 +218,37 @@ def test_the_metric_of_the_page_is_scored_shown_guarded_and_compared(extended):
     assert extended.summary("guarded")["turns"] == 1
     assert json.loads(side.out)["runs"][0]["forced"]["whole"] == value
     assert "whole" in help_page.out
+    assert "words" not in re.search(r"--guard .*?repeated", help_page.out, re.DOTALL)[0]
+    assert refused.code == 2
+    assert "words has a value in free generation alone" in refused.err
 
 
 def test_the_export_format_of_the_page_writes_and_reads_its_file(extended):
-    run, done, seen, other, help_page = extended.commands(
+    (extended.work / "list.json").write_text("[]")
+    (extended.work / "broken.json").write_text("{")
+    (extended.work / "cut.json").write_text('{"ultraedit": "norms"')
+    run, done, bare, seen, other, help_page, *foreign = extended.commands(
         "run --model tiny --data facts.jsonl --out exported --set eta=auto --free-answers 0 "
         "--control-questions 0",
         "export exported --as norms --out norms.json --json",
-        "inspect norms.json --json",
+        "export exported --as norms --out out_norms",
+        "inspect out_norms --run exported --json",
         "export exported --as norms --out other.json --rank 4",
         "export --help",
+        *(f"inspect {each}.json" for each in ("exported/summary", "list", "broken", "cut")),
     )
-    assert [run.code, done.code, seen.code, other.code, help_page.code] == [0, 0, 0, 2, 0]
-    norms = json.loads((extended.work / "norms.json").read_text())
+    assert [run.code, done.code, bare.code, seen.code, help_page.code] == [0] * 5
+    assert [each.code for each in (other, *foreign)] == [2] * 5
+    assert all("Error: " in each.err and "Traceback" not in each.err for each in foreign)
+    assert "The format norms cannot read cut.json: JSONDecodeError" in foreign[-1].err
+    norms = json.loads((extended.work / "norms.json").read_text())["norms"]
     assert norms
     assert all(norm > 0 for norm in norms.values())
     assert json.loads(done.out)["norms"] == norms
     assert json.loads(seen.out)["kind"] == "norms"
+    assert json.loads(seen.out)["holds"] == norms
+    assert json.loads(seen.out)["about"]["editor"] == "ultraedit"
+    assert json.loads(seen.out)["as_written"] is True
     assert "--rank is for --as lora; --as norms does not take it" in other.err
     assert "norms: the size of each change" in " ".join(help_page.out.replace("│", " ").split())
 
@@ -269,13 +294,14 @@ def test_the_editor_of_the_page_runs_is_reverted_exported_and_planned(extended):
 def test_the_editor_of_the_page_keeps_the_contract_of_all_editors(extended):
     cases = extended.root / "tests" / "editors" / "cases.py"
     source = cases.read_text()
+    (row,) = re.findall(r'`("fading": {.*},)`', PAGE)
     cases.write_text(
-        source.replace('"in-context": {}', '"fading": {"lr": 0.1},\n    "in-context": {}')
+        source.replace('    "in-context": {},\n', f'    "in-context": {{}},\n    {row}\n')
     )
     said = extended.python(
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")),
-        *(f"--rootdir={extended.root}", "tests/editors/test_contract.py", "-k"),
-        "fading or every_registered",
+        *(f"--rootdir={extended.root}", "tests/editors/test_contract.py"),
+        *("tests/editors/test_registry.py", "-k", "fading or every_registered"),
         folder=extended.root,
     )
     assert re.search(r"\d+ passed|\[100%\]", said), said

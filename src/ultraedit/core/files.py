@@ -51,6 +51,14 @@ def read_lines(path: str) -> list[str]:
     return Path(path).expanduser().read_text("utf-8").splitlines()
 
 
+def begins_with(path: Path, mark: bytes) -> bool:
+    """Whether a path is that of a file whose first bytes are these."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(mark)) == mark
+
+
 def sha256(path: Path) -> str:
     """Hash of a file's bytes, in hexadecimal.
 

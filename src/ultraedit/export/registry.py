@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ultraedit.core.errors import DataError, UltraEditError
 from ultraedit.editors.registry import EDITORS
 
 if TYPE_CHECKING:
@@ -195,7 +196,23 @@ def recognized(path: Path, ask: Callable[[Format], str], *arguments: Any) -> Any
         path: The file or folder.
         ask: Which function of a row to ask, `Format.inspector` or `Format.reader`.
         arguments: Further arguments of that function.
+
+    Raises:
+        UltraEditError: If a format knows the file and cannot read it, or its function fails.
     """
-    targets = (ask(each) for each in reversed(list(FORMATS.values())))
-    answers = (find(target)(path, *arguments) for target in targets if target)
-    return next((answer for answer in answers if answer is not None), None)
+    for each in reversed(list(FORMATS.values())):
+        target = ask(each)
+        if not target:
+            continue
+        try:
+            answer = find(target)(path, *arguments)
+        except (UltraEditError, OSError):
+            raise
+        except Exception as error:
+            raise DataError(
+                f"The format {each.name} cannot read {path}: {type(error).__name__}: {error}. "
+                f"If the file is of another format, {target} should return None."
+            ) from error
+        if answer is not None:
+            return answer
+    return None

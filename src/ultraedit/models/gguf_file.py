@@ -18,6 +18,7 @@ from gguf import GGML_QUANT_SIZES, dequantize, quantize
 from gguf import GGMLQuantizationType as Kind
 
 from ultraedit.core.errors import ConfigError, StorageError
+from ultraedit.core.files import begins_with
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
@@ -37,10 +38,7 @@ _BLOCK = 1 << 24
 
 def is_gguf(path: Path) -> bool:
     """Whether a path is that of a GGUF file, by its first bytes."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(_MAGIC)) == _MAGIC
+    return begins_with(path, _MAGIC)
 
 
 class GgufTensor(NamedTuple):

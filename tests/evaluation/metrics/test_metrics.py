@@ -6,7 +6,9 @@ import unicodedata
 
 import pytest
 
+from ultraedit.core.errors import ConfigError
 from ultraedit.evaluation.metrics import (
+    Metric,
     answer_lines,
     begins,
     exact_match,
@@ -170,3 +172,11 @@ def test_a_target_with_marks_of_its_own_begins_matches_and_stops(target):
 def test_no_answer_begins_with_or_stops_after_nothing():
     assert not begins("Lyon", ["", "..."])
     assert not stops("...", ["", "..."])
+
+
+def test_a_metric_of_an_unknown_kind_of_question_is_refused_with_the_kinds_there_are():
+    with pytest.raises(
+        ConfigError,
+        match="must be one of efficacy, generalization, specificity, got 'rephrases'",
+    ):
+        Metric(name="whole", question="rephrases", meaning="all tokens are right")

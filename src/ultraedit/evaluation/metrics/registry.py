@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from ultraedit.core.errors import ConfigError
 from ultraedit.evaluation.metrics.answers import Forced, Free, agrees
 from ultraedit.evaluation.metrics.tokens import mean, token_agreement
 from ultraedit.evaluation.question import QUESTIONS
@@ -41,7 +42,11 @@ def same_answers(answers: Sequence[Free]) -> float | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One metric: what it is computed from, and how a reader is told of it."""
+    """One metric: what it is computed from, and how a reader is told of it.
+
+    Raises:
+        ConfigError: If there is no such kind of question.
+    """
 
     name: str
     """Key of its value in records and summaries, where it never changes."""
@@ -65,6 +70,14 @@ class Metric:
     against_unedited: bool = False
     """Whether it compares with the unedited model. Such a metric has no value for a model alone,
     and none by the turn of the edits."""
+
+    def __post_init__(self) -> None:
+        """Check the kind of question."""
+        if self.question not in QUESTIONS:
+            raise ConfigError(
+                f"The question of the metric {self.name} must be one of {', '.join(QUESTIONS)}, "
+                f"got {self.question!r}."
+            )
 
     @property
     def title(self) -> str:
@@ -126,6 +139,8 @@ COMPARED_QUESTIONS: frozenset[str] = frozenset(
 )
 """Kinds of question to which the unedited model's tokens are kept."""
 
-GUARDED: tuple[str, ...] = tuple(name for name in METRICS if name != "agreement")
-"""Names of those that a guard watches by their own name. To a guard, ``agreement`` is that of the
-next token at unrelated prompts, as the monitor `locality` sees it."""
+GUARDED: tuple[str, ...] = tuple(
+    name for name, metric in METRICS.items() if metric.forced is not None and name != "agreement"
+)
+"""Names of those that a guard watches by their own name, under teacher forcing. To a guard,
+``agreement`` is that of the next token at unrelated prompts, as the monitor `locality` sees it."""

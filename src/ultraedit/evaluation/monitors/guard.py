@@ -62,6 +62,11 @@ class Guard:
                 "--guard-action back needs a value to guard. Add one, such as --guard norm=0.5."
             )
         for name, value in self.thresholds.items():
+            if name in METRICS and name not in LIMITS:
+                raise ConfigError(
+                    f"--guard {name} is not possible: {name} has a value in free generation alone, "
+                    "and a guard watches values under teacher forcing."
+                )
             if name not in LIMITS:
                 raise ConfigError(f"A guard knows no {name!r}. {did_you_mean(name, LIMITS)}")
             if not math.isfinite(value) or value < 0:
