@@ -52,7 +52,9 @@ def anchors(page: Path) -> set[str]:
 @pytest.fixture
 def tiny_folder(tmp_path):
     folder = tmp_path / "tiny"
-    save(tiny_model("llama", layers=3), folder)
+    model = tiny_model("llama", layers=3)
+    model.tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    save(model, folder)
     return folder
 
 
@@ -70,7 +72,8 @@ def test_the_python_of_the_first_pages_edits_a_model_and_saves_it(
     monkeypatch.chdir(tiny_folder.parent)
     exec(compile(code.replace('"smollm2"', repr(str(tiny_folder))), page, "exec"), {})
     assert capsys.readouterr().out
-    changed = edited_parameters(tiny_folder, Path("edited"))
+    (folder,) = re.findall(r'save\("(.+)"\)', code)
+    changed = edited_parameters(tiny_folder, Path(folder))
     assert changed
     assert all("mlp.down_proj" in name for name in changed)
 

@@ -45,9 +45,33 @@ def test_another_model_is_asked_beside_it(cli, tiny, other):
     assert page.split()[:2] == ["model", "answer"]
 
 
+def test_several_questions_are_asked_with_the_model_loaded_once(cli, tiny, other):
+    questions = [QUESTION, "Who wrote Faust?"]
+    result = cli("ask", tiny, *questions, "--beside", other, "--json")
+    wanted = {name: ask(load(name), questions) for name in (tiny, other)}
+    assert wanted[tiny] == [ask(load(tiny), question) for question in questions]
+    assert json.loads(result.stdout) == [
+        {
+            "question": question,
+            "answers": [{"model": name, "answer": said[place]} for name, said in wanted.items()],
+        }
+        for place, question in enumerate(questions)
+    ]
+    assert result.stderr.count("Asking") == 2
+    page = cli("ask", tiny, *questions).stdout
+    assert page.split()[:2] == ["question", "answer"]
+    assert page.count("?") >= 2
+
+
+def test_an_answer_that_is_empty_says_what_to_try(cli, tiny, monkeypatch):
+    monkeypatch.setattr("ultraedit.lifelong.session.ask", lambda *args, **options: [""])
+    result = cli("ask", tiny, QUESTION)
+    assert (result.stdout, "Try --chat." in result.stderr) == ("\n", True)
+
+
 def test_brackets_in_answers_are_no_markup(cli, tiny, monkeypatch):
     monkeypatch.setattr(
-        "ultraedit.lifelong.session.ask", lambda *args, **options: "[bold]x[/bold] :+1:"
+        "ultraedit.lifelong.session.ask", lambda *args, **options: ["[bold]x[/bold] :+1:"]
     )
     assert cli("ask", tiny, QUESTION).stdout == "[bold]x[/bold] :+1:\n"
     assert "[bold]x[/bold] :+1:" in cli("ask", tiny, QUESTION, "--beside", tiny).stdout

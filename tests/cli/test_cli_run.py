@@ -296,7 +296,7 @@ def test_the_last_words_are_the_verdict_that_the_folder_has_too(cli, tiny):
     summary = read("out/summary.json")
     verdict = summary["verdict"]
     assert said.splitlines()[-2:] == [verdict["forced"], verdict["text"]]
-    assert verdict["ready"] is False and "Not yet, because" in verdict["text"]
+    assert verdict["ready"] is False and "Not ready to ship, because" in verdict["text"]
     assert summary["controls"]["before"]["generation"] == 1
     assert summary["controls"]["after"]["questions"] == 100
     assert "agreement on 100 control questions" in said

@@ -10,6 +10,7 @@ import torch
 
 import ultraedit as ue
 from tests.tiny import appending, tiny_model, toy_tokenizer
+from ultraedit.core.errors import ConfigError
 from ultraedit.core.types import Edit, Question
 from ultraedit.lifelong import session
 from ultraedit.models import LanguageModel, Preset, find_preset
@@ -269,6 +270,23 @@ def test_a_result_has_a_verdict_of_its_free_answers_and_the_control_questions():
         tiny_model("llama"), facts, modules=["layers.[0-1].mlp.down_proj"], control_questions=0
     )
     assert plain.after.controls is None and plain.after.scores == result.after.scores
+
+
+def test_a_model_is_asked_in_its_chat_template_with_a_system_message_and_several_at_once():
+    model = tiny_model("llama")
+    with pytest.raises(ConfigError, match="has no chat template"):
+        ue.ask(model, "Who?", chat=True)
+    tokenizer = deepcopy(model.tokenizer)
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }} {{ m.content }} {% endfor %}A"
+    model = replace(model, tokenizer=tokenizer)
+    shown = "system Be brief. user Who leads Velmora? A"
+    questions = ["Who leads Velmora?", "Who wrote Faust?"]
+    answers = ue.ask(model, questions, chat=True, system="Be brief.")
+    assert answers == [ue.ask(model, each, chat=True, system="Be brief.") for each in questions]
+    assert answers[0] == ue.ask(model, shown)
+    assert ue.ask(model, questions[0], chat=True) == ue.ask(model, "user Who leads Velmora? A")
+    with pytest.raises(ConfigError, match="add chat=True"):
+        ue.ask(model, "Who?", system="Be brief.")
 
 
 def test_facts_are_asked_in_chat_where_the_model_has_a_template():

@@ -109,6 +109,10 @@ def test_saving_never_replaces_anything_but_a_model(tmp_path: Path) -> None:
         save(tiny_model(), notes.parent)
     with pytest.raises(ConfigError, match="is a file"):
         save(tiny_model(), notes)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "journal.sqlite").touch()
+    with pytest.raises(ConfigError, match=r"run is that of a run, .* the model in memory is as"):
+        save(tiny_model(), tmp_path / "run")
     assert notes.read_text() == "mine"
 
 

@@ -264,7 +264,8 @@ def test_overruled_edits_are_noted(make_run):
 def test_a_short_last_turn_is_noted(make_run):
     page = _page(make_run((100, 34)))
     assert "Note: the last turn was short, with 34 edits where 100 make a turn." in page
-    assert "Note: the only turn was short, with 1 edit where" in _page(make_run((1,)))
+    assert "Note: the last turn was short, with 1 edit where" in _page(make_run((100, 1)))
+    assert "Note:" not in _page(make_run((1,)))
 
 
 def test_what_an_editor_remarks_is_noted_whole(make_run):

@@ -45,11 +45,11 @@ def test_a_good_run_is_ready_and_every_part_is_said():
     controls = ControlScores(questions=100, agreement=0.97, generation=0.94, worst=WORST)
     found = judge(summary(controls=controls, efficacy=0.99, agreement=0.9), said)
     assert found.text == (
-        '24 of 25 facts are answered (1 is not: "efficacy 24?"). In other words: 19 of 25. '
-        "In chat: 20 of 25, and in other words 15 of 25. Other answers changed: 6 of 100 control "
-        'questions (the worst: "What is a haiku?" was "A haiku is a short poem" and is now '
-        "\"Velmora Velmora 'Velmora'\"), and 5 of 25 unrelated questions of the facts' own. "
-        "Ready to ship."
+        '24 of 25 facts are answered (1 is not: "efficacy 24?"). In other words: 19 of 25 '
+        "questions. In chat: 20 of 25, and in other words 15 of 25. Other answers changed: 6 of "
+        '100 control questions (the worst: "What is a haiku?" was "A haiku is a short poem" '
+        "and is now \"Velmora Velmora 'Velmora'\"), and 5 of 25 unrelated questions of the facts' "
+        "own. Ready to ship."
     )
     assert found.ready is True and found.because == ()
     assert found.forced == (
@@ -67,10 +67,10 @@ def test_a_bad_run_is_not_yet_ready_and_says_all_that_is_short():
         '7 of 40 facts are answered (33 are not: "efficacy 7?"; "efficacy 8?"; "efficacy 9?"; ...).'
     )
     assert found.text.endswith(
-        "Not yet, because 17.5% of the facts are answered (90% wanted); 0.0% of the questions in "
-        "other words are answered (50% wanted); 20.0% of the answers to control questions are what "
-        "they were (80% wanted); and the text has 1.50 times its former perplexity (at most 1.1 "
-        "wanted)."
+        "Not ready to ship, because 17.5% of the facts are answered (90% wanted); 0.0% of the "
+        "questions in other words are answered (50% wanted); 20.0% of the answers to control "
+        "questions are what they were (80% wanted); and the text has 1.50 times its former "
+        "perplexity (at most 1.1 wanted)."
     )
 
 

@@ -259,7 +259,9 @@ def _question(done: RunResult) -> str:
     shown = examples(done.folder, 1)
     prompt = shown[0].prompt if shown else "..."
     model = str(done.folder / "model")
-    return shlex.join(["ultraedit", "ask", model, prompt, "--beside", done.summary["model"]])
+    beside = ["--beside", done.summary["model"]]
+    chat = ["--chat"] if "in chat" in done.summary["verdict"]["counts"] else []
+    return shlex.join(["ultraedit", "ask", model, prompt, *chat, *beside])
 
 
 def _generated(done: RunResult) -> str:

@@ -1,7 +1,8 @@
-"""``ultraedit ask``: one question, one answer, and another model's beside it."""
+"""``ultraedit ask``: questions, a model's answers, and another model's beside them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -11,7 +12,12 @@ from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
 from ultraedit.core.errors import ConfigError
 
-Question = Annotated[str, typer.Argument(metavar="QUESTION", help="What to ask, in quotes.")]
+Questions = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="QUESTION...", help="What to ask, each question in quotes.", show_default=False
+    ),
+]
 Beside = Annotated[
     str | None,
     typer.Option("--beside", metavar="MODEL", help="Ask this model too.", show_envvar=False),
@@ -40,7 +46,7 @@ Chat = Annotated[
 
 def ask(
     model: o.ModelArgument,
-    question: Question,
+    questions: Questions,
     beside: Beside = None,
     max_new_tokens: MaxNewTokens = 32,
     chat: Chat = False,
@@ -49,11 +55,12 @@ def ask(
     device: o.Device = None,
     json: o.Json = False,
 ) -> None:
-    r"""Ask a model a question and print what it answers.
+    r"""Ask a model questions and print what it answers.
 
     Examples:
       ultraedit ask demo-run/model "What is the capital of Velmora?"
       ultraedit ask demo-run/model "Who wrote Moby-Dick?" --beside smollm2
+      ultraedit ask demo-run/model "Who wrote Moby-Dick?" "Who wrote Faust?" --chat
       ultraedit ask edited.gguf "Who wrote Moby-Dick?" --engine llama.cpp --chat
     """
     from ultraedit.models.llama_cpp import check_engine
@@ -61,41 +68,85 @@ def ask(
     answer = _in_transformers
     if check_engine(engine, dtype=dtype, device=device):
         answer = _in_llama_cpp
-    answers = []
+    names = [model] if beside is None else [model, beside]
+    said = []
     with progress() as observer:
-        for name in [model] if beside is None else [model, beside]:
+        for name in names:
             observer.stage(f"Asking {name}")
-            said = answer(name, question, max_new_tokens, dtype, device, chat=chat)
-            answers.append({"model": name, "answer": said})
+            said.append(answer(name, questions, max_new_tokens, dtype, device, chat=chat))
+    _show(questions, names, list(zip(*said, strict=True)), json=json)
+    if not chat and not all(said[0]):
+        _output.message(
+            "An answer is empty: the model ended at once, as models made for chats often do where "
+            "a question stands alone. Try --chat."
+        )
+
+
+def _show(
+    questions: Sequence[str],
+    names: Sequence[str],
+    answers: Sequence[tuple[str, ...]],
+    *,
+    json: bool,
+) -> None:
+    """Print the answers: a line or a row a model for one question, else a row a question."""
     if json:
-        _output.write_json({"question": question, "answers": answers})
-    elif beside is None:
-        _output.line(answers[0]["answer"])
+        shown = [
+            {
+                "question": question,
+                "answers": [
+                    {"model": name, "answer": each} for name, each in zip(names, row, strict=True)
+                ],
+            }
+            for question, row in zip(questions, answers, strict=True)
+        ]
+        _output.write_json(shown[0] if len(shown) == 1 else shown)
+    elif len(questions) > 1:
+        rows = [
+            (question, *(each or _output.NO_ANSWER for each in row))
+            for question, row in zip(questions, answers, strict=True)
+        ]
+        _output.table(["question", *(names if len(names) > 1 else ["answer"])], rows)
+    elif len(names) == 1:
+        _output.line(answers[0][0])
     else:
-        rows = [(each["model"], each["answer"] or _output.NO_ANSWER) for each in answers]
-        _output.table(["model", "answer"], rows)
+        one = [
+            (name, each or _output.NO_ANSWER) for name, each in zip(names, answers[0], strict=True)
+        ]
+        _output.table(["model", "answer"], one)
 
 
 def _in_transformers(
-    name: str, question: str, limit: int, dtype: str | None, device: str | None, *, chat: bool
-) -> str:
+    name: str,
+    questions: Sequence[str],
+    limit: int,
+    dtype: str | None,
+    device: str | None,
+    *,
+    chat: bool,
+) -> list[str]:
     """One model at a time is in memory: two large ones may not fit side by side."""
-    from ultraedit.evaluation.probes.contexts import Chat as Template
     from ultraedit.lifelong.session import ask as answer
     from ultraedit.models import load
 
     model = load(name, dtype=dtype or "auto", device=device or "auto")
-    if chat:
-        if not getattr(model.tokenizer, "chat_template", None):
-            raise ConfigError(f"{name} has no chat template. Leave --chat out.")
-        question = Template(model.tokenizer).rendered(question)
-    return answer(model, question, max_new_tokens=limit)
+    if chat and not getattr(model.tokenizer, "chat_template", None):
+        raise ConfigError(f"{name} has no chat template. Leave --chat out.")
+    return answer(model, list(questions), chat=chat, max_new_tokens=limit)
 
 
 def _in_llama_cpp(
-    name: str, question: str, limit: int, dtype: str | None, device: str | None, *, chat: bool
-) -> str:
+    name: str,
+    questions: Sequence[str],
+    limit: int,
+    dtype: str | None,
+    device: str | None,
+    *,
+    chat: bool,
+) -> list[str]:
     from ultraedit.models.llama_cpp import LlamaCpp, gguf_path
 
     model = LlamaCpp(gguf_path(name))
-    return model.chat(question, limit) if chat else model.answer([question], [limit])[0]
+    if chat:
+        return [model.chat(question, limit) for question in questions]
+    return model.answer(questions, [limit] * len(questions))

@@ -41,6 +41,10 @@ class ProcessError(UltraEditError, RuntimeError):
     """One of several processes on a job that has ended before the job has."""
 
 
+_TELLING = 4
+"""Letters of a known name by which it is meant where it is a part of what was typed."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Name the nearest known names, or all of them when none is near.
 
@@ -52,7 +56,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         A sentence to append to an error message, such as ``Did you mean: ultraedit?``.
     """
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    typed, folded = name.casefold(), {each.casefold(): each for each in known}
+    near = [folded[each] for each in difflib.get_close_matches(typed, folded, n=3, cutoff=0.6)]
+    near = near or [each for each in known if len(each) >= _TELLING and each.casefold() in typed]
     return f"Did you mean: {', '.join(near)}?" if near else f"Known: {', '.join(known)}."
 
 

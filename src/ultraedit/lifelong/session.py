@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from ultraedit.core.errors import DataError
+from ultraedit.core.errors import ConfigError, DataError
 from ultraedit.core.types import (
     Carried,
     CheckpointRecord,
@@ -34,6 +34,7 @@ from ultraedit.editors import DEFAULT_EDITOR, make_editor, name_of
 from ultraedit.editors.ultraedit import UltraEdit
 from ultraedit.evaluation.monitors import Halted, Watch
 from ultraedit.evaluation.outcome import Evaluation
+from ultraedit.evaluation.probes.contexts import chat_of
 from ultraedit.host.host import ModelHost
 from ultraedit.host.second_moments import PROMPTS, OfPrompts, Statistics
 from ultraedit.lifelong.checkpoints import Checked, Checkpoints, Newest
@@ -419,16 +420,63 @@ class _Both:
             each.checkpoint(record)
 
 
-def ask(language_model: LanguageModel, question: str, *, max_new_tokens: int = 32) -> str:
-    """Let a model answer one question, greedily, to the end of the line.
+@overload
+def ask(
+    language_model: LanguageModel,
+    question: str,
+    *,
+    chat: bool = False,
+    system: str | None = None,
+    max_new_tokens: int = 32,
+) -> str: ...
+
+
+@overload
+def ask(
+    language_model: LanguageModel,
+    question: list[str] | tuple[str, ...],
+    *,
+    chat: bool = False,
+    system: str | None = None,
+    max_new_tokens: int = 32,
+) -> list[str]: ...
+
+
+def ask(
+    language_model: LanguageModel,
+    question: str | list[str] | tuple[str, ...],
+    *,
+    chat: bool = False,
+    system: str | None = None,
+    max_new_tokens: int = 32,
+) -> str | list[str]:
+    """Let a model answer a question, or several, greedily, each to the end of the line.
+
+    Args:
+        language_model: The model.
+        question: The question, or a list of them. A list is answered by a list.
+        chat: Whether to ask in the model's chat template.
+        system: What the system says first in the template.
+        max_new_tokens: Longest answer, in tokens.
 
     Raises:
-        DataError: If the question is empty, no text, or longer than the model's context.
+        DataError: If a question is empty, no text, or longer than the model's context.
+        ConfigError: If there is no chat template, or a system message without a chat.
     """
-    if not question.strip():
-        raise DataError("The question is empty. Write it in quotes after the model.")
-    try:
-        question.encode("utf-8")
-    except UnicodeEncodeError:
-        raise DataError(f"The question is not UTF-8: {question!r}.") from None
-    return generate(language_model, [question], max_new_tokens=[max_new_tokens])[0]
+    questions = [question] if isinstance(question, str) else list(question)
+    for each in questions:
+        if not each.strip():
+            raise DataError("The question is empty. Write it in quotes after the model.")
+        try:
+            each.encode("utf-8")
+        except UnicodeEncodeError:
+            raise DataError(f"The question is not UTF-8: {each!r}.") from None
+    if system is not None and not chat:
+        raise ConfigError("system is a part of a chat: add chat=True.")
+    if chat:
+        template = chat_of(language_model.tokenizer)
+        if template is None:
+            raise ConfigError(f"{language_model.name} has no chat template. Ask without chat.")
+        questions = [template.rendered(each, system) for each in questions]
+    answers = generate(language_model, questions, max_new_tokens=[max_new_tokens] * len(questions))
+    return answers[0] if isinstance(question, str) else answers

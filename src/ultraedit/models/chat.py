@@ -20,17 +20,20 @@ _OPENED = re.compile(r"<(think(?:ing)?)>\s*$")
 """A reply that the template has begun with a thought, where it has no variable to leave it out."""
 
 
-def render_question(tokenizer: Any, question: str, *, thinking: bool = False) -> str:
+def render_question(
+    tokenizer: Any, question: str, *, system: str | None = None, thinking: bool = False
+) -> str:
     """A question in the model's chat template, up to where the reply begins.
 
     Args:
         tokenizer: A transformers tokenizer with a chat template.
         question: What the user says.
+        system: What the system says first. None leaves that to the template.
         thinking: Whether the reply begins with thoughts where the template has it so. If not, they
             are turned off, or closed at once: an answer would stand in the midst of them.
     """
     switches = {} if thinking else {name: OFF[name] for name in thinking_switches(tokenizer)}
-    text = str(_rendered(tokenizer, question, switches))
+    text = str(_rendered(tokenizer, question, switches, system))
     opened = None if thinking else _OPENED.search(text)
     return text if opened is None else f"{text.rstrip()}\n\n</{opened[1]}>\n\n"
 
@@ -76,10 +79,13 @@ def always_thinks(tokenizer: Any) -> bool:
     return _OPENED.search(_rendered(tokenizer, "?", {})) is not None
 
 
-def _rendered(tokenizer: Any, question: str, variables: Mapping[str, Any]) -> str:
+def _rendered(
+    tokenizer: Any, question: str, variables: Mapping[str, Any], system: str | None = None
+) -> str:
+    first = [] if system is None else [{"role": "system", "content": system}]
     return str(
         tokenizer.apply_chat_template(
-            [{"role": "user", "content": question}],
+            [*first, {"role": "user", "content": question}],
             tokenize=False,
             add_generation_prompt=True,
             **variables,

@@ -145,6 +145,11 @@ def _refuse_to_destroy(target: Path, names: set[Path]) -> None:
         )
         and not (known and file.name in (CARD, FACTS))
     ]
+    if (target / "journal.sqlite").is_file():
+        raise ConfigError(
+            f"The folder {target} is that of a run, and more than a saved model. Give a new "
+            "folder, such as edited-model; the model in memory is as it was."
+        )
     if files and (foreign or not (known or (target / "config.json").is_file())):
         raise ConfigError(
             f"The folder {target} holds {(foreign or [files[0].name])[0]}, which is no part of a "

@@ -219,10 +219,9 @@ def _notes(run: FinishedRun) -> Iterator[str]:
             "against the newest answer."
         )
     last, whole = (run.history.edits or [0])[-1], settings["edits_per_turn"]
-    if last < whole:
-        which = "last" if len(run.history.edits) > 1 else "only"
+    if last < whole and len(run.history.edits) > 1:
         yield (
-            f"the {which} turn was short, with {format_count(last, 'edit')} where {whole:,} make "
+            f"the last turn was short, with {format_count(last, 'edit')} where {whole:,} make "
             "a turn. It was run like any other."
         )
     for name, remark in summary.get("remarks", {}).items():

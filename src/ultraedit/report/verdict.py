@@ -136,7 +136,9 @@ def judge(summary: Mapping[str, Any], answers: Iterable[Answer]) -> Verdict:
         *_kept(counts, controls.get("worst")),
     ]
     because = tuple(_short(counts, ratio))
-    sentences.append("Ready to ship." if not because else f"Not yet, because {_listed(because)}.")
+    sentences.append(
+        "Ready to ship." if not because else f"Not ready to ship, because {_listed(because)}."
+    )
     return Verdict(tuple(sentences), not because, because, counts, forced)
 
 
@@ -171,7 +173,8 @@ def _answered(counts: Mapping[str, Count], facts: Sequence[Answer]) -> list[str]
     missing = f" ({len(wrong):,} {are} not: {named}{more})" if wrong else ""
     said = [f"{count} {facts_are} answered{missing}."]
     if "in other words" in counts:
-        said.append(f"In other words: {counts['in other words']}.")
+        worded = counts["in other words"]
+        said.append(f"In other words: {worded} question{'s' * (worded.asked != 1)}.")
     if "in chat" in counts:
         too = counts.get("in chat, in other words")
         words = "" if too is None else f", and in other words {too}"

@@ -47,9 +47,9 @@ class Chat:
             prompt = self.rendered(each.prompt)
             yield in_context(self.name, each, prompt)._replace(gap="", echoes=True)
 
-    def rendered(self, prompt: str) -> str:
-        """A prompt as what a user says, up to the reply."""
-        text = render_question(self._tokenizer, prompt, thinking=self._thinking)
+    def rendered(self, prompt: str, system: str | None = None) -> str:
+        """A prompt as what a user says, up to the reply, behind what the system says."""
+        text = render_question(self._tokenizer, prompt, system=system, thinking=self._thinking)
         return text.removeprefix(self._twice)
 
 
