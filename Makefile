@@ -29,7 +29,7 @@ studio: $(STAMP) ## a model that you teach while it runs, at http://127.0.0.1:80
 	$(BIN)/ultraedit serve smollm2 --run runs/studio --facts demo --edits-per-turn 61 --dtype float32
 
 test: $(STAMP) ## the suite: minutes on two cores, no network
-	$(BIN)/python -m pytest -m 'not slow and not sweep'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not sweep'
 
 test-all: $(STAMP) ## the suite with its slow parts
 	$(BIN)/python -m pytest -m 'not sweep'
