@@ -49,6 +49,7 @@ def on_cards(*parts: str) -> dict[str, str | None]:
     return faults
 
 
+@pytest.mark.slow
 def test_editors_work_on_a_card_and_write_what_they_write_on_the_cpu():
     others = ("memit two-devices", "trunk", "monitors", "doctor", "refusals")
     faults = on_cards(*QUICK, *others)

@@ -18,6 +18,8 @@ from tests.cli.conftest import FACTS, lines
 from tests.tiny import tiny_model
 from ultraedit.models import save
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
 RECIPES = ("A metric", "An export format", "A run setting", "An editor", "A data format")

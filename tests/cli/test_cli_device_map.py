@@ -59,6 +59,7 @@ def sharded(tmp_path_factory) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 def test_a_streamed_run_can_be_looked_into_gone_back_in_and_carried_away(
     cli, sharded, tmp_path, monkeypatch
 ):

@@ -213,6 +213,7 @@ def with_files_up_to(size: int):
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_saving_leaves_the_records_whole(tiny):
     weights = (Path(tiny) / "model.safetensors").stat().st_size
     args = ("run", "--model", tiny, "--data", "facts.jsonl", "--out", "out", "--dtype", "float32")
@@ -226,6 +227,7 @@ def test_a_disk_that_fills_up_while_saving_leaves_the_records_whole(tiny):
     assert not [name for name in files if name.startswith((".model", "model"))]
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_from_the_start_leaves_no_folder(tiny):
     args = ("run", "--model", tiny, "--data", "facts.jsonl", "--out", "runs/out")
     process = started(*args, preexec_fn=with_files_up_to(10))
@@ -236,6 +238,7 @@ def test_a_disk_that_is_full_from_the_start_leaves_no_folder(tiny):
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_on_the_way_is_one_sentence(tiny):
     args = ("run", "--model", tiny, "--data", "facts.jsonl", "--out", "out")
     process = started(*args, preexec_fn=with_files_up_to(100_000))
@@ -252,6 +255,7 @@ def test_a_reader_that_goes_away_is_no_error():
         assert process.stderr.read() == ""
 
 
+@pytest.mark.slow
 def test_an_interruption_says_so_and_keeps_what_was_finished(tiny):
     Path("facts.jsonl").write_text(lines(FACTS * 400))
     args = ("run", "--model", tiny, "--data", "facts.jsonl", "--edits-per-turn", 1)

@@ -46,6 +46,7 @@ def test_counterfact_has_prompts_that_are_edited_twice(real):
     assert edits[first.row - 1].target != edits[first.earlier_row - 1].target
 
 
+@pytest.mark.slow
 def test_entityquestions_streams_220703_facts_in_small_memory(real):
     edits = stream(f"entityquestions:{real('triples/entityquestions_220k.tsv.gz')}")
     first = next(edits)

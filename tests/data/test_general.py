@@ -137,6 +137,7 @@ def test_nothing_overlaps_with_a_benchmark_of_edits(real, spec):
     assert benchmark.overlaps((*anchors(), *controls())) == []
 
 
+@pytest.mark.slow
 def test_nothing_overlaps_with_the_questions_and_answers_of_triples(real):
     benchmark = Benchmark()
     for edit in read(f"entityquestions:{real('triples/entityquestions_220k.tsv.gz')}"):

@@ -282,6 +282,7 @@ def test_transformers_is_as_talkative_after_loading_as_before() -> None:
 # The real model
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_smollm2_is_converted_once_without_loss_and_can_be_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

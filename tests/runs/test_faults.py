@@ -294,10 +294,13 @@ def survive(place: Place, scenario: Scenario, *attempts: Happens, **how: Any) ->
     return sum(not each.startswith("->") for each in fired)
 
 
+LONG = pytest.param("taken back by the guard", marks=pytest.mark.slow)
+"""A scenario of many lines."""
+
 SCENARIOS = (
     "run",
     "run, latest snapshot every turn",
-    "taken back by the guard",
+    LONG,
     "ended by the guard",
     "addition",
     "rollback",
@@ -359,7 +362,7 @@ def test_a_fault_at_any_line_is_gone_on_from(place, play, name):
     assert single(place, scenario, points) == len(points)
 
 
-@pytest.mark.parametrize("name", ["run", "taken back by the guard"])
+@pytest.mark.parametrize("name", ["run", LONG])
 def test_two_ctrl_c_at_any_lines_are_gone_on_from(place, play, name):
     scenario, lines = play(name)
     assert pressed(place, scenario, spread(lines, 5, first=700)) >= 5
@@ -379,20 +382,20 @@ def sigterm():
     here.broken = False
 
 
-@pytest.mark.parametrize("name", ["run", "taken back by the guard"])
+@pytest.mark.parametrize("name", ["run", LONG])
 def test_what_torchrun_ends_at_any_line_is_gone_on_from(place, play, name, sigterm):
     scenario, lines = play(name)
     points = spread(lines, 4, first=800)
     assert sum(survive(place, scenario, {line: sigterm}) for line in points) == len(points)
 
 
-@pytest.mark.parametrize("name", ["run", "taken back by the guard", "addition", "revert"])
+@pytest.mark.parametrize("name", ["run", LONG, "addition", "revert"])
 def test_a_fault_on_the_way_out_of_another_is_gone_on_from(place, play, name):
     scenario, lines = play(name)
     assert double(place, scenario, spread(lines, 4, first=500)) >= 4
 
 
-@pytest.mark.parametrize("name", ["run", "taken back by the guard"])
+@pytest.mark.parametrize("name", ["run", LONG])
 def test_a_fault_while_a_run_is_resumed_is_gone_on_from(place, play, name):
     scenario, lines = play(name)
     assert again(place, scenario, spread(lines, 3, first=900)) >= 3

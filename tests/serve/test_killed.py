@@ -29,6 +29,7 @@ def test_a_server_that_is_killed_loses_no_acknowledged_fact(run):
     assert found["on_the_disk"] >= found["acknowledged"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_that_is_ended_says_so_and_leaves_its_run_whole(tiny, tmp_path, how):
     path = tmp_path / "run"

@@ -50,6 +50,7 @@ def found(tmp_path_factory):
     return json.loads(out.read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["ultraedit", "anchored", "ft-m", "memit", "malmen", "prune", "wise", "in-context"]
 )
@@ -121,6 +122,7 @@ def place(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_run_that_loses_a_process_says_so_and_is_finished_by_one(place):
     """Edits one by one, each followed by an evaluation, until the second process is killed."""
     command = [*TORCHRUN, "--master-port", free_port(), "-m", "ultraedit", "run"]

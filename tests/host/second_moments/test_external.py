@@ -124,6 +124,7 @@ def test_likeness_is_one_for_scaled_moments_and_zero_for_constant_ones():
     assert likeness(moment, torch.eye(64)) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_on_a_real_model_modules_are_told_apart(smollm2, shared_data):
     from ultraedit.host.second_moments import OfPrompts, read_corpus

@@ -93,6 +93,7 @@ def test_workers_that_are_killed_at_random_change_no_number(environment, tiny, t
         assert summary(killed.out, run) == summary(whole.out, run)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_costs_its_own_piece_only_and_that_is_gone_on_with(tmp_path, caplog):
     caplog.set_level("INFO", "ultraedit")
     first = Piece("first", deaths=1)
