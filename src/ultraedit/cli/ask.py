@@ -59,8 +59,7 @@ def ask(
 
     Examples:
       ultraedit ask demo-run/model "What is the capital of Velmora?"
-      ultraedit ask demo-run/model "Who wrote Moby-Dick?" --beside smollm2
-      ultraedit ask demo-run/model "Who wrote Moby-Dick?" "Who wrote Faust?" --chat
+      ultraedit ask run/model "Who wrote Emma?" "Who is Ada?" --beside smollm2
       ultraedit ask edited.gguf "Who wrote Moby-Dick?" --engine llama.cpp --chat
     """
     from ultraedit.models.llama_cpp import check_engine

@@ -11,7 +11,9 @@ from benchmarks.reproduction import keep
 from tests.tools.reproduce.tracing import untraced
 from ultraedit.tools.reproduce import ARTIFACTS
 
-KEPT = Path(__file__).parents[3] / "benchmarks" / "results" / "small"
+ROOT = Path(__file__).parents[3]
+KEPT = ROOT / "benchmarks" / "results" / "small"
+LONG = ROOT / "benchmarks" / "results" / "long"
 
 
 @pytest.mark.parametrize("id", ARTIFACTS)
@@ -27,6 +29,43 @@ def test_nothing_of_the_small_reproduction_is_left_to_be_run(id):
     assert [note for note in page["notes"] if any(why in note for why in unfinished)] == []
     if any(cell["ours"] is None and cell["published"] is not None for cell in page["cells"]):
         assert any(note.startswith("Missing, ") for note in page["notes"])
+
+
+def test_every_number_of_the_comparison_at_length_is_one_of_its_records():
+    page = json.loads((LONG / "long-zsre" / "long-zsre.json").read_text())
+    assert len(page["cells"]) > 100
+    assert untraced(LONG, page["cells"]) == []
+
+
+def test_what_the_pages_say_of_the_comparison_at_length_is_what_it_found():
+    cells = json.loads((LONG / "long-zsre" / "long-zsre.json").read_text())["cells"]
+    ours = {
+        (cell["row"], cell["column"].rpartition("%")[2].strip() or cell["column"]): cell["ours"]
+        for cell in cells
+        if cell["block"] == "After 300 edits"
+    }
+    names = {
+        "`anchored`": "Anchored",
+        "LoRA, turn after turn": "LoRA, turn after turn",
+        "AlphaEdit": "AlphaEdit",
+        "UltraEdit, eta auto": "UltraEdit, eta auto",
+        "UltraEdit, as published": "UltraEdit",
+        "in-context": "In-context",
+    }
+    table = (ROOT / "docs" / "reproduced.md").read_text("utf-8").partition("| after 300 facts |")[2]
+    rows = [line.strip("| ").split(" | ") for line in table.split("\n\n")[0].splitlines()[2:]]
+    assert len(rows) >= 4
+    for name, *shown in rows:
+        row = {column: value for (of, column), value in ours.items() if of == names[name]}
+        exact = [row[column] for column in ("plain", "rephrased", "chat", "chat rephrased")]
+        assert shown[:4] == [f"{value:.0f}" for value in exact]
+        assert shown[4].split()[0] == f"{row['agreement']:.1f}"
+        assert shown[5:] == [f"{row['perplexity']:.1f}", f"{row['ordinary text KL, nats']:.2f}"]
+    page = (ROOT / "README.md").read_text("utf-8")
+    for name in ("Anchored", "LoRA, turn after turn"):
+        exact = " / ".join(f"{ours[name, column]:.0f}" for column in ("plain", "rephrased", "chat"))
+        assert f"{exact} %" in page
+        assert f"{ours[name, 'agreement']:.1f}" in page
 
 
 def test_what_is_kept_are_the_tables_and_the_records_that_they_name(tmp_path):
