@@ -59,8 +59,14 @@ def test_what_the_pages_say_of_the_comparison_at_length_is_what_it_found():
         row = {column: value for (of, column), value in ours.items() if of == names[name]}
         exact = [row[column] for column in ("plain", "rephrased", "chat", "chat rephrased")]
         assert shown[:4] == [f"{value:.0f}" for value in exact]
-        assert shown[4].split()[0] == f"{row['agreement']:.1f}"
+        between = row["teacher-forced, % agreement 95 %"]
+        assert shown[4] == f"{row['agreement']:.1f} ({between})"
         assert shown[5:] == [f"{row['perplexity']:.1f}", f"{row['ordinary text KL, nats']:.2f}"]
+    told = (ROOT / "docs" / "reproduced.md").read_text("utf-8")
+    for editor in ("anchored", "lora"):
+        (records,) = LONG.glob(f"runs/{editor}-*/records.jsonl")
+        *_, last = (json.loads(line) for line in records.read_text("utf-8").splitlines())
+        assert " / ".join(f"{100 * value:.1f}" for value in last["by_turn"]["efficacy"]) in told
     page = (ROOT / "README.md").read_text("utf-8")
     for name in ("Anchored", "LoRA, turn after turn"):
         exact = " / ".join(f"{ours[name, column]:.0f}" for column in ("plain", "rephrased", "chat"))
