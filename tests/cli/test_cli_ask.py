@@ -63,10 +63,22 @@ def test_several_questions_are_asked_with_the_model_loaded_once(cli, tiny, other
     assert page.count("?") >= 2
 
 
-def test_an_answer_that_is_empty_says_what_to_try(cli, tiny, monkeypatch):
+def test_an_answer_that_is_empty_says_what_to_try_where_the_model_has_a_template(
+    cli, tiny, tmp_path, monkeypatch
+):
+    model = tiny_model("llama")
+    model.tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    save(model, tmp_path / "chat")
     monkeypatch.setattr("ultraedit.lifelong.session.ask", lambda *args, **options: [""])
-    result = cli("ask", tiny, QUESTION)
-    assert (result.stdout, "Try --chat." in result.stderr) == ("\n", True)
+    for folder, *options in ((tmp_path / "chat",), (tmp_path / "chat", "--chat"), (tiny,)):
+        result = cli("ask", folder, QUESTION, *options)
+        assert result.stdout == "\n"
+        assert ("Try --chat." in result.stderr) == (folder != tiny and not options)
+
+
+def test_a_model_without_a_template_is_not_asked_in_chat(cli, tiny):
+    result = cli("ask", tiny, QUESTION, "--chat", code=2)
+    assert "has no chat template. Leave chat (--chat) out." in result.stderr
 
 
 def test_brackets_in_answers_are_no_markup(cli, tiny, monkeypatch):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._progress import progress
-from ultraedit.core.errors import ConfigError
 
 Questions = Annotated[
     list[str],
@@ -64,88 +63,87 @@ def ask(
     """
     from ultraedit.models.llama_cpp import check_engine
 
-    answer = _in_transformers
-    if check_engine(engine, dtype=dtype, device=device):
-        answer = _in_llama_cpp
+    in_engine = check_engine(engine, dtype=dtype, device=device)
+    machine = (dtype or "auto", device or "auto")
     names = [model] if beside is None else [model, beside]
     said = []
     with progress() as observer:
         for name in names:
             observer.stage(f"Asking {name}")
-            said.append(answer(name, questions, max_new_tokens, dtype, device, chat=chat))
-    _show(questions, names, list(zip(*said, strict=True)), json=json)
-    if not chat and not all(said[0]):
+            if in_engine:
+                said.append(_in_llama_cpp(name, questions, max_new_tokens, chat=chat))
+            else:
+                said.append(_in_transformers(name, questions, max_new_tokens, *machine, chat=chat))
+    _show(questions, names, [each.answers for each in said], json=json)
+    if said[0].has_template and not chat and not all(said[0].answers):
         _output.message(
             "An answer is empty: the model ended at once, as models made for chats often do where "
             "a question stands alone. Try --chat."
         )
 
 
+class _Said(NamedTuple):
+    """What a model says."""
+
+    answers: list[str]
+    has_template: bool
+    """Whether it could have been asked in a chat template."""
+
+
 def _show(
     questions: Sequence[str],
     names: Sequence[str],
-    answers: Sequence[tuple[str, ...]],
+    said: Sequence[Sequence[str]],
     *,
     json: bool,
 ) -> None:
-    """Print the answers: a line or a row a model for one question, else a row a question."""
+    """Print the answers, by model and question: a row a model for one question, else one each."""
+    by_question = list(zip(questions, zip(*said, strict=True), strict=True))
     if json:
         shown = [
             {
                 "question": question,
                 "answers": [
-                    {"model": name, "answer": each} for name, each in zip(names, row, strict=True)
+                    {"model": name, "answer": each}
+                    for name, each in zip(names, answers, strict=True)
                 ],
             }
-            for question, row in zip(questions, answers, strict=True)
+            for question, answers in by_question
         ]
         _output.write_json(shown[0] if len(shown) == 1 else shown)
-    elif len(questions) > 1:
+    elif len(names) == len(questions) == 1:
+        _output.line(said[0][0])
+    elif len(questions) == 1:
         rows = [
-            (question, *(each or _output.NO_ANSWER for each in row))
-            for question, row in zip(questions, answers, strict=True)
+            (name, each or _output.NO_ANSWER) for name, (each,) in zip(names, said, strict=True)
         ]
-        _output.table(["question", *(names if len(names) > 1 else ["answer"])], rows)
-    elif len(names) == 1:
-        _output.line(answers[0][0])
+        _output.table(["model", "answer"], rows)
     else:
-        one = [
-            (name, each or _output.NO_ANSWER) for name, each in zip(names, answers[0], strict=True)
+        table = [
+            (question, *(each or _output.NO_ANSWER for each in answers))
+            for question, answers in by_question
         ]
-        _output.table(["model", "answer"], one)
+        _output.table(["question", *(names if len(names) > 1 else ["answer"])], table)
 
 
 def _in_transformers(
-    name: str,
-    questions: Sequence[str],
-    limit: int,
-    dtype: str | None,
-    device: str | None,
-    *,
-    chat: bool,
-) -> list[str]:
+    name: str, questions: list[str], limit: int, dtype: str, device: str, *, chat: bool
+) -> _Said:
     """One model at a time is in memory: two large ones may not fit side by side."""
+    from ultraedit.evaluation.probes.contexts import chat_of
     from ultraedit.lifelong.session import ask as answer
     from ultraedit.models import load
 
-    model = load(name, dtype=dtype or "auto", device=device or "auto")
-    if chat and not getattr(model.tokenizer, "chat_template", None):
-        raise ConfigError(f"{name} has no chat template. Leave --chat out.")
-    return answer(model, list(questions), chat=chat, max_new_tokens=limit)
+    model = load(name, dtype=dtype, device=device)
+    answers = answer(model, questions, chat=chat, max_new_tokens=limit)
+    return _Said(answers, chat_of(model.tokenizer) is not None)
 
 
-def _in_llama_cpp(
-    name: str,
-    questions: Sequence[str],
-    limit: int,
-    dtype: str | None,
-    device: str | None,
-    *,
-    chat: bool,
-) -> list[str]:
+def _in_llama_cpp(name: str, questions: list[str], limit: int, *, chat: bool) -> _Said:
     from ultraedit.models.llama_cpp import LlamaCpp, gguf_path
 
     model = LlamaCpp(gguf_path(name))
     if chat:
-        return [model.chat(question, limit) for question in questions]
-    return model.answer(questions, [limit] * len(questions))
+        return _Said([model.chat(question, limit) for question in questions], has_template=True)
+    answers = model.answer(questions, [limit] * len(questions))
+    return _Said(list(answers), model.has_template)

@@ -476,7 +476,9 @@ def ask(
     if chat:
         template = chat_of(language_model.tokenizer)
         if template is None:
-            raise ConfigError(f"{language_model.name} has no chat template. Ask without chat.")
+            raise ConfigError(
+                f"{language_model.name} has no chat template. Leave chat (--chat) out."
+            )
         questions = [template.rendered(each, system) for each in questions]
     answers = generate(language_model, questions, max_new_tokens=[max_new_tokens] * len(questions))
     return answers[0] if isinstance(question, str) else answers

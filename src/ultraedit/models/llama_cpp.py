@@ -135,7 +135,8 @@ class LlamaCpp:
         file = GgufFile(path)
         self.context = min(CONTEXT, file.of_architecture("context_length") or CONTEXT)
         """Longest text that is read, in tokens."""
-        self._has_template = bool(file.value("tokenizer.chat_template"))
+        self.has_template = bool(file.value("tokenizer.chat_template"))
+        """Whether it can be asked in a chat template."""
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = torch.get_num_threads()
@@ -227,7 +228,7 @@ class LlamaCpp:
             ConfigError: If the file has no template: llama.cpp would put one of its own around it.
             DataError: If the model's template does not let it be asked so.
         """
-        if not self._has_template:
+        if not self.has_template:
             raise ConfigError(f"{self.path} has no chat template. Leave --chat out.")
         said = self._post(
             "/v1/chat/completions",
