@@ -12,6 +12,7 @@ from ultraedit.cli import _options as o
 from ultraedit.cli import _output
 from ultraedit.cli._job import refuse_beside
 from ultraedit.cli._progress import progress
+from ultraedit.core.files import is_run, write_text
 from ultraedit.core.settings import FACTS, MACHINE, OUTPUT
 
 if TYPE_CHECKING:
@@ -97,14 +98,14 @@ def ability(
         tasks=names, root=root if local else None, limit=limit, batch_size=batch_size
     )
     machine = (dtype or "auto", device or "auto")
-    is_run = (Path(model) / "journal.sqlite").is_file()
-    if is_run:
+    run = is_run(Path(model))
+    if run:
         refuse_beside("A run folder", {"dtype": dtype, "device": device})
     measurements = []
     with progress() as observer:
         if beside is not None:
             measurements.append(of_model(beside, settings, *machine, observer=observer))
-        if is_run:
+        if run:
             measurements.append(of_run(Path(model), settings, observer))
         else:
             measurements.append(of_model(model, settings, *machine, observer=observer))
@@ -122,8 +123,6 @@ def ability(
 
 
 def _write(out: Path, result: Any) -> None:
-    from ultraedit.core.files import write_text
-
     write_text(out, json_module.dumps(result, indent=2) + "\n")
 
 

@@ -14,6 +14,7 @@ from ultraedit.cli import _output
 from ultraedit.cli._job import refuse_beside
 from ultraedit.cli._progress import Named, progress
 from ultraedit.core.errors import ConfigError
+from ultraedit.core.files import is_run
 from ultraedit.core.settings import FACTS
 from ultraedit.core.types import to_json
 
@@ -61,7 +62,7 @@ def evaluate(
 
     probes = None if probe is None else chosen(probe)
     in_engine = _in_engine(engine, dtype, device)
-    if (Path(model) / "journal.sqlite").is_file():
+    if is_run(Path(model)):
         refuse_beside(
             "A run folder",
             {"data": data, "limit": limit, "beside": beside, "dtype": dtype, "engine": engine},

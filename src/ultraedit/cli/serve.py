@@ -192,7 +192,7 @@ def serve(
             f"serve needs {error.name}, which is not installed. Run "
             "`pip install 'ultraedit[serve]'`."
         ) from None
-    from ultraedit.serve.opening import is_run
+    from ultraedit.core.files import is_run
     from ultraedit.serve.security import check_address, read_tokens
 
     policy = check_address(host, read_tokens(token_file), server_name or ())
@@ -233,7 +233,7 @@ def _with(policy: Any, **changes: Any) -> Any:
 
 def _folder(run_or_model: str, run: Path | None) -> tuple[Path, bool]:
     """The folder of the run, and whether it is to be made."""
-    from ultraedit.serve.opening import is_run
+    from ultraedit.core.files import is_run
 
     if is_run(Path(run_or_model)):
         if run is not None:

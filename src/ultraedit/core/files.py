@@ -51,6 +51,15 @@ def read_lines(path: str) -> list[str]:
     return Path(path).expanduser().read_text("utf-8").splitlines()
 
 
+JOURNAL = "journal.sqlite"
+"""Name of the journal in its run folder, which is known by it."""
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder holds a run."""
+    return (path / JOURNAL).is_file()
+
+
 def begins_with(path: Path, mark: bytes) -> bool:
     """Whether a path is that of a file whose first bytes are these."""
     if not path.is_file():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ultraedit.core.errors import ConfigError
+from ultraedit.core.files import is_run
 from ultraedit.core.types import NullObserver, Observer
 from ultraedit.export.change import edited_model, read_delta
 from ultraedit.export.gguf_adapter import load_gguf_adapter
@@ -17,7 +18,6 @@ from ultraedit.export.weight_difference import ModuleDiff, diff_changes, diff_mo
 from ultraedit.models import load, load_config
 from ultraedit.models.delta import Delta, apply_delta, is_delta_path, load_delta
 from ultraedit.models.overlays.overlay import beside
-from ultraedit.runs.store import JOURNAL
 
 if TYPE_CHECKING:
     from ultraedit.models import LanguageModel
@@ -66,7 +66,7 @@ def compare(a: str, b: str, observer: Observer | None = None) -> Difference:
 def _read_change(name: str, observer: Observer) -> Delta | None:
     """The change that a name stands for, or None where it stands for a model."""
     path = Path(name).expanduser()
-    if _is_run(path):
+    if is_run(path):
         return read_delta(path, observer)
     change: Delta | None = recognized(path, attrgetter("reader"))
     return change
@@ -85,7 +85,7 @@ def change_of_delta(path: Path) -> Delta | None:
 def _read_model(name: str, change: Delta | None, observer: Observer) -> LanguageModel:
     """The model that a name stands for, or the one that a change makes of its base."""
     path = Path(name).expanduser()
-    if change is not None and _is_run(path):
+    if change is not None and is_run(path):
         return edited_model(path, observer)  # knows where its base lies, wherever we are
     observer.stage(f"Loading {name if change is None else change.base}")
     if change is None:
@@ -102,7 +102,3 @@ def _read_model(name: str, change: Delta | None, observer: Observer) -> Language
     model = load(change.base, dtype=change.dtype, device="cpu")
     apply_delta(model, [change])
     return model
-
-
-def _is_run(folder: Path) -> bool:
-    return (folder / JOURNAL).exists()

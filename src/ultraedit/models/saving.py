@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ultraedit.core.errors import ConfigError, StorageError
-from ultraedit.core.files import staged
+from ultraedit.core.files import is_run, staged
 from ultraedit.models.checkpoint import read_header, read_tensor, weight_files
 from ultraedit.models.checkpoint_writer import changes_of, other_files, same_bytes, write_changed
 from ultraedit.models.gguf import complete_config
@@ -132,6 +132,11 @@ def _refuse_to_destroy(target: Path, names: set[Path]) -> None:
         return
     if not target.is_dir():
         raise ConfigError(f"{target} is a file. Give the name of a folder to save the model in.")
+    if is_run(target):
+        raise ConfigError(
+            f"The folder {target} is that of a run, and more than a saved model. Give a new "
+            "folder, such as edited-model; the model in memory is as it was."
+        )
     files = sorted(target.iterdir())
     known = has_beside(target)
     folders = {name.parts[0] for name in names if len(name.parts) > 1}
@@ -145,11 +150,6 @@ def _refuse_to_destroy(target: Path, names: set[Path]) -> None:
         )
         and not (known and file.name in (CARD, FACTS))
     ]
-    if (target / "journal.sqlite").is_file():
-        raise ConfigError(
-            f"The folder {target} is that of a run, and more than a saved model. Give a new "
-            "folder, such as edited-model; the model in memory is as it was."
-        )
     if files and (foreign or not (known or (target / "config.json").is_file())):
         raise ConfigError(
             f"The folder {target} holds {(foreign or [files[0].name])[0]}, which is no part of a "

@@ -12,18 +12,13 @@ from ultraedit.editors.families.trained import TrainableEditor
 from ultraedit.runs.conclusion import refuse_interrupted
 from ultraedit.runs.config import RunConfig, make_config
 from ultraedit.runs.resolution import describe, resolve
-from ultraedit.runs.store import JOURNAL, RunFolder
+from ultraedit.runs.store import RunFolder
 from ultraedit.runs.store.folder import RECORDS
 from ultraedit.runs.store.random_state import random_state
 from ultraedit.runs.workflow import CONFIG, check_settings
 
 SERVED = "served"
 """What the journal has in the place of a file of facts: they came by the network."""
-
-
-def is_run(path: Path) -> bool:
-    """Whether a folder holds a run."""
-    return (path / JOURNAL).is_file()
 
 
 def make_run(model: str, out: Path, changes: dict[str, Any]) -> None:

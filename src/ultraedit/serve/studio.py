@@ -11,11 +11,12 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from ultraedit.core.errors import ConfigError
+from ultraedit.core.files import is_run
 from ultraedit.core.types import Edit
 from ultraedit.serve import reading
 from ultraedit.serve.engine import Engine
 from ultraedit.serve.generation import Event, Failed, Finished, Piece, Prompt, Request, Sampling
-from ultraedit.serve.opening import is_run, make_run
+from ultraedit.serve.opening import make_run
 from ultraedit.serve.turns import Preview, Taught
 
 T = TypeVar("T")

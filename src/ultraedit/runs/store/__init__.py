@@ -1,5 +1,6 @@
 """What a run leaves on disk: its journal, its snapshots and its results."""
 
+from ultraedit.core.files import JOURNAL
 from ultraedit.runs.store.entries import Checkpoint, Entry, Job, StoredEdit, StoredFile
 from ultraedit.runs.store.folder import (
     SEAL,
@@ -10,7 +11,6 @@ from ultraedit.runs.store.folder import (
     seal_of,
 )
 from ultraedit.runs.store.journal import Journal
-from ultraedit.runs.store.schema import JOURNAL
 from ultraedit.runs.store.snapshots import digest, read_snapshot
 
 __all__ = [

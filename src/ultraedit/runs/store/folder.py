@@ -18,7 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from ultraedit.core.errors import ConfigError, StorageError
-from ultraedit.core.files import PARTIAL, explained, sha256, staged, sweep, write_bytes, write_text
+from ultraedit.core.files import (
+    JOURNAL,
+    PARTIAL,
+    explained,
+    sha256,
+    staged,
+    sweep,
+    write_bytes,
+    write_text,
+)
 from ultraedit.core.types import Answer, Carried, CheckpointRecord, Turn, TurnRecord, to_json
 from ultraedit.evaluation.outcome import Evaluation
 from ultraedit.runs.store import snapshots
@@ -27,7 +36,7 @@ from ultraedit.runs.store.entries import StoredFile
 from ultraedit.runs.store.journal import Change, Journal
 from ultraedit.runs.store.lock import HOLDER, LOCK, FolderLock
 from ultraedit.runs.store.random_state import random_state
-from ultraedit.runs.store.schema import JOURNAL, is_blank
+from ultraedit.runs.store.schema import is_blank
 
 SEAL = "journal.sha256"
 """Hash of the journal, there while nobody writes to it."""

@@ -9,9 +9,6 @@ from pathlib import Path
 
 from ultraedit.core.errors import ConfigError, StorageError
 
-JOURNAL = "journal.sqlite"
-"""Name of the journal in its run folder."""
-
 APPLICATION = 0x55454454
 """What tells a journal from other SQLite files: "UEDT"."""
 
