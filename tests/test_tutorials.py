@@ -79,6 +79,11 @@ def test_the_tutorials_have_commands_with_outputs(outputs):
         assert all(step.output.strip() for step in shown), f"{name}: run make tutorials"
 
 
+def test_the_picture_of_the_first_page_shows_what_the_tutorial_does():
+    picture = script("make_picture")
+    assert picture.PICTURE.read_text("utf-8") == picture.draw(picture.shown())
+
+
 @pytest.mark.real
 @pytest.mark.slow
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
