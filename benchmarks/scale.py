@@ -148,9 +148,10 @@ def _config(place: Path, edits: int, model: str) -> dict[str, Any]:
 
 def _carry_out(config: dict[str, Any], out: Path, watch: Any) -> None:
     """Do a run, or what is left of it."""
+    from ultraedit.core.files import JOURNAL
     from ultraedit.runs import workflow
     from ultraedit.runs.config import make_config
-    from ultraedit.runs.store.schema import JOURNAL, is_blank
+    from ultraedit.runs.store.schema import is_blank
 
     if (out / JOURNAL).exists() and not is_blank(out / JOURNAL):
         workflow.resume(out, watch)
