@@ -292,7 +292,7 @@ class Batch(NamedTuple):
     """Shape (rows, length), padded with 0."""
 
     attention_mask: Tensor
-    """Shape (rows, length)."""
+    """Shape (rows, length); (1, 1, length, length) where one row holds several texts."""
 
     positions: Tensor
     """Supervised positions in the flattened batch, row after row. Shape (n,)."""
@@ -302,6 +302,9 @@ class Batch(NamedTuple):
 
     rows: Tensor
     """Row of the batch that each of them belongs to. Shape (n,)."""
+
+    position_ids: Tensor | None = None
+    """Place of each token in its text, where one row holds several. Shape (1, length)."""
 
     @property
     def asked(self) -> Tensor:
@@ -313,7 +316,9 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device | str) -> Batch:
         """Copy every tensor to a device."""
-        return Batch(*(tensor.to(device) for tensor in self))
+        moved = (tensor.to(device) for tensor in self[:5])
+        placed = None if self.position_ids is None else self.position_ids.to(device)
+        return Batch(*moved, placed)  # type: ignore[call-arg]
 
 
 def collate(items: Sequence[Encoded]) -> Batch:

@@ -42,7 +42,11 @@ class Blocks:
         return None
 
     def states_at(
-        self, index: int, input_ids: Tensor, attention_mask: Tensor | None = None
+        self,
+        index: int,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
     ) -> Tensor:
         """Run the model up to one block.
 
@@ -51,8 +55,9 @@ class Blocks:
         Args:
             index: The block that does not run any more.
             input_ids: Shape (rows, length).
-            attention_mask: Shape (rows, length). None where no row is padded, or where states
-                behind the last token of a row do not matter.
+            attention_mask: Shape (rows, length), or as `SharedRow.mask` has it. None where no row
+                is padded, or where states behind the last token of a row do not matter.
+            position_ids: Shape (rows, length). None where they follow from the mask.
 
         Returns:
             Hidden states at the input of the block. Shape (rows, length, hidden).
@@ -60,7 +65,10 @@ class Blocks:
         handle = self.list[index].register_forward_pre_hook(_stop, with_kwargs=True)
         noted = self.list[0].register_forward_hook(self._note)
         try:
-            self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+            placed = {} if position_ids is None else {"position_ids": position_ids}
+            self.model(
+                input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **placed
+            )
         except _Reached as reached:
             return reached.states
         finally:

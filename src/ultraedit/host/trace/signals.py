@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ultraedit.core.encoding import Batch, Encoded, collate, longest_first, token_batches
 from ultraedit.core.errors import ConfigError, NumericalError
 from ultraedit.core.types import LayerSignal, Tokens
+from ultraedit.host.trace.shared_prefix import SharedRow, row_tokens, shared_rows
 from ultraedit.models.attached import prompts_at
 
 MAX_TOKENS = {"cpu": 512, "cuda": 8192}
@@ -65,17 +66,45 @@ def head_at(model: nn.Module, positions: Tensor) -> Iterator[None]:
         handle.remove()
 
 
+def shared_passes(
+    model: nn.Module, items: Sequence[Encoded], trunk: FrozenStates
+) -> Iterator[tuple[SharedRow, Batch, AbstractContextManager[None]]]:
+    """Lay encoded pairs that begin alike in rows of their own.
+
+    Yields:
+        The row, its batch on the model's device, and a context to run it in, as `passes` has it.
+    """
+    budget = max_answer_tokens(model)
+    rows, _ = shared_rows(
+        [item.input_ids for item in items],
+        row_tokens(model),
+        ends=[len(item.prompt_ids) - 1 for item in items],
+        fits=lambda row: sum(len(items[index].answer_ids) for index in row) <= budget,
+    )
+    device = model.get_input_embeddings().weight.device  # type: ignore[operator]
+    for row in rows:
+        texts = [items[index] for index in row.indices]
+        states = row.joined(trunk.states(texts))
+        batch = row.batch(texts, states.dtype).to(device)
+        yield row, batch, trunk.feeding([states], batch.positions)
+
+
 def batches(model: nn.Module, items: Sequence[Encoded]) -> Iterator[tuple[list[int], Batch]]:
     """Cut encoded pairs into batches that suit a model, longest first.
 
     Yields:
         The indices of the items, and their batch on the model's device.
     """
-    vocabulary = model.get_output_embeddings().weight.shape[0]  # type: ignore[operator]
     device = model.get_input_embeddings().weight.device  # type: ignore[operator]
-    budget = max(1, MAX_LOGITS // vocabulary)
-    for indices in token_batches(items, max_tokens=max_tokens(device), max_answer_tokens=budget):
+    limits = {"max_tokens": max_tokens(device), "max_answer_tokens": max_answer_tokens(model)}
+    for indices in token_batches(items, **limits):
         yield indices, collate([items[index] for index in indices]).to(device)
+
+
+def max_answer_tokens(model: nn.Module) -> int:
+    """Supervised tokens of one forward pass, which bound its logits."""
+    vocabulary = model.get_output_embeddings().weight.shape[0]  # type: ignore[operator]
+    return int(max(1, MAX_LOGITS // vocabulary))
 
 
 def max_tokens(device: torch.device) -> int:
@@ -118,9 +147,13 @@ def passes(
 
 def supervised_logits(model: nn.Module, batch: Batch) -> Tensor:
     """Run a batch. Logits at its supervised positions, shape (n, vocabulary)."""
+    placed = {} if batch.position_ids is None else {"position_ids": batch.position_ids}
     with head_at(model, batch.positions), prompts_at(model, batch.asked):
         output = model(
-            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            use_cache=False,
+            **placed,
         )
     logits: Tensor = output.logits[0]
     return logits
@@ -170,6 +203,8 @@ def layer_signals(
 
 def attended(batch: Batch) -> Tensor:
     """Positions in the flattened batch of all tokens that are no padding. Shape (m,)."""
+    if batch.position_ids is not None:
+        return torch.arange(batch.input_ids.numel(), device=batch.input_ids.device)
     return batch.attention_mask.flatten().nonzero().squeeze(1)
 
 

@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ultraedit.core.encoding import Encoded
+from ultraedit.core.encoding import Batch, Encoded
 from ultraedit.core.errors import NumericalError
 from ultraedit.core.types import LayerSignal, Patch, TracedRows
 from ultraedit.host.trace.patch_loss import Patched
-from ultraedit.host.trace.signals import Record, attended, passes, supervised_logits
+from ultraedit.host.trace.signals import (
+    Record,
+    attended,
+    passes,
+    shared_passes,
+    supervised_logits,
+)
 from ultraedit.host.trace.trunk import Trunk
 
 
@@ -55,31 +63,58 @@ def trace_rows(
     """
     record = Record(modules) if patch is None else Patched(modules, patch)
     losses = torch.zeros(len(items), dtype=torch.float64)
-    segments: list[Tensor] = []
+    owners: list[Tensor] = []
+    shared = not sampled and trunk is not None and trunk.shares(items)
     with record.attached(), torch.enable_grad():
-        for indices, batch, below in passes(model, items, trunk):
-            record.positions = attended(batch)
-            with below:
-                logits = supervised_logits(model, batch)
+        for part in _parts(model, items, trunk, shared=shared):
+            record.positions = attended(part.batch)
+            with part.below:
+                logits = supervised_logits(model, part.batch)
             wide = logits if logits.dtype == torch.float64 else logits.float()
-            texts = [items[index] for index in indices]
-            labels = (_draw(wide, texts) if sampled else batch.labels).to(wide.device)
+            texts = [items[index] for index in part.texts]
+            labels = (_draw(wide, texts) if sampled else part.batch.labels).to(wide.device)
             each = F.cross_entropy(wide, labels, reduction="none")  # (answer tokens,)
-            sizes = torch.tensor([len(items[index].answer_ids) for index in indices])
-            owner = torch.repeat_interleave(torch.arange(len(indices)), sizes)
+            sizes = torch.tensor([len(text.answer_ids) for text in texts])
+            owner = torch.repeat_interleave(torch.arange(len(texts)), sizes)
             share = (1 / sizes.to(wide.dtype))[owner].to(wide.device)
             (each * share).sum().backward()
-            means = torch.zeros(len(indices), dtype=torch.float64)
-            losses[indices] = means.index_add(0, owner, (each.detach() * share).double().cpu())
-            read = torch.tensor([len(items[index]) for index in indices])
-            segments.append(torch.repeat_interleave(torch.tensor(indices), read))
+            means = torch.zeros(len(texts), dtype=torch.float64)
+            losses[part.texts] = means.index_add(0, owner, (each.detach() * share).double().cpu())
+            owners.append(part.owners)
     if not bool(torch.isfinite(losses).all()):
         raise NumericalError(
             "The loss of the edits is not finite: the model has collapsed. Go back with "
             "`ultraedit rollback`, or begin with the unedited model in float32."
         )
-    signals: dict[str, LayerSignal] = record.signals(torch.cat(segments))
+    signals: dict[str, LayerSignal] = record.signals(torch.cat(owners))
     return TracedRows(losses, signals)
+
+
+class _Part(NamedTuple):
+    """Some of the texts, to be run together."""
+
+    texts: list[int]
+    """Their indices, in the order of the batch's supervised tokens."""
+    batch: Batch
+    below: AbstractContextManager[None]
+    owners: Tensor
+    """Index of the text of each token that is no padding. Shape (tokens,)."""
+
+
+def _parts(
+    model: nn.Module, items: Sequence[Encoded], trunk: Trunk | None, *, shared: bool
+) -> Iterator[_Part]:
+    """Cut texts into parts: those that begin alike in shared rows, the others in padded batches."""
+    others = list(range(len(items)))
+    if shared and trunk is not None:
+        for row, batch, below in shared_passes(model, items, trunk):
+            yield _Part(list(row.indices), batch, below, row.owners)
+            others = [index for index in others if index not in row.indices]
+    for places, batch, below in passes(model, [items[index] for index in others], trunk):
+        indices = [others[place] for place in places]
+        read = torch.tensor([len(items[index]) for index in indices])
+        owners = torch.repeat_interleave(torch.tensor(indices), read)
+        yield _Part(indices, batch, below, owners)
 
 
 def _draw(logits: Tensor, texts: Sequence[Encoded]) -> Tensor:

@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ultraedit.core.encoding import Batch, Encoded, collate
 from ultraedit.host.trace.blocks import Blocks
 from ultraedit.host.trace.hidden_states import StateStore
+from ultraedit.host.trace.shared_prefix import SharedRow, row_tokens, shared_rows
 from ultraedit.host.trace.signals import max_tokens, supervised_logits
 
 _log = logging.getLogger("ultraedit")
@@ -89,6 +90,7 @@ class Trunk:
         self.reused = 0
         """Sequences whose states were at hand."""
         self._works: bool | None = None
+        self._shares: bool | None = None
 
     @property
     def device(self) -> torch.device:
@@ -103,6 +105,12 @@ class Trunk:
         if self._works is None and items:
             self._works = self._try(min(items, key=len))
         return bool(self._works)
+
+    def shares(self, items: Sequence[Encoded]) -> bool:
+        """Whether texts may stand in shared rows: asked once, of the two shortest, then known."""
+        if self._shares is None and len(items) > 1:
+            self._shares = self.padded and self._try_shared(sorted(items, key=len)[:2])
+        return bool(self._shares)
 
     def windows(self, items: Sequence[Encoded]) -> Iterator[range]:
         """Cut items, in their order, into parts whose states fit into memory together."""
@@ -183,6 +191,17 @@ class Trunk:
     ) -> Iterator[tuple[tuple[int, ...], Tensor]]:
         device = self.blocks.model.get_input_embeddings().weight.device  # type: ignore[operator]
         limit = max_tokens(device)
+        if self._shares and self.hold is None:
+            rows, others = shared_rows(sequences, row_tokens(self.blocks.model))
+            for row in rows:
+                states = self.blocks.states_at(
+                    self.first,
+                    row.input_ids.to(device),
+                    row.mask(self.blocks.model.dtype).to(device),  # type: ignore[arg-type]
+                    row.position_ids.to(device),
+                )
+                yield from zip(row.texts, row.parted(states[0].cpu()), strict=True)
+            sequences = [sequences[index] for index in others]
         exact = device.type == "cpu" and not self.padded
         batches = list(_batches(sequences, limit, same_length=exact))
         padded = (
@@ -230,8 +249,39 @@ class Trunk:
             # Which error a model raises that cannot be cut is its own affair.
             _log.info("No frozen trunk for a %s: %s", type(model).__name__, error)
             return False
+        return self._near(apart, "No frozen trunk")
+
+    @torch.no_grad()
+    def _try_shared(self, items: Sequence[Encoded]) -> bool:
+        """Whether two texts that share nothing have the same logits in one row as by themselves."""
+        model = self.blocks.model
+        device = model.get_input_embeddings().weight.device  # type: ignore[operator]
+        row = SharedRow(tuple(range(len(items))), tuple(item.input_ids for item in items), 0)
+        try:
+            states = [self._of_one(item.input_ids, device) for item in items]
+            batch = row.batch(items, states[0].dtype).to(device)
+            with self.feeding([row.joined(states)], batch.positions):
+                ours = supervised_logits(model, batch).float()
+            alone = []
+            for item, own in zip(items, states, strict=True):
+                batch = collate([item]).to(device)
+                with self.feeding([own], batch.positions):
+                    alone.append(supervised_logits(model, batch).float())
+            plain = torch.cat(alone)
+            apart = float((ours - plain).abs().max() / plain.abs().max())
+        except Exception as error:
+            _log.info("No shared rows for a %s: %s", type(model).__name__, error)
+            return False
+        return self._near(apart, "No shared rows")
+
+    def _of_one(self, ids: tuple[int, ...], device: torch.device) -> Tensor:
+        return self.blocks.states_at(self.first, torch.tensor([ids], device=device))[0].cpu()
+
+    def _near(self, apart: float, what: str) -> bool:
+        """Whether logits are as near to those of the plain path as rounding leaves them."""
+        model = self.blocks.model
         if apart > TOLERANCE.get(next(model.parameters()).dtype, 0.1):
-            _log.info("No frozen trunk for a %s: logits differ.", type(model).__name__)
+            _log.info("%s for a %s: logits differ.", what, type(model).__name__)
             return False
         return True
 
