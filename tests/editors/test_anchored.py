@@ -18,7 +18,7 @@ from tests.tiny import tiny_model
 from ultraedit.core.encoding import encode
 from ultraedit.core.errors import ConfigError, DataError
 from ultraedit.core.types import Edit, Encoded, Question, Turn, dense
-from ultraedit.editors import make_editor
+from ultraedit.editors import anchored, make_editor
 from ultraedit.editors.anchored import ANCHOR_ROWS, Anchored
 from ultraedit.host.host import OWN_TEXT_TOKENS, ModelHost
 from ultraedit.lifelong.session import edit
@@ -225,6 +225,18 @@ def test_passes_end_where_the_turn_is_written(tmp_path):
     assert 2 < len(calls) < 40
     host.weights.apply(patch)
     assert mean_loss(host, EDITS[:4]) <= 4.8 + 1e-4
+
+
+def test_a_turn_goes_on_where_one_of_its_facts_lags_far_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(anchored, "LAGGING", 0.9)
+    host = host_of()
+    options = {"anchors": anchors_file(tmp_path), "wordings": 0, "neighbors": 0, "form": "plain"}
+    editor = Anchored(passes=40, written=4.8, **options)
+    state = editor.init(host)
+    patch, _ = editor.step(host, Turn(1, tuple(EDITS[:4])), state)
+    host.weights.apply(patch)
+    losses = host.trace_texts(host.texts(EDITS[:4], ("plain",))).losses
+    assert losses.max() <= 0.9 * 4.8 + 1e-3
 
 
 def test_each_pass_writes_the_next_other_wording_of_each_fact(tmp_path):

@@ -14,8 +14,9 @@ One turn, for each edited linear layer (row = one token of one text; a text is a
     eta          = step_share * L / -<H^T G, Delta_1>, summed over all layers                  (b)
     W           += eta Delta_1                                                                 (c)
 
-and again from the weights that this left, until L is at most `written` or `passes` are done. Beside
-its own words, each fact comes in another wording in each pass; texts that are written rest.
+and again from the weights that this left, until L is at most `written` and no fact lags behind, or
+`passes` are done. Beside its own words, each fact comes in another wording every other pass; texts
+that are written rest; what a chat template puts in front of every fact is read once.
 
 (a) is a natural-gradient step with the Fisher information of everything *but* the edits, in its
 Kronecker-factored form (Martens and Grosse 2015, https://arxiv.org/abs/1503.05671, equation 23): of
@@ -59,6 +60,10 @@ FORMS: Mapping[str, tuple[Form, ...]] = {
 RECOVERY = 1.4
 """By how much a share that was halved grows again with each pass that lowered the loss."""
 
+LAGGING = 5
+"""How many times the mean loss at which a turn ends a single one of the facts' own texts may have
+then. At 0.15 that is about the loss of a token beside another one that is as likely."""
+
 NO_ANCHORS = "none"
 """Value of `anchors` for none."""
 
@@ -101,8 +106,9 @@ class Anchored:
     left. Larger writes more."""
 
     written: float = 0.15
-    """Mean loss of a turn's texts, in nats per answer token, at which it needs no further pass.
-    Smaller writes more and disturbs more."""
+    """Mean loss of a turn's texts, in nats per answer token, at which it needs no further pass,
+    where no text of a fact's own has more than `LAGGING` times as much. Smaller writes more and
+    disturbs more."""
 
     rested: float = 0.05
     """Loss of a text, in nats per answer token, at which the next pass goes without it. Larger is
@@ -200,7 +206,8 @@ class Anchored:
                     continue
                 losses[awake], measured = now, set(awake)
                 every = torch.cat([losses, traced.losses[len(awake) :]])
-                if float(every.mean()) <= self.written or made == self.passes:
+                lags = losses.max() > LAGGING * self.written
+                if (every.mean() <= self.written and not lags) or made == self.passes:
                     break
                 last = self._descent(traced, scales, share * float(traced.losses.mean()))
                 share = min(self.step_share, share * RECOVERY)

@@ -29,7 +29,7 @@ def host_of(arch, dtype=torch.float64):
     return ModelHost(tiny, [f"layers.[2-3].{kind.kind}"])
 
 
-def traced(host, texts, monkeypatch, *, shared):
+def traced(host, texts, monkeypatch, *, shared, sampled=False):
     seen = []
     real = Trunk.shares
 
@@ -39,8 +39,8 @@ def traced(host, texts, monkeypatch, *, shared):
 
     monkeypatch.setattr(Trunk, "shares", shares)
     with host.keeping_states():
-        rows = host.trace_texts(texts)
-        again = host.trace_texts(texts)
+        rows = host.trace_texts(texts, sampled=sampled)
+        again = host.trace_texts(texts, sampled=sampled)
     monkeypatch.setattr(Trunk, "shares", real)
     for path, signal in rows.signals.items():
         assert torch.equal(signal.grads, again.signals[path].grads)
@@ -68,13 +68,12 @@ def test_losses_and_gradients_are_those_of_each_text_by_itself(arch, monkeypatch
         assert sum(owned) == len(signal.keys)
 
 
-def test_anchors_stay_by_themselves_since_their_labels_are_drawn_for_each():
+def test_labels_that_are_drawn_are_those_of_each_text_by_itself(monkeypatch):
     host = host_of("llama")
     texts = host.texts(EDITS, ["plain"])
-    with host.keeping_states():
-        rows = host.trace_texts(texts, sampled=True)
-    for signal in rows.signals.values():
-        assert len(signal.keys) == sum(map(len, texts))
+    ours, _ = traced(host, texts, monkeypatch, shared=True, sampled=True)
+    alone, _ = traced(host, texts, monkeypatch, shared=False, sampled=True)
+    torch.testing.assert_close(ours.losses, alone.losses)
 
 
 def test_what_differs_in_one_row_is_never_put_there(monkeypatch):

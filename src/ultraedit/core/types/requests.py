@@ -79,7 +79,8 @@ class TracedRows(NamedTuple):
 
     signals: Mapping[str, LayerSignal]
     """By module path. `grads` are gradients of the *sum* of `losses`; `segments` says which text a
-    row is of, by its place among the texts. Rows stand in the order of computation."""
+    row is of, by its place among the texts; a row that several texts share is of the first. Rows
+    stand in the order of computation."""
 
 
 class LossTerm(NamedTuple):

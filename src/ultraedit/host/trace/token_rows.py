@@ -43,6 +43,8 @@ def trace_rows(
 
     The loss of a text is the mean cross-entropy over its answer tokens, in nats, and the gradients
     are those of the *sum* of these losses, so that they do not depend on how texts are batched.
+    What texts of one beginning share, such as the front of a chat template, is read once where the
+    model allows it: it has one row a token, with the gradients of all of these texts.
 
     Args:
         model: The language model, its weights frozen.
@@ -64,7 +66,7 @@ def trace_rows(
     record = Record(modules) if patch is None else Patched(modules, patch)
     losses = torch.zeros(len(items), dtype=torch.float64)
     owners: list[Tensor] = []
-    shared = not sampled and trunk is not None and trunk.shares(items)
+    shared = trunk is not None and trunk.shares(items)
     with record.attached(), torch.enable_grad():
         for part in _parts(model, items, trunk, shared=shared):
             record.positions = attended(part.batch)
