@@ -292,7 +292,8 @@ class Batch(NamedTuple):
     """Shape (rows, length), padded with 0."""
 
     attention_mask: Tensor
-    """Shape (rows, length); (1, 1, length, length) where one row holds several texts."""
+    """Shape (rows, length); where a row holds several texts, what is added to the scores of
+    attention, (rows, 1, length, length)."""
 
     positions: Tensor
     """Supervised positions in the flattened batch, row after row. Shape (n,)."""
@@ -304,7 +305,7 @@ class Batch(NamedTuple):
     """Row of the batch that each of them belongs to. Shape (n,)."""
 
     position_ids: Tensor | None = None
-    """Place of each token in its text, where one row holds several. Shape (1, length)."""
+    """Place of each token in its text, where a row holds several. Shape (rows, length)."""
 
     @property
     def asked(self) -> Tensor:

@@ -108,7 +108,17 @@ def _rows(cells: Iterator[Cells], places: ColumnPlan) -> Iterator[Row]:
         # Spreadsheets write rows of nothing behind the last one that is filled.
         if row or any(_is_filled(each) for each in values):
             number += 1
-            yield Row(number, line, row)
+            yield Row(number, line, _empty(row, places) or row)
+
+
+def _empty(row: Values, places: ColumnPlan) -> Fault | None:
+    """What is wrong with a row whose prompt or target has an empty cell: the column by its name."""
+    for field in FIELDS:
+        if field.required and field.name not in row:
+            column = places.used[field.name][0]
+            called = "" if column == field.name else f" (column {column!r})"
+            return Fault("missing", f"{field.name}{called} has an empty cell", field.name)
+    return None
 
 
 def values_of(places: Sequence[tuple[str, int]], cells: Sequence[Any]) -> Values:

@@ -47,8 +47,19 @@ def traced(host, texts, monkeypatch, *, shared, sampled=False):
     return rows, seen
 
 
+@pytest.mark.parametrize("together", [False, True], ids=["one-row", "several-rows"])
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_losses_and_gradients_are_those_of_each_text_by_itself(arch, monkeypatch):
+def test_losses_and_gradients_are_those_of_each_text_by_itself(arch, together, monkeypatch):
+    if together:  # As a card has it: rows of few texts, padded to the longest.
+        monkeypatch.setitem(signals.MAX_TOKENS, "cpu", 8192)
+        rows = shared_prefix.shared_rows
+        monkeypatch.setattr(
+            signals,
+            "shared_rows",
+            lambda texts, most, **given: rows(
+                texts, most, **given | {"fits": lambda r: len(r) < 3}
+            ),
+        )
     host = host_of(arch)
     texts = host.texts(EDITS, ["plain"])
     ours, seen = traced(host, texts, monkeypatch, shared=True)
@@ -62,7 +73,8 @@ def test_losses_and_gradients_are_those_of_each_text_by_itself(arch, monkeypatch
             signal.keys.T @ signal.grads, other.keys.T @ other.grads, rtol=1e-4, atol=1e-6
         )
         fits = shared_prefix.row_tokens(host.language_model.model) > 3 * beginning
-        assert len(other.keys) - len(signal.keys) >= (3 * (beginning - 1) if fits else 0)
+        saved = (2 if together else 3) * (beginning - 1)
+        assert len(other.keys) - len(signal.keys) >= (saved if fits else 0)
         assert seen == [True, True]
         owned = [(signal.segments == text).sum() for text in range(len(texts))]
         assert sum(owned) == len(signal.keys)
@@ -81,7 +93,7 @@ def test_what_differs_in_one_row_is_never_put_there(monkeypatch):
     texts = host.texts(EDITS, ["plain"])
     expected, _ = traced(host, texts, monkeypatch, shared=False)
     monkeypatch.setattr(
-        shared_prefix.SharedRow, "mask", lambda row, dtype: torch.zeros(1, 1, 1, 1, dtype=dtype)
+        shared_prefix.SharedRow, "seen", property(lambda row: torch.ones(len(row), len(row)).bool())
     )
     rows, seen = traced(host, texts, monkeypatch, shared=True)
     assert seen == [False, False]
@@ -99,6 +111,17 @@ def test_rows_hold_no_more_than_their_tokens_and_answers():
     assert others == [8, 9, 10]
 
 
+def test_a_pass_holds_no_more_rows_than_fit():
+    rows = [shared_prefix.SharedRow((at,), ((1, 2, 3),), 1) for at in range(5)]
+
+    def at_once(*given):
+        return [len(some) for some in shared_prefix.rows_together(rows, *given)]
+
+    assert at_once(512) == [1] * 5
+    assert at_once(1536) == [3, 2]
+    assert at_once(1536, lambda some: len(some) < 3) == [2, 2, 1]
+
+
 def test_a_token_that_is_asked_belongs_to_no_beginning():
     text = tuple(range(20))
     rows, others = shared_prefix.shared_rows([text, text], 40, ends=[9, 12])
@@ -111,8 +134,8 @@ def test_states_are_parted_as_they_were_joined():
     row = shared_prefix.SharedRow((0, 1, 2), texts, 2)
     states = [torch.tensor(text)[:, None] for text in texts]
     joined = row.joined(states)
-    assert joined[:, 0].tolist() == row.input_ids[0].tolist() == [1, 2, 3, 4, 5, 9]
-    assert row.position_ids.tolist() == [[0, 1, 2, 2, 3, 2]]
+    assert joined[:, 0].tolist() == row.input_ids == [1, 2, 3, 4, 5, 9]
+    assert row.position_ids == [0, 1, 2, 2, 3, 2]
     assert row.owners.tolist() == [0, 0, 0, 1, 1, 2]
     assert all(map(torch.equal, row.parted(joined), states))
 

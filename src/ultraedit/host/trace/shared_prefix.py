@@ -45,21 +45,25 @@ class SharedRow(NamedTuple):
     shared: int
     """Tokens of the beginning."""
 
+    def __len__(self) -> int:
+        """Tokens of the row."""
+        return self.shared + sum(len(text) - self.shared for text in self.texts)
+
     @property
-    def input_ids(self) -> Tensor:
-        """Token ids of the row. Shape (1, length)."""
+    def input_ids(self) -> list[int]:
+        """Token ids of the row."""
         ids = [*self.texts[0][: self.shared]]
         for text in self.texts:
             ids += text[self.shared :]
-        return torch.tensor([ids])
+        return ids
 
     @property
-    def position_ids(self) -> Tensor:
-        """Place of each token in its own text. Shape (1, length)."""
+    def position_ids(self) -> list[int]:
+        """Place of each token of the row in its own text."""
         places = [*range(self.shared)]
         for text in self.texts:
             places += range(self.shared, len(text))
-        return torch.tensor([places])
+        return places
 
     @property
     def owners(self) -> Tensor:
@@ -68,41 +72,12 @@ class SharedRow(NamedTuple):
         sizes[0] += self.shared
         return torch.repeat_interleave(torch.tensor(self.indices), torch.tensor(sizes))
 
-    def mask(self, dtype: torch.dtype) -> Tensor:
-        """What is added to the scores of attention: 0 or the least number. (1, 1, length, length).
-
-        Args:
-            dtype: The type in which the model computes.
-        """
+    @property
+    def seen(self) -> Tensor:
+        """Which tokens (columns) each token (row) sees. bool, shape (length, length)."""
         sizes = [self.shared, *(len(text) - self.shared for text in self.texts)]
         part = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
-        seen = ((part[:, None] == part) | (part == 0)).tril()
-        least = torch.finfo(dtype).min
-        return torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, least)[None, None]
-
-    def batch(self, texts: Sequence[Encoded], dtype: torch.dtype) -> Batch:
-        """The row as a batch of one.
-
-        Args:
-            texts: The row's texts with their answers, none of which begins in what they share.
-            dtype: The type in which the model computes.
-        """
-        positions: list[int] = []
-        labels: list[int] = []
-        behind = 0  # Tokens in front of the rest of a text that are not its own.
-        for text in texts:
-            first = behind + len(text.prompt_ids) - 1
-            positions.extend(range(first, first + len(text.answer_ids)))
-            labels.extend(text.answer_ids)
-            behind += len(text) - self.shared
-        return Batch(
-            self.input_ids,
-            self.mask(dtype),
-            torch.tensor(positions),
-            torch.tensor(labels),
-            torch.zeros(len(positions), dtype=torch.long),
-            self.position_ids,
-        )
+        return ((part[:, None] == part) | (part == 0)).tril()
 
     def joined(self, states: Sequence[Tensor]) -> Tensor:
         """The row's hidden states from those of its texts. Shape (length, hidden)."""
@@ -114,6 +89,66 @@ class SharedRow(NamedTuple):
         front, rest = states[: self.shared], states[self.shared :]
         sizes = [len(text) - self.shared for text in self.texts]
         return [torch.cat([front, each]) for each in rest.split(sizes)]
+
+
+def shared_batch(
+    rows: Sequence[SharedRow], dtype: torch.dtype, items: Sequence[Encoded] = ()
+) -> Batch:
+    """Some rows as a batch.
+
+    Args:
+        rows: The rows.
+        dtype: The type in which the model computes.
+        items: The texts with their answers by the rows' indices, none of which begins in what
+            texts share. Without them nothing is supervised.
+    """
+    longest = max(map(len, rows))
+    input_ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    position_ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    seen = torch.zeros(len(rows), longest, longest, dtype=torch.bool)
+    seen[:, :, 0] = True  # Padding sees something, lest its attention be a division by zero.
+    positions: list[int] = []
+    labels: list[int] = []
+    of_row: list[int] = []
+    for number, row in enumerate(rows):
+        input_ids[number, : len(row)] = torch.tensor(row.input_ids)
+        position_ids[number, : len(row)] = torch.tensor(row.position_ids)
+        seen[number, : len(row), : len(row)] = row.seen
+        behind = number * longest  # Tokens in front of the rest of a text that are not its own.
+        for index in row.indices if items else ():
+            first = behind + len(items[index].prompt_ids) - 1
+            positions.extend(range(first, first + len(items[index].answer_ids)))
+            labels.extend(items[index].answer_ids)
+            of_row.extend([number] * len(items[index].answer_ids))
+            behind += len(items[index]) - row.shared
+    mask = torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)
+    at, wanted, number_of = (
+        torch.tensor(each, dtype=torch.long) for each in (positions, labels, of_row)
+    )
+    return Batch(input_ids, mask[:, None], at, wanted, number_of, position_ids)
+
+
+def rows_together(
+    rows: Sequence[SharedRow],
+    most: int,
+    fits: Callable[[Sequence[SharedRow]], bool] = lambda rows: True,
+) -> Iterator[list[SharedRow]]:
+    """Rows that run in one pass.
+
+    Args:
+        rows: The rows.
+        most: Tokens of a pass. Half of them are used, for what is masked out takes time as well.
+        fits: Whether a pass may have these rows.
+    """
+    count = max(1, most // (2 * ROW_TOKENS))
+    some: list[SharedRow] = []
+    for row in rows:
+        if some and (len(some) == count or not fits([*some, row])):
+            yield some
+            some = []
+        some.append(row)
+    if some:
+        yield some
 
 
 def shared_rows(

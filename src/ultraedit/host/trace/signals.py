@@ -7,7 +7,7 @@ at the supervised positions alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, Protocol
@@ -18,7 +18,13 @@ from torch import Tensor, nn
 from ultraedit.core.encoding import Batch, Encoded, collate, longest_first, token_batches
 from ultraedit.core.errors import ConfigError, NumericalError
 from ultraedit.core.types import LayerSignal, Tokens
-from ultraedit.host.trace.shared_prefix import SharedRow, row_tokens, shared_rows
+from ultraedit.host.trace.shared_prefix import (
+    SharedRow,
+    row_tokens,
+    rows_together,
+    shared_batch,
+    shared_rows,
+)
 from ultraedit.models.attached import prompts_at
 
 MAX_TOKENS = {"cpu": 512, "cuda": 8192}
@@ -68,25 +74,32 @@ def head_at(model: nn.Module, positions: Tensor) -> Iterator[None]:
 
 def shared_passes(
     model: nn.Module, items: Sequence[Encoded], trunk: FrozenStates
-) -> Iterator[tuple[SharedRow, Batch, AbstractContextManager[None]]]:
+) -> Iterator[tuple[list[SharedRow], Batch, AbstractContextManager[None]]]:
     """Lay encoded pairs that begin alike in rows of their own.
 
     Yields:
-        The row, its batch on the model's device, and a context to run it in, as `passes` has it.
+        Rows, their batch on the model's device, and a context to run it in, as `passes` has it.
     """
     budget = max_answer_tokens(model)
+
+    def fits(indices: Iterable[int]) -> bool:
+        return sum(len(items[index].answer_ids) for index in indices) <= budget
+
     rows, _ = shared_rows(
         [item.input_ids for item in items],
         row_tokens(model),
         ends=[len(item.prompt_ids) - 1 for item in items],
-        fits=lambda row: sum(len(items[index].answer_ids) for index in row) <= budget,
+        fits=fits,
     )
     device = model.get_input_embeddings().weight.device  # type: ignore[operator]
-    for row in rows:
-        texts = [items[index] for index in row.indices]
-        states = row.joined(trunk.states(texts))
-        batch = row.batch(texts, states.dtype).to(device)
-        yield row, batch, trunk.feeding([states], batch.positions)
+    for some in rows_together(
+        rows,
+        max_tokens(device),
+        lambda rows: fits(index for row in rows for index in row.indices),
+    ):
+        states = [row.joined(trunk.states([items[at] for at in row.indices])) for row in some]
+        batch = shared_batch(some, states[0].dtype, items).to(device)
+        yield some, batch, trunk.feeding(states, batch.positions)
 
 
 def batches(model: nn.Module, items: Sequence[Encoded]) -> Iterator[tuple[list[int], Batch]]:
@@ -203,8 +216,9 @@ def layer_signals(
 
 def attended(batch: Batch) -> Tensor:
     """Positions in the flattened batch of all tokens that are no padding. Shape (m,)."""
-    if batch.position_ids is not None:
-        return torch.arange(batch.input_ids.numel(), device=batch.input_ids.device)
+    if batch.position_ids is not None:  # A token that is no padding sees itself.
+        own = batch.attention_mask[:, 0].diagonal(dim1=1, dim2=2) == 0
+        return own.flatten().nonzero().squeeze(1)
     return batch.attention_mask.flatten().nonzero().squeeze(1)
 
 

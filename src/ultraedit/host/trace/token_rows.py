@@ -109,9 +109,10 @@ def _parts(
     """Cut texts into parts: those that begin alike in shared rows, the others in padded batches."""
     others = list(range(len(items)))
     if shared and trunk is not None:
-        for row, batch, below in shared_passes(model, items, trunk):
-            yield _Part(list(row.indices), batch, below, row.owners)
-            others = [index for index in others if index not in row.indices]
+        for rows, batch, below in shared_passes(model, items, trunk):
+            indices = [index for row in rows for index in row.indices]
+            yield _Part(indices, batch, below, torch.cat([row.owners for row in rows]))
+            others = [index for index in others if index not in indices]
     for places, batch, below in passes(model, [items[index] for index in others], trunk):
         indices = [others[place] for place in places]
         read = torch.tensor([len(items[index]) for index in indices])

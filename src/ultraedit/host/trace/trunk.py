@@ -19,7 +19,13 @@ from torch.nn.utils.rnn import pad_sequence
 from ultraedit.core.encoding import Batch, Encoded, collate
 from ultraedit.host.trace.blocks import Blocks
 from ultraedit.host.trace.hidden_states import StateStore
-from ultraedit.host.trace.shared_prefix import SharedRow, row_tokens, shared_rows
+from ultraedit.host.trace.shared_prefix import (
+    SharedRow,
+    row_tokens,
+    rows_together,
+    shared_batch,
+    shared_rows,
+)
 from ultraedit.host.trace.signals import max_tokens, supervised_logits
 
 _log = logging.getLogger("ultraedit")
@@ -193,14 +199,13 @@ class Trunk:
         limit = max_tokens(device)
         if self._shares and self.hold is None:
             rows, others = shared_rows(sequences, row_tokens(self.blocks.model))
-            for row in rows:
-                states = self.blocks.states_at(
-                    self.first,
-                    row.input_ids.to(device),
-                    row.mask(self.blocks.model.dtype).to(device),  # type: ignore[arg-type]
-                    row.position_ids.to(device),
-                )
-                yield from zip(row.texts, row.parted(states[0].cpu()), strict=True)
+            for some in rows_together(rows, limit):
+                laid = shared_batch(some, self.blocks.model.dtype).to(device)  # type: ignore[arg-type]
+                found = self.blocks.states_at(
+                    self.first, laid.input_ids, laid.attention_mask, laid.position_ids
+                ).cpu()
+                for row, each in zip(some, found, strict=True):
+                    yield from zip(row.texts, row.parted(each[: len(row)]), strict=True)
             sequences = [sequences[index] for index in others]
         exact = device.type == "cpu" and not self.padded
         batches = list(_batches(sequences, limit, same_length=exact))
@@ -259,7 +264,7 @@ class Trunk:
         row = SharedRow(tuple(range(len(items))), tuple(item.input_ids for item in items), 0)
         try:
             states = [self._of_one(item.input_ids, device) for item in items]
-            batch = row.batch(items, states[0].dtype).to(device)
+            batch = shared_batch([row], states[0].dtype, items).to(device)
             with self.feeding([row.joined(states)], batch.positions):
                 ours = supervised_logits(model, batch).float()
             alone = []
