@@ -168,7 +168,7 @@ def test_a_spec_keeps_its_columns_whatever_they_are_called(name):
             "Say which: --columns target=Answer.",
         ),
         ("Question,Answer\nWho?,\n", "row 1 (line 2): target (column 'Answer') has an empty cell."),
-        ("Question,A\n,Bob\n", "row 1 (line 2): prompt (column 'Question') has an empty cell."),
+        ("Question,Answer\n,B\n", "row 1 (line 2): prompt (column 'Question') has an empty cell."),
         (
             "Question,Answer\nWho, then?,Bob\n",
             "row 1 (line 2): 3 columns, expected 2. Quote a text with separators.",
