@@ -1,16 +1,16 @@
 """Texts with the same beginning in one row, the beginning once.
 
 A chat template puts the same words in front of every question: of SmolLM2's, which has a system
-prompt, they are more than half of a fact. In a row of its own kind the beginning comes first and
-the rest of each text behind it, and an attention mask lets each token see the beginning and its own
-text alone. A decoder gives the same states as to each text by itself, within rounding.
+prompt, they are more than half of a fact. Here such texts stand in one row: first the beginning,
+then the rest of each text, and an attention mask lets each token see the beginning and its own text
+alone. A decoder gives the same states as to each text by itself, within rounding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,8 @@ def row_tokens(model: nn.Module) -> int:
     return min(ROW_TOKENS, getattr(config, "sliding_window", None) or ROW_TOKENS)
 
 
-class SharedRow(NamedTuple):
+@dataclass(frozen=True)
+class SharedRow:
     """Some texts in one row, their common beginning first."""
 
     indices: tuple[int, ...]
