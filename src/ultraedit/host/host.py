@@ -327,13 +327,37 @@ class ModelHost(LookupHost):
         self, texts: Sequence[Encoded], *, sampled: bool = False, patch: Patch | None = None
     ) -> TracedRows:
         """Losses of texts, and keys and gradients at all of their tokens, as `trace_rows`."""
-        trunk = self._states
-        if trunk is not None and not trunk.works_for(texts):
-            trunk = None
-        model = self.language_model.model
+        return self.trace_laid(texts, self.lay(texts), sampled=sampled, patch=patch)
+
+    def lay(self, texts: Sequence[Encoded]) -> list[trace.SharedRow]:
+        """Lay texts that begin alike in shared rows, where the model allows that."""
+        trunk = self._trunk_below(texts)
+        shares = trunk is not None and trunk.shares(texts)
+        return trace.rows_of(self.language_model.model, texts) if shares else []
+
+    def trace_laid(
+        self,
+        texts: Sequence[Encoded],
+        rows: Sequence[trace.SharedRow],
+        *,
+        sampled: bool = False,
+        patch: Patch | None = None,
+    ) -> TracedRows:
+        """The same as `trace_texts`, of texts some of which have been laid in shared rows."""
         return trace.trace_rows(
-            model, self._modules, texts, sampled=sampled, trunk=trunk, patch=patch
+            self.language_model.model,
+            self._modules,
+            texts,
+            sampled=sampled,
+            trunk=self._trunk_below(texts),
+            rows=rows,
+            patch=patch,
         )
+
+    def _trunk_below(self, texts: Sequence[Encoded]) -> trace.Trunk | None:
+        """What has the states below the lowest edited layer for `trace_texts`."""
+        trunk = self._states
+        return trunk if trunk is not None and trunk.works_for(texts) else None
 
     @contextmanager
     def keeping_states(self) -> Iterator[None]:

@@ -165,11 +165,23 @@ class SharedHost(ModelHost):
     def trace_texts(
         self, texts: Sequence[Encoded], *, sampled: bool = False, patch: Patch | None = None
     ) -> TracedRows:
-        """Losses, keys and gradients of texts, each process of some of them."""
-        shares: list[list[int]] = [[] for _ in range(self._copies.size)]
-        for index, text in enumerate(texts):  # What one has kept of a text is of use to it alone.
-            shares[_owner(text, len(shares))].append(index)
-        parts = [([texts[i] for i in share], sampled, patch) for share in shares]
+        """Losses, keys and gradients of texts, each process of some of them.
+
+        A shared row is computed whole by one process: how often a beginning has a row of its own
+        must not depend on their number.
+        """
+        size = self._copies.size
+        rows = self.lay(texts)
+        owners = [_owner(text, size) for text in texts]  # What one has kept is of use to it alone.
+        for row in rows:
+            for index in row.indices:
+                owners[index] = owners[row.indices[0]]
+        shares = [[at for at, owner in enumerate(owners) if owner == rank] for rank in range(size)]
+        parts = []
+        for share in shares:
+            place = {index: at for at, index in enumerate(share)}
+            own = [row.renumbered(place) for row in rows if row.indices[0] in place]
+            parts.append(([texts[index] for index in share], own, sampled, patch))
         return _joined(self._together(_trace, parts), shares)
 
     @contextmanager
@@ -280,11 +292,15 @@ def _predict(
 
 
 def _trace(
-    host: ModelHost, texts: Sequence[Encoded], sampled: bool, patch: Patch | None
+    host: ModelHost,
+    texts: Sequence[Encoded],
+    rows: Sequence[trace.SharedRow],
+    sampled: bool,
+    patch: Patch | None,
 ) -> TracedRows | None:
     if not texts:
         return None
-    return ModelHost.trace_texts(host, texts, sampled=sampled, patch=patch)
+    return host.trace_laid(texts, rows, sampled=sampled, patch=patch)
 
 
 _KEEPING: dict[ModelHost, ExitStack] = {}

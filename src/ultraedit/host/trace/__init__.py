@@ -8,7 +8,15 @@ from ultraedit.host.trace.offsets import Goal, search_offsets
 from ultraedit.host.trace.patch_loss import loss_of_patch
 from ultraedit.host.trace.post_norm import norm_behind, through_norm
 from ultraedit.host.trace.prefix_cache import PrefixedRow, Upper
-from ultraedit.host.trace.signals import batches, head_at, layer_signals, passes, supervised_logits
+from ultraedit.host.trace.shared_prefix import SharedRow
+from ultraedit.host.trace.signals import (
+    batches,
+    head_at,
+    layer_signals,
+    passes,
+    rows_of,
+    supervised_logits,
+)
 from ultraedit.host.trace.teacher_forcing import answer_logits, mean_loss, top_choices
 from ultraedit.host.trace.token_rows import trace_rows
 from ultraedit.host.trace.token_states import TokenPlace, values_at
@@ -22,6 +30,7 @@ __all__ = [
     "HeldTogether",
     "MomentSums",
     "PrefixedRow",
+    "SharedRow",
     "TokenPlace",
     "Trunk",
     "Upper",
@@ -34,6 +43,7 @@ __all__ = [
     "mean_loss",
     "norm_behind",
     "passes",
+    "rows_of",
     "search_offsets",
     "supervised_logits",
     "through_norm",

@@ -8,8 +8,8 @@ alone. A decoder gives the same states as to each text by itself, within roundin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 import torch
@@ -45,6 +45,10 @@ class SharedRow:
 
     shared: int
     """Tokens of the beginning."""
+
+    def renumbered(self, places: Mapping[int, int]) -> SharedRow:
+        """The same row where its texts have other indices, by those that they have."""
+        return replace(self, indices=tuple(places[index] for index in self.indices))
 
     def __len__(self) -> int:
         """Tokens of the row."""

@@ -72,34 +72,45 @@ def head_at(model: nn.Module, positions: Tensor) -> Iterator[None]:
         handle.remove()
 
 
-def shared_passes(
-    model: nn.Module, items: Sequence[Encoded], trunk: FrozenStates
-) -> Iterator[tuple[list[SharedRow], Batch, AbstractContextManager[None]]]:
-    """Lay encoded pairs that begin alike in rows of their own.
-
-    Yields:
-        Rows, their batch on the model's device, and a context to run it in, as `passes` has it.
-    """
-    budget = max_answer_tokens(model)
-
-    def fits(indices: Iterable[int]) -> bool:
-        return sum(len(items[index].answer_ids) for index in indices) <= budget
-
+def rows_of(model: nn.Module, items: Sequence[Encoded]) -> list[SharedRow]:
+    """Lay encoded pairs that begin alike in rows of their own, as `shared_rows` does."""
     rows, _ = shared_rows(
         [item.input_ids for item in items],
         row_tokens(model),
         ends=[len(item.prompt_ids) - 1 for item in items],
-        fits=fits,
+        fits=partial(_has_room, model, items),
     )
+    return rows
+
+
+def shared_passes(
+    model: nn.Module, items: Sequence[Encoded], rows: Sequence[SharedRow], trunk: FrozenStates
+) -> Iterator[tuple[list[SharedRow], Batch, AbstractContextManager[None]]]:
+    """Put rows of encoded pairs into batches.
+
+    Args:
+        model: The language model.
+        items: Encoded pairs.
+        rows: Rows of some of them, from `rows_of`.
+        trunk: Where to begin above.
+
+    Yields:
+        Rows, their batch on the model's device, and a context to run it in, as `passes` has it.
+    """
     device = model.get_input_embeddings().weight.device  # type: ignore[operator]
     for some in rows_together(
         rows,
         max_tokens(device),
-        lambda rows: fits(index for row in rows for index in row.indices),
+        lambda some: _has_room(model, items, (index for row in some for index in row.indices)),
     ):
         states = [row.joined(trunk.states([items[at] for at in row.indices])) for row in some]
         batch = shared_batch(some, states[0].dtype, items).to(device)
         yield some, batch, trunk.feeding(states, batch.positions)
+
+
+def _has_room(model: nn.Module, items: Sequence[Encoded], indices: Iterable[int]) -> bool:
+    """Whether the logits of some items are few enough for one pass."""
+    return sum(len(items[index].answer_ids) for index in indices) <= max_answer_tokens(model)
 
 
 def batches(model: nn.Module, items: Sequence[Encoded]) -> Iterator[tuple[list[int], Batch]]:

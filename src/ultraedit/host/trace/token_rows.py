@@ -20,6 +20,7 @@ from ultraedit.core.encoding import Batch, Encoded
 from ultraedit.core.errors import NumericalError
 from ultraedit.core.types import LayerSignal, Patch, TracedRows
 from ultraedit.host.trace.patch_loss import Patched
+from ultraedit.host.trace.shared_prefix import SharedRow
 from ultraedit.host.trace.signals import (
     Record,
     attended,
@@ -37,14 +38,15 @@ def trace_rows(
     *,
     sampled: bool = False,
     trunk: Trunk | None = None,
+    rows: Sequence[SharedRow] = (),
     patch: Patch | None = None,
 ) -> TracedRows:
     """Run texts forward and backward, with a row for every token that the model reads.
 
     The loss of a text is the mean cross-entropy over its answer tokens, in nats, and the gradients
     are those of the *sum* of these losses, so that they do not depend on how texts are batched.
-    What texts of one beginning share, such as the front of a chat template, is read once where the
-    model allows it: it has one row a token, with the gradients of all of these texts.
+    What the texts of a shared row have in front, such as the front of a chat template, is read
+    once: it has one row a token, with the gradients of all of these texts.
 
     Args:
         model: The language model, its weights frozen.
@@ -54,6 +56,7 @@ def trace_rows(
             the place of the given one: then the second moment of the gradients estimates the
             Fisher information (Martens and Grosse 2015, section 2.2), whose "loss" means nothing.
         trunk: What has the states below the lowest edited layer, or computes them once.
+        rows: Texts that are laid in shared rows; only where there is a trunk.
         patch: What the edited layers' outputs get as if it were applied. None for nothing.
 
     Returns:
@@ -66,9 +69,8 @@ def trace_rows(
     record = Record(modules) if patch is None else Patched(modules, patch)
     losses = torch.zeros(len(items), dtype=torch.float64)
     owners: list[Tensor] = []
-    shared = trunk is not None and trunk.shares(items)
     with record.attached(), torch.enable_grad():
-        for part in _parts(model, items, trunk, shared=shared):
+        for part in _parts(model, items, rows, trunk):
             record.positions = attended(part.batch)
             with part.below:
                 logits = supervised_logits(model, part.batch)
@@ -104,14 +106,14 @@ class _Part(NamedTuple):
 
 
 def _parts(
-    model: nn.Module, items: Sequence[Encoded], trunk: Trunk | None, *, shared: bool
+    model: nn.Module, items: Sequence[Encoded], rows: Sequence[SharedRow], trunk: Trunk | None
 ) -> Iterator[_Part]:
-    """Cut texts into parts: those that begin alike in shared rows, the others in padded batches."""
+    """Cut texts into parts: those of shared rows, and the others in padded batches."""
     others = list(range(len(items)))
-    if shared and trunk is not None:
-        for rows, batch, below in shared_passes(model, items, trunk):
-            indices = [index for row in rows for index in row.indices]
-            yield _Part(indices, batch, below, torch.cat([row.owners for row in rows]))
+    if trunk is not None:
+        for some, batch, below in shared_passes(model, items, rows, trunk):
+            indices = [index for row in some for index in row.indices]
+            yield _Part(indices, batch, below, torch.cat([row.owners for row in some]))
             others = [index for index in others if index not in indices]
     for places, batch, below in passes(model, [items[index] for index in others], trunk):
         indices = [others[place] for place in places]
