@@ -317,9 +317,7 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device | str) -> Batch:
         """Copy every tensor to a device."""
-        moved = (tensor.to(device) for tensor in self[:5])
-        placed = None if self.position_ids is None else self.position_ids.to(device)
-        return Batch(*moved, placed)  # type: ignore[call-arg]
+        return Batch(*(each if each is None else each.to(device) for each in self))  # type: ignore[arg-type]
 
 
 def collate(items: Sequence[Encoded]) -> Batch:

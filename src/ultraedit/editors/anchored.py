@@ -16,7 +16,7 @@ One turn, for each edited linear layer (row = one token of one text; a text is a
 
 and again from the weights that this left, until L is at most `written` and no fact lags behind, or
 `passes` are done. Beside its own words, each fact comes in another wording every other pass; texts
-that are written rest; what a chat template puts in front of every fact is read once.
+that are written rest; what a chat template puts in front of every fact is read once for many.
 
 (a) is a natural-gradient step with the Fisher information of everything *but* the edits, in its
 Kronecker-factored form (Martens and Grosse 2015, https://arxiv.org/abs/1503.05671, equation 23): of

@@ -327,15 +327,15 @@ class ModelHost(LookupHost):
         self, texts: Sequence[Encoded], *, sampled: bool = False, patch: Patch | None = None
     ) -> TracedRows:
         """Losses of texts, and keys and gradients at all of their tokens, as `trace_rows`."""
-        return self.trace_laid(texts, self.lay(texts), sampled=sampled, patch=patch)
+        return self.trace_in_rows(texts, self.shared_rows(texts), sampled=sampled, patch=patch)
 
-    def lay(self, texts: Sequence[Encoded]) -> list[trace.SharedRow]:
-        """Lay texts that begin alike in shared rows, where the model allows that."""
+    def shared_rows(self, texts: Sequence[Encoded]) -> list[trace.SharedRow]:
+        """Rows of the texts that begin alike, where the model allows that."""
         trunk = self._trunk_below(texts)
         shares = trunk is not None and trunk.shares(texts)
         return trace.rows_of(self.language_model.model, texts) if shares else []
 
-    def trace_laid(
+    def trace_in_rows(
         self,
         texts: Sequence[Encoded],
         rows: Sequence[trace.SharedRow],
@@ -343,7 +343,7 @@ class ModelHost(LookupHost):
         sampled: bool = False,
         patch: Patch | None = None,
     ) -> TracedRows:
-        """The same as `trace_texts`, of texts some of which have been laid in shared rows."""
+        """The same as `trace_texts`, with rows that `shared_rows` has made of some of the texts."""
         return trace.trace_rows(
             self.language_model.model,
             self._modules,

@@ -8,6 +8,7 @@ import torch
 from tests.tiny import ARCHITECTURES, tiny_model
 from ultraedit.core.encoding import Encoded
 from ultraedit.core.types import Edit
+from ultraedit.host.distributed.shared_host import rows_within, split_with_rows
 from ultraedit.host.host import ModelHost
 from ultraedit.host.trace import Trunk, shared_prefix, signals
 from ultraedit.models import describe_modules
@@ -65,6 +66,8 @@ def test_losses_and_gradients_are_those_of_each_text_by_itself(arch, together, m
     ours, seen = traced(host, texts, monkeypatch, shared=True)
     alone, _ = traced(host, texts, monkeypatch, shared=False)
     torch.testing.assert_close(ours.losses, alone.losses)
+    with host.keeping_states():
+        laid = host.shared_rows(texts)
     beginning = len(host.encode([(BEGINNING, "a")])[0].prompt_ids) - 1
     for path, signal in ours.signals.items():
         other = alone.signals[path]
@@ -76,8 +79,11 @@ def test_losses_and_gradients_are_those_of_each_text_by_itself(arch, together, m
         saved = (2 if together else 3) * (beginning - 1)
         assert len(other.keys) - len(signal.keys) >= (saved if fits else 0)
         assert seen == [True, True]
-        owned = [(signal.segments == text).sum() for text in range(len(texts))]
-        assert sum(owned) == len(signal.keys)
+        expected = [len(text) for text in texts]
+        for row in laid:  # A beginning is the first text's.
+            for index in row.indices[1:]:
+                expected[index] -= row.shared
+        assert torch.bincount(signal.segments, minlength=len(texts)).tolist() == expected
 
 
 def test_labels_that_are_drawn_are_those_of_each_text_by_itself(monkeypatch):
@@ -138,6 +144,19 @@ def test_states_are_parted_as_they_were_joined():
     assert row.position_ids == [0, 1, 2, 2, 3, 2]
     assert row.owners.tolist() == [0, 0, 0, 1, 1, 2]
     assert all(map(torch.equal, row.parted(joined), states))
+
+
+def test_processes_have_whole_rows_and_all_texts_once():
+    texts = [Encoded((*range(5, 15), each), (each,)) for each in range(20, 90)]
+    rows, _ = shared_prefix.shared_rows([text.input_ids for text in texts], 40)
+    assert len(rows) > 2
+    shares = split_with_rows(texts, rows, 3)
+    assert sorted(index for share in shares for index in share) == list(range(len(texts)))
+    assert sum(map(bool, shares)) > 1
+    divided = [(row, share) for share in shares for row in rows_within(rows, share)]
+    assert len(divided) == len(rows)
+    for row, share in divided:
+        assert row.texts == tuple(texts[share[at]].input_ids for at in row.indices)
 
 
 def test_logits_of_a_row_are_within_the_budget(monkeypatch):

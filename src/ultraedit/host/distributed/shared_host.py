@@ -170,18 +170,12 @@ class SharedHost(ModelHost):
         A shared row is computed whole by one process: how often a beginning has a row of its own
         must not depend on their number.
         """
-        size = self._copies.size
-        rows = self.lay(texts)
-        owners = [_owner(text, size) for text in texts]  # What one has kept is of use to it alone.
-        for row in rows:
-            for index in row.indices:
-                owners[index] = owners[row.indices[0]]
-        shares = [[at for at, owner in enumerate(owners) if owner == rank] for rank in range(size)]
-        parts = []
-        for share in shares:
-            place = {index: at for at, index in enumerate(share)}
-            own = [row.renumbered(place) for row in rows if row.indices[0] in place]
-            parts.append(([texts[index] for index in share], own, sampled, patch))
+        rows = self.shared_rows(texts)
+        shares = split_with_rows(texts, rows, self._copies.size)
+        parts = [
+            ([texts[index] for index in share], rows_within(rows, share), sampled, patch)
+            for share in shares
+        ]
         return _joined(self._together(_trace, parts), shares)
 
     @contextmanager
@@ -300,7 +294,7 @@ def _trace(
 ) -> TracedRows | None:
     if not texts:
         return None
-    return host.trace_laid(texts, rows, sampled=sampled, patch=patch)
+    return host.trace_in_rows(texts, rows, sampled=sampled, patch=patch)
 
 
 _KEEPING: dict[ModelHost, ExitStack] = {}
@@ -396,6 +390,23 @@ def _joined(parts: Sequence[TracedRows | None], shares: Sequence[Sequence[int]])
             torch.cat(named),
         )
     return TracedRows(losses, signals)
+
+
+def split_with_rows(
+    texts: Sequence[Encoded], rows: Sequence[trace.SharedRow], size: int
+) -> list[list[int]]:
+    """Which texts each process has, by index; all those of a row have the same one."""
+    owners = [_owner(text, size) for text in texts]  # What one has kept is of use to it alone.
+    for row in rows:
+        for index in row.indices:
+            owners[index] = owners[row.indices[0]]
+    return [[at for at, owner in enumerate(owners) if owner == rank] for rank in range(size)]
+
+
+def rows_within(rows: Sequence[trace.SharedRow], share: Sequence[int]) -> list[trace.SharedRow]:
+    """The rows of some of the texts, which are numbered anew from 0."""
+    place = {index: at for at, index in enumerate(share)}
+    return [row.renumbered(place) for row in rows if row.indices[0] in place]
 
 
 def _owner(item: Encoded, size: int) -> int:

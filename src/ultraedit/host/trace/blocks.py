@@ -55,7 +55,7 @@ class Blocks:
         Args:
             index: The block that does not run any more.
             input_ids: Shape (rows, length).
-            attention_mask: Shape (rows, length), or as `SharedRow.mask` has it. None where no row
+            attention_mask: Shape (rows, length), or as `shared_batch` has it. None where no row
                 is padded, or where states behind the last token of a row do not matter.
             position_ids: Shape (rows, length). None where they follow from the mask.
 

@@ -109,12 +109,12 @@ def _parts(
     model: nn.Module, items: Sequence[Encoded], rows: Sequence[SharedRow], trunk: Trunk | None
 ) -> Iterator[_Part]:
     """Cut texts into parts: those of shared rows, and the others in padded batches."""
-    others = list(range(len(items)))
     if trunk is not None:
         for some, batch, below in shared_passes(model, items, rows, trunk):
             indices = [index for row in some for index in row.indices]
             yield _Part(indices, batch, below, torch.cat([row.owners for row in some]))
-            others = [index for index in others if index not in indices]
+    in_rows = {index for row in rows for index in row.indices}
+    others = [index for index in range(len(items)) if index not in in_rows]
     for places, batch, below in passes(model, [items[index] for index in others], trunk):
         indices = [others[place] for place in places]
         read = torch.tensor([len(items[index]) for index in indices])

@@ -263,7 +263,7 @@ class Trunk:
         device = model.get_input_embeddings().weight.device  # type: ignore[operator]
         row = SharedRow(tuple(range(len(items))), tuple(item.input_ids for item in items), 0)
         try:
-            states = [self._of_one(item.input_ids, device) for item in items]
+            states = self.states(items, keep=False)
             batch = shared_batch([row], states[0].dtype, items).to(device)
             with self.feeding([row.joined(states)], batch.positions):
                 ours = supervised_logits(model, batch).float()
@@ -278,9 +278,6 @@ class Trunk:
             _log.info("No shared rows for a %s: %s", type(model).__name__, error)
             return False
         return self._near(apart, "No shared rows")
-
-    def _of_one(self, ids: tuple[int, ...], device: torch.device) -> Tensor:
-        return self.blocks.states_at(self.first, torch.tensor([ids], device=device))[0].cpu()
 
     def _near(self, apart: float, what: str) -> bool:
         """Whether logits are as near to those of the plain path as rounding leaves them."""
