@@ -36,7 +36,7 @@ from ultraedit.report.command import reproduce_command
 from ultraedit.report.examples import sample
 from ultraedit.report.formats import short_names
 from ultraedit.report.markdown import code, escape
-from ultraedit.report.plots import draw_metrics
+from ultraedit.report.plots import WIDEST, draw_metrics
 from ultraedit.report.reading import read_run
 from ultraedit.report.run_page import PLOTS
 
@@ -525,6 +525,12 @@ def test_many_scores_are_drawn_no_wider_than_a_page_has_room_for():
 def test_a_score_s_name_stands_whole_below_its_bars():
     drawing = draw_metrics([ScoreRow("agreement on 100 control questions", 0.0, 0.5, 0.25, 0.75)])
     assert all(f">{line}<" in drawing.svg for line in ("agreement on", "100 control", "questions"))
+
+
+def test_a_score_s_name_stands_whole_beside_bars_that_lie():
+    names = ["agreement on 100 control questions", *map(str, range(WIDEST))]
+    drawing = draw_metrics([ScoreRow(name, 0.0, 0.5, 0.25, 0.75) for name in names])
+    assert all(f">{line}<" in drawing.svg for line in ("agreement on 100 control", "questions"))
 
 
 def test_names_in_other_scripts_or_with_dollars_are_drawn_without_complaint(make_run):

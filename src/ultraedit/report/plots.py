@@ -138,13 +138,13 @@ def _pairs(panel: Any, groups: Sequence[Pair], *, upright: bool) -> None:
         written = [format_percent(score).removesuffix("%") for score in scores]
         panel.bar_label(bars, written, padding=2, fontsize=8 if upright else 7.5)
     if upright:
-        panel.set_xticks(places, [_below(name) for name in names])
+        panel.set_xticks(places, [_wrapped(name, 14, 4) for name in names])
         panel.tick_params(axis="x", length=0)
         panel.set_xlim(-0.6, len(groups) - 0.4)
         panel.set_ylim(0, 108)
         panel.set_yticks(range(0, 101, 20))
     else:
-        panel.set_yticks(places, [shorten(name) for name in names])
+        panel.set_yticks(places, [_wrapped(name, 28, 2) for name in names])
         panel.tick_params(axis="y", length=0)
         panel.set_ylim(len(groups) - 0.4, -0.6)
         panel.set_xlim(0, 115)
@@ -153,9 +153,9 @@ def _pairs(panel: Any, groups: Sequence[Pair], *, upright: bool) -> None:
         panel.grid(visible=True, axis="x")
 
 
-def _below(name: str) -> str:
-    """A name in lines as wide as the pair of bars that it stands below."""
-    return textwrap.fill(name, 14, max_lines=4, placeholder="…")
+def _wrapped(name: str, width: int, lines: int) -> str:
+    """A name in as many lines as a pair of bars has room for."""
+    return textwrap.fill(name, width, max_lines=lines, placeholder="…")
 
 
 def draw_ability(seen: Sequence[MonitorValues]) -> Drawing:
