@@ -35,6 +35,14 @@ from ultraedit.runs.store.schema import transaction
 from ultraedit.runs.verify import verify
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heard():
+    """A shell starts what runs in the background with SIGINT ignored, and its tests too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def weights(folder):
     return load_file(folder / "model" / "model.safetensors")
 
